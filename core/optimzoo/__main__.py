@@ -1,0 +1,5 @@
+"""``python -m optimzoo`` is the command ``optimzoo``."""
+
+from optimzoo.cli import main
+
+main()

@@ -1,0 +1,254 @@
+"""From config dicts to the objects: the one place where the parts meet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
+from optimzoo.constructors.groups import NAMES, Group
+from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.registry import Registry
+from optimzoo.schedulers import ParamScheduler, SchedulerGroup
+from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, plugins
+
+DEFAULT = "DefaultOptimWrapperConstructor"
+NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "type", "_scope_")
+"""Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""
+
+
+def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any] | BaseOptimWrapper) -> BaseOptimWrapper:
+    """Build the optimizer wrapper that ``cfg`` describes, for ``model``.
+
+    Args:
+        model: The model to train.
+        cfg: ``optimizer`` (a dict, or a built optimizer), and any of ``type`` (of the wrapper), ``paramwise_cfg``,
+            ``constructor`` and the wrapper's arguments. It is left as it is. A built wrapper is returned as it is.
+
+    Raises:
+        ConfigError: ``cfg`` is wrong; the error's path begins with ``optim_wrapper``.
+        MissingDependencyError: The library of a name is not installed.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo import build_optim_wrapper
+        >>> wrapper = build_optim_wrapper(
+        ...     torch.nn.Linear(2, 1),
+        ...     dict(optimizer=dict(type="AdamW", lr=1e-3), clip_grad=dict(max_norm=1.0)),
+        ... )
+        >>> type(wrapper.optimizer).__name__
+        'AdamW'
+    """
+    if isinstance(cfg, BaseOptimWrapper):
+        return cfg
+    calls.raise_all(optim_wrapper_problems(cfg))
+    settings = dict(cfg)
+    constructor_cls = OPTIM_WRAPPER_CONSTRUCTORS.get(settings.pop("constructor", DEFAULT))
+    paramwise_cfg = settings.pop("paramwise_cfg", None)
+    settings.pop("_scope_", None)
+    try:
+        if isinstance(settings["optimizer"], Optimizer):
+            wrapper = OPTIM_WRAPPERS.build({"type": "OptimWrapper", **settings})
+        else:
+            constructor = calls.call(constructor_cls, {"optim_wrapper_cfg": settings, "paramwise_cfg": paramwise_cfg})
+            wrapper = constructor(model)
+    except ConfigError as error:
+        raise error.under("optim_wrapper") from error.__cause__
+    plugins.call("optimzoo_built", optim_wrapper=wrapper, model=model)
+    built: BaseOptimWrapper = wrapper
+    return built
+
+
+def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str, Any]) -> Optimizer:
+    """Build the optimizer that ``cfg`` describes, without a wrapper.
+
+    Args:
+        model_or_params: A model, or what torch's optimizers take: parameters, ``(name, parameter)`` pairs, or groups.
+        cfg: ``type`` and the optimizer's arguments; left as it is.
+
+    Raises:
+        ConfigError: ``cfg`` is wrong, or there is nothing to optimize.
+        MissingDependencyError: The library of the name is not installed.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo import build_optimizer
+        >>> build_optimizer(torch.nn.Linear(2, 1), dict(type="SGD", lr=0.1)).param_groups[0]["param_names"]
+        ['weight', 'bias']
+    """
+    try:
+        if isinstance(model_or_params, nn.Module):
+            constructor = DefaultOptimWrapperConstructor({"optimizer": cfg})
+            return create_optimizer(cfg, constructor.param_groups(model_or_params), model_or_params)
+        return create_optimizer(cfg, _as_groups(model_or_params))
+    except ConfigError as error:
+        raise error.under("" if error.path.startswith("optimizer") else "optimizer") from error.__cause__
+
+
+def build_param_scheduler(
+    optim_wrapper: BaseOptimWrapper | Optimizer,
+    cfg: Mapping[str, Any] | Sequence[Any] | ParamScheduler | None,
+    epoch_length: int | None = None,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+) -> SchedulerGroup:
+    """Build the schedules that ``cfg`` describes.
+
+    Args:
+        optim_wrapper: What they act on.
+        cfg: A dict with ``type`` and the schedule's arguments, a list of such dicts, or None for no schedule. With
+            ``convert_to_iter_based=True`` arguments in epochs are turned into iterations. A missing ``end`` is the end
+            of the run, where that is known.
+        epoch_length: Iterations in an epoch.
+        max_epochs: Epochs in the run.
+        max_iters: Iterations in the run; ``epoch_length * max_epochs`` by default.
+
+    Raises:
+        ConfigError: ``cfg`` is wrong; the error's path begins with ``param_scheduler``.
+    """
+    calls.raise_all(param_scheduler_problems(cfg))
+    if max_iters is None and epoch_length and max_epochs:
+        max_iters = epoch_length * max_epochs
+    accumulated = getattr(optim_wrapper, "_accumulative_counts", 1)
+    ends = {
+        "epoch": max_epochs,
+        "iter": max_iters,
+        "update": None if max_iters is None else math.ceil(max_iters / accumulated),
+    }
+    built = []
+    for path, item in _schedules(cfg):
+        if isinstance(item, ParamScheduler):
+            built.append(item)
+            continue
+        target, kwargs = PARAM_SCHEDULERS.resolve(item, path)
+        by = kwargs.get("by") or ("epoch" if kwargs.get("by_epoch", True) else "iter")
+        run_end = ends.get(by)
+        if run_end is not None and "end" not in kwargs and "end" in calls.parameters(target):
+            if kwargs.get("begin", 0) >= run_end:
+                raise ConfigError(f"the schedule begins at {by} {kwargs['begin']}, and the run ends at {run_end}", path)
+            kwargs["end"] = run_end
+        convert = kwargs.pop("convert_to_iter_based", False)
+        try:
+            if convert and epoch_length is None:
+                raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
+            if convert:
+                built.append(target.build_iter_from_epoch(optim_wrapper, epoch_length=epoch_length, **kwargs))
+            else:
+                built.append(calls.call(target, {"optimizer": optim_wrapper, **kwargs}))
+        except ConfigError as error:
+            raise error.under(path) from error.__cause__
+    return SchedulerGroup(built)
+
+
+def optim_wrapper_problems(cfg: Any) -> Iterator[OptimzooError]:
+    """Yield what is wrong with an ``optim_wrapper`` config, as far as it can be told without a model."""
+    path = "optim_wrapper"
+    if not isinstance(cfg, Mapping):
+        yield ConfigError(f"a dict with the key 'optimizer' is wanted, got {cfg!r}", path)
+        return
+    wrapper_cls = yield from _get(OPTIM_WRAPPERS, cfg.get("type", "OptimWrapper"), f"{path}.type")
+    constructor_cls = yield from _get(
+        OPTIM_WRAPPER_CONSTRUCTORS, cfg.get("constructor", DEFAULT), f"{path}.constructor"
+    )
+    if constructor_cls is not None and not issubclass(constructor_cls, DefaultOptimWrapperConstructor):
+        return  # what another constructor reads is its own affair
+    if "optimizer" not in cfg:
+        hint = did_you_mean(near("optimizer", cfg)).replace("Did you mean", "Is it under")
+        yield ConfigError(
+            f"the key 'optimizer' is missing; it is a dict such as {{'type': 'AdamW', 'lr': 1e-3}}.{hint}", path
+        )
+    elif not isinstance(cfg["optimizer"], Optimizer):
+        found = list(_optimizer_problems(cfg["optimizer"], f"{path}.optimizer"))
+        yield from found
+        if not found and constructor_cls is not None:
+            yield from _paramwise_problems(constructor_cls, cfg, path)
+    if wrapper_cls is not None:
+        kwargs = {key: value for key, value in cfg.items() if key not in NOT_OF_THE_WRAPPER}
+        for problem in calls.problems(wrapper_cls, kwargs, path, given=("optimizer",)):
+            meant = near(problem.path.rpartition(".")[2], NOT_OF_THE_WRAPPER, limit=1)
+            unknown = problem.path.rpartition(".")[2] not in calls.parameters(wrapper_cls)
+            yield (
+                ConfigError(f"there is no such key.{did_you_mean(meant)}", problem.path)
+                if unknown and meant
+                else problem
+            )
+
+
+def _optimizer_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
+    try:
+        cls, kwargs = OPTIMIZERS.resolve(cfg, path)
+    except OptimzooError as error:
+        yield error
+        return
+    first = next(iter(calls.parameters(cls)), "params")
+    yield from calls.problems(cls, kwargs, path, given=(first,))
+
+
+def _paramwise_problems(constructor_cls: Any, cfg: Mapping[str, Any], path: str) -> Iterator[OptimzooError]:
+    try:
+        constructor_cls({"optimizer": cfg["optimizer"]}, cfg.get("paramwise_cfg"))
+    except ConfigError as error:
+        yield from error.under(path).problems
+
+
+def _get(registry: Registry, name: Any, path: str) -> Generator[OptimzooError, None, Any]:
+    try:
+        return registry.get(name, path)
+    except OptimzooError as error:
+        yield error
+        return None
+
+
+def param_scheduler_problems(cfg: Any) -> Iterator[OptimzooError]:
+    """Yield what is wrong with a ``param_scheduler`` config, as far as it can be told without an optimizer."""
+    for path, item in _schedules(cfg):
+        if isinstance(item, ParamScheduler):
+            continue
+        try:
+            target, kwargs = PARAM_SCHEDULERS.resolve(item, path)
+        except OptimzooError as error:
+            yield error
+            continue
+        convert = kwargs.pop("convert_to_iter_based", False)
+        if not isinstance(convert, bool):
+            yield ConfigError(f"true or false is wanted, got {convert!r}", f"{path}.convert_to_iter_based")
+        yield from calls.problems(target, kwargs, path, given=("optimizer",))
+
+
+def _schedules(cfg: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each schedule's config with its path."""
+    if cfg is None:
+        return
+    if isinstance(cfg, (list, tuple, SchedulerGroup)):
+        for index, item in enumerate(cfg):
+            yield f"param_scheduler[{index}]", item
+    else:
+        yield "param_scheduler", cfg
+
+
+def _as_groups(params: Iterable[Any]) -> list[Group]:
+    """Return parameters, ``(name, parameter)`` pairs or groups as a list of groups."""
+    if isinstance(params, Tensor):
+        raise ConfigError("parameters come in a list, got one tensor")
+    groups: list[Group] = []
+    loose: Group = {"params": []}
+    for item in params:
+        if isinstance(item, Mapping):
+            params = item["params"]
+            groups.append({**item, "params": [params] if isinstance(params, Tensor) else list(params)})
+            continue
+        if isinstance(item, tuple):
+            loose.setdefault(NAMES, []).append(item[0])
+            item = item[1]
+        if not isinstance(item, Tensor):
+            raise ConfigError(f"a parameter is a tensor, got {item!r}")
+        loose["params"].append(item)
+    if loose["params"] and groups:
+        raise ConfigError("parameters and groups of parameters are mixed in one list")
+    return groups or [loose]

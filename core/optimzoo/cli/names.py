@@ -1,0 +1,126 @@
+"""The commands about names: list and show."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from optimzoo.console import out
+from optimzoo.entry import NEEDS, Entry, library_version
+from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
+from optimzoo.registry import Registry
+from optimzoo.zoo import REGISTRIES
+from optimzoo.zoo import plugins as plugin_manager
+
+
+def list_names(
+    pattern: Annotated[str, typer.Argument(help="A part of the name, or a pattern such as '*8bit'.")] = "",
+    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(REGISTRIES)}.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the registered names; nothing is imported to do so."""
+    if kind and kind not in REGISTRIES:
+        raise typer.BadParameter(f"one of {', '.join(REGISTRIES)} is wanted", param_hint="--kind")
+    chosen = {name: registry for name, registry in REGISTRIES.items() if kind in ("", name)}
+    found = {name: _matching(registry, pattern) for name, registry in chosen.items()}
+    if as_json:
+        rows = [_as_dict(REGISTRIES[name], entry) for name, entries in found.items() for entry in entries]
+        print(json.dumps(rows, indent=2))
+        return
+    for name, entries in found.items():
+        if entries:
+            out.print(_table(REGISTRIES[name], entries))
+    if not any(found.values()):
+        hint = did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry]))
+        out.print(f"no name matches {pattern!r}.{hint}", highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or an alias.")]) -> None:
+    """Show where a name comes from, what it needs and what arguments it takes."""
+    found = [(registry, registry.entry(name)) for registry in REGISTRIES.values() if name in registry]
+    if not found:
+        suggestions = near(name, [n for registry in REGISTRIES.values() for n in registry])
+        raise UnknownNameError(
+            f"no installed plugin registers {name!r}.{did_you_mean(suggestions)}{plugin_manager.hints()}",
+            "",
+            suggestions,
+        )
+    for registry, entry in found:
+        _show(registry, entry)
+
+
+def _matching(registry: Registry, pattern: str) -> list[Entry]:
+    wanted = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
+    entries = [
+        entry
+        for entry in registry.entries()
+        if any(fnmatch.fnmatchcase(n.lower(), wanted) for n in (registry.display_name(entry), *entry.aliases))
+    ]
+    return sorted(entries, key=lambda entry: registry.display_name(entry).lower())
+
+
+def _as_dict(registry: Registry, entry: Entry) -> dict[str, object]:
+    return {
+        "kind": registry.kind,
+        "name": registry.display_name(entry),
+        "qualified": entry.qualified,
+        "aliases": list(entry.aliases),
+        "library": entry.library,
+        "installed": entry.installed,
+        "install": entry.install,
+        "about": entry.about,
+        "paper": entry.paper,
+        "needs": list(entry.needs),
+        "plugin": entry.plugin,
+        "distribution": entry.distribution,
+    }
+
+
+def _table(registry: Registry, entries: list[Entry]) -> Table:
+    table = Table(title=f"{registry.kind}s", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("library", no_wrap=True)
+    table.add_column("installed", no_wrap=True)
+    table.add_column("about")
+    for entry in entries:
+        name = Text(registry.display_name(entry), "bold")
+        name.append(f" ({', '.join(entry.aliases)})" if entry.aliases else "", "not bold dim")
+        status = Text("yes", "green") if entry.installed else Text(entry.install, "yellow")
+        table.add_row(name, entry.library, status, Text(entry.about))
+    return table
+
+
+def _show(registry: Registry, entry: Entry) -> None:
+    report = next((r for r in plugin_manager.reports() if r.name == entry.plugin), None)
+    version = library_version(entry.library) if entry.installed else "(not installed)"
+    facts = {
+        "kind": registry.kind,
+        "qualified name": entry.qualified,
+        "aliases": ", ".join(entry.aliases),
+        "class": entry.target,
+        "library": f"{entry.library} {version}",
+        "plugin": f"{report.name} ({report.target}), from {report.distribution} {report.version}" if report else "",
+        "about": entry.about,
+        "paper": entry.paper,
+        "needs": "; ".join(NEEDS[need] for need in entry.needs),
+    }
+    out.print(registry.display_name(entry), style="bold", highlight=False)
+    for label, value in facts.items():
+        if value:
+            out.print(f"  {label + ':':16}{value}", highlight=False, markup=False, soft_wrap=True)
+    try:
+        target = entry.load()
+    except MissingDependencyError as error:
+        out.print(f"  {'install:':16}{error.install}", highlight=False, markup=False, soft_wrap=True)
+        return
+    out.print("  arguments:")
+    for parameter in inspect.signature(target).parameters.values():
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        out.print(f"    {parameter.name}{default}", highlight=False, markup=False, soft_wrap=True)

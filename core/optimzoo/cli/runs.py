@@ -1,0 +1,73 @@
+"""The commands that take a config: train and check."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimzoo.config import Config, load_config
+from optimzoo.console import out, say
+from optimzoo.errors import near
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A .toml, .yaml, .json or .py file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key: optim_wrapper.optimizer.lr=1e-3. May be repeated."),
+]
+
+
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest checkpoint in the work dir.")
+    ] = False,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Where results go, instead of the config's work_dir or runs/<config name>.")
+    ] = None,
+) -> None:
+    """Train the model that CONFIG describes."""
+    cfg = read_run_config(config, overrides)
+    if work_dir is not None:
+        cfg["work_dir"] = str(work_dir)
+    from optimzoo.runner import Runner
+
+    runner = Runner.from_cfg(cfg, resume=resume)
+    if resume and not runner.iter:
+        say("note", f"there is no checkpoint in {runner.work_dir} to resume from; starting anew", "cyan")
+    runner.train()
+
+
+def check(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Resolve every name and key of CONFIG without training; list every problem, and exit with 1 if there is one."""
+    cfg = read_run_config(config, overrides)
+    from optimzoo.runner.check import config_problems
+
+    problems = list(config_problems(cfg))
+    for problem in problems:
+        say("problem", problem, "bold red")
+    if problems:
+        raise typer.Exit(1)
+    out.print(f"{config}: no problem found", highlight=False)
+
+
+def read_run_config(path: Path, overrides: list[str] | None) -> Config:
+    """Read a run config, and let it name functions and classes of modules beside it."""
+    if path.suffix == ".py":
+        say("note", f"{path} is a Python config: it is being run as a program", "cyan")
+    cfg = load_config(path, overrides or ())
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)  # at the end: a module beside a config cannot stand in for an installed one
+    cfg.setdefault("work_dir", f"runs/{path.stem}")
+    return _without_helpers(cfg) if path.suffix == ".py" else cfg
+
+
+def _without_helpers(cfg: dict[str, Any]) -> Config:
+    """Drop the names of a Python config that are no keys, unless they may be misspelt keys."""
+    from optimzoo.runner.check import KEYS
+
+    return {key: value for key, value in cfg.items() if key in KEYS or near(key, KEYS)}

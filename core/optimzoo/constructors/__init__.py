@@ -1,0 +1,6 @@
+"""Constructors: from a model and parameter-wise rules to parameter groups, an optimizer and its wrapper."""
+
+from optimzoo.constructors.create import create_optimizer
+from optimzoo.constructors.default import DefaultOptimWrapperConstructor
+
+__all__ = ["DefaultOptimWrapperConstructor", "create_optimizer"]

@@ -1,0 +1,183 @@
+"""What a registry knows of a name before anything is imported, and how the name becomes a class."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
+
+OWN_DISTRIBUTION = "optimzoo"
+OWN_MODULES = ("optimzoo", "optimzoo_plugins")
+
+NEEDS = {
+    "closure": "step() evaluates the loss itself, several times: call wrapper.step(closure=...)",
+    "curvature": "estimates the diagonal of the Hessian every k updates; the wrapper runs the estimate",
+    "one_group": "takes one parameter group: no parameter-wise settings",
+    "one_lr": "adapts one step size over all groups: their learning rates must be equal (or 0)",
+    "matrices": "updates 2-D parameters only",
+    "sparse": "takes sparse gradients only, as from torch.nn.Embedding(sparse=True)",
+}
+"""What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name.
+
+    Args:
+        name: The name in configs, such as ``"Lion"``.
+        target: ``"module:attribute"``, imported on first use, or the object itself.
+        plugin: The plugin that registered it; empty for a class registered in the running program.
+        distribution: The distribution the plugin came in.
+        aliases: Further names for the same target.
+        extra: The extra of ``distribution`` that installs the target's library.
+        about: One line for people.
+        paper: Where the method is described, as a URL.
+        needs: Keys of ``NEEDS``.
+        bare: False if only ``plugin.name`` and the aliases lead here.
+        discovered: True if the name was found by looking into the library. A name that a plugin wrote down itself wins
+            over it, so that a bare name does not change its meaning when a library grows.
+    """
+
+    name: str
+    target: Any
+    plugin: str = ""
+    distribution: str = ""
+    aliases: tuple[str, ...] = ()
+    extra: str | None = None
+    about: str = ""
+    paper: str = ""
+    needs: tuple[str, ...] = ()
+    bare: bool = True
+    discovered: bool = False
+
+    @property
+    def qualified(self) -> str:
+        """The name that no other plugin can claim."""
+        return f"{self.plugin}.{self.name}" if self.plugin else dotted(self.target)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The bare names that this entry wants to be known by."""
+        return (self.name, *self.aliases) if self.bare else self.aliases
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the entry comes with optimzoo itself."""
+        return self.distribution == OWN_DISTRIBUTION
+
+    @property
+    def module(self) -> str:
+        """The top-level module that holds the target."""
+        return dotted(self.target).partition(":")[0].partition(".")[0]
+
+    @property
+    def library(self) -> str:
+        """The library that implements the target: optimzoo for its own, else the top-level module."""
+        return OWN_DISTRIBUTION if self.module in OWN_MODULES else self.module
+
+    @property
+    def installed(self) -> bool:
+        """Whether the library can be found; it is not imported to answer."""
+        return not isinstance(self.target, str) or is_installed(self.module)
+
+    @property
+    def install(self) -> str:
+        """The command that installs the library."""
+        if self.extra is None:
+            return f"pip install {self.library.replace('_', '-')}"
+        return f"pip install '{self.distribution}[{self.extra}]'"
+
+    def load(self, path: str = "") -> Any:
+        """Import the target.
+
+        Args:
+            path: Where in the config the name stands, for the error message.
+
+        Raises:
+            MissingDependencyError: The library is not installed, or cannot be imported.
+            PluginError: The library has no such attribute.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module_name, _, attribute = self.target.partition(":")
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == self.module:
+                why = f"the library {self.module!r}, which is not installed"
+            else:
+                why = f"{module_name!r}, which cannot be imported ({type(error).__name__}: {error})"
+            raise MissingDependencyError(
+                f"{self.name!r} (plugin {self.plugin!r}) needs {why}. Install it with: {self.install}",
+                self.install,
+                path,
+            ) from error
+        try:
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except AttributeError as error:
+            version = library_version(self.library)
+            raise PluginError(
+                f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} {version} has no "
+                f"{attribute!r}. Another version of {self.library} may: {self.install} --upgrade"
+            ) from error
+        return found
+
+
+def dotted(target: Any) -> str:
+    """Return ``module:qualname`` for an object, or the target itself if it is written down that way."""
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+def is_installed(module: str) -> bool:
+    """Whether a top-level module can be found; nothing is imported."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return importlib.util.find_spec(module) is not None
+
+
+def library_version(library: str) -> str:
+    """Return the installed version of the distribution that brings the top-level module ``library``, or ``""``."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        names = importlib.metadata.packages_distributions().get(library, [])
+        return importlib.metadata.version(names[0]) if names else ""
+
+
+def import_dotted(target: str, path: str = "") -> Any:
+    """Import ``package.module:attribute`` as written in a config.
+
+    Raises:
+        ConfigError: The module or the attribute does not exist, or the module fails to import.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")) or not attribute:
+        raise ConfigError(f"{target!r} is not of the form 'package.module:Name'", path)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"importing {module_name!r} failed: {error}", path) from error
+        raise ConfigError(
+            f"there is no module {error.name!r} (from {target!r}). Modules are looked up among the installed packages "
+            "and in the folder of the config file",
+            path,
+        ) from error
+    except Exception as error:
+        raise ConfigError(f"importing {module_name!r} failed: {type(error).__name__}: {error}", path) from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            file = getattr(found, "__file__", None)
+            where = f" ({file})" if file else ""
+            hint = did_you_mean(near(part, [n for n in dir(found) if not n.startswith("_")]))
+            raise ConfigError(f"{module_name!r}{where} has no {attribute!r}.{hint}", path) from error
+    return found

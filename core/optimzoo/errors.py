@@ -1,0 +1,128 @@
+"""Errors and warnings. Every message says what was wrong, where in the config, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class OptimzooError(Exception):
+    """Base of every error that optimzoo raises on purpose.
+
+    Attributes:
+        path: Where in the config the fault lies, such as ``param_scheduler[1].type``; empty when unknown.
+    """
+
+    path: str = ""
+
+
+class ConfigError(OptimzooError, ValueError):
+    """A config, or an argument that could have come from one, is wrong.
+
+    Attributes:
+        problem: The message without the path.
+        problems: The errors that this one lists, or just itself.
+    """
+
+    def __init__(self, problem: str, path: str = "", problems: Sequence[OptimzooError] = ()) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.problem = problem
+        self.path = path
+        self.problems: list[OptimzooError] = list(problems) or [self]
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError, a base of UnknownNameError, would print the repr
+
+    def under(self, path: str) -> ConfigError:
+        """Return this error, with ``path`` put before its own path."""
+        if self.problems != [self]:
+            return listing([p.under(path) if isinstance(p, ConfigError) else p for p in self.problems])
+        self.path = join_path(path, self.path) if self.path else path
+        self.args = (f"{self.path}: {self.problem}" if self.path else self.problem,)
+        return self
+
+
+def listing(problems: Sequence[OptimzooError]) -> ConfigError:
+    """Return one error that lists several."""
+    return ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems), "", problems)
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A name is not registered, or stands for more than one thing.
+
+    Attributes:
+        suggestions: Registered names that are near to the one asked for, best first.
+    """
+
+    def __init__(self, problem: str, path: str = "", suggestions: Sequence[str] = ()) -> None:
+        super().__init__(problem, path)
+        self.suggestions = list(suggestions)
+
+
+class MissingDependencyError(OptimzooError, ImportError):
+    """A name is known, but the library that implements it cannot be imported.
+
+    Attributes:
+        install: The command that installs it.
+    """
+
+    path: str  # ImportError has one too, for the module's file
+
+    def __init__(self, problem: str, install: str, path: str = "") -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.install = install
+        self.path = path
+
+
+class PluginError(OptimzooError):
+    """A plugin broke the contract of its hook, or what it registered cannot be loaded."""
+
+
+class CheckpointError(OptimzooError):
+    """A checkpoint is missing, damaged, or does not fit what it is loaded into."""
+
+
+class NonFiniteError(OptimzooError, ArithmeticError):
+    """A loss or a gradient became NaN or infinite, and the policy is to stop."""
+
+
+class OptimzooWarning(UserWarning):
+    """Something is legal but probably not what was meant."""
+
+
+class PluginWarning(OptimzooWarning):
+    """A plugin could not be loaded; everything else works."""
+
+
+def near(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Return up to ``limit`` of the ``known`` names that ``name`` may be a misspelling of, best first."""
+    by_lower: dict[str, str] = {}
+    for candidate in known:
+        by_lower.setdefault(candidate.lower(), candidate)
+    wanted = name.lower()
+    scores = {key: difflib.SequenceMatcher(None, wanted, key).ratio() for key in by_lower}
+    best = max(scores.values(), default=0.0)
+    close = sorted(
+        (key for key, score in scores.items() if score >= max(0.6, best - 0.1)), key=lambda k: (-scores[k], k)
+    )
+    if not close:  # a word of a longer name: "cosine" for "CosineAnnealingLR"
+        close = sorted(key for key in by_lower if len(wanted) > 2 and wanted in key)
+    return [by_lower[key] for key in close[:limit]]
+
+
+def did_you_mean(suggestions: Sequence[str]) -> str:
+    """Return `` Did you mean 'a' or 'b'?`` with its leading space, or nothing."""
+    if not suggestions:
+        return ""
+    quoted = [repr(s) for s in suggestions]
+    listed = quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
+    return f" Did you mean {listed}?"
+
+
+def join_path(path: str, key: str | int) -> str:
+    """Return the config path of ``key`` inside ``path``: ``a.b`` for a name, ``a[1]`` for an index."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if not path or key.startswith("["):
+        return f"{path}{key}"
+    return f"{path}.{key}"

@@ -1,0 +1,228 @@
+"""The plugin manager: finds plugins, loads each in isolation, and can say what became of every one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from optimzoo.entry import OWN_DISTRIBUTION, Entry
+from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near
+from optimzoo.hookspecs import Hooks, Zoo
+from optimzoo.registry import Registry
+
+GROUP = "optimzoo"
+CORE = "optimzoo"
+DISABLE, ONLY, AUTOLOAD = "OPTIMZOO_DISABLE_PLUGINS", "OPTIMZOO_PLUGINS", "OPTIMZOO_PLUGINS_AUTOLOAD"
+
+
+@dataclass
+class PluginReport:
+    """What became of one plugin: ``status`` is ``"loaded"``, ``"disabled"`` or ``"broken"``, ``reason`` says why."""
+
+    name: str
+    target: str
+    distribution: str = ""
+    version: str = ""
+    status: str = "loaded"
+    reason: str = ""
+    entries: list[tuple[str, Entry]] = field(default_factory=list)
+    """The kind and the entry of every name that the plugin registered."""
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.target}, from {self.distribution} {self.version})"
+
+
+class PluginManager:
+    """Loads the plugins of the entry-point group ``optimzoo``, once, when a name is first asked for.
+
+    Args:
+        registries: Where the names of each kind go.
+        core: The module that registers what optimzoo itself brings; loaded like any plugin.
+    """
+
+    def __init__(self, registries: Mapping[str, Registry], core: Any) -> None:
+        self._registries = registries
+        self._core = core
+        self._pluggy = pluggy.PluginManager(GROUP)
+        self._pluggy.add_hookspecs(Hooks)
+        self._reports: list[PluginReport] = []
+        self._lock = threading.RLock()
+        self._started = False
+
+    def load(self) -> None:
+        """Load every plugin that is installed and not turned off; later calls do nothing."""
+        if self._started:
+            return
+        with self._lock:
+            if self._started:  # by another thread, since the look outside the lock
+                return  # type: ignore[unreachable]
+            self._started = True
+            self._load(PluginReport(CORE, "optimzoo.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
+            points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
+            turned_off = _turned_off({point.name for point in points})
+            for point in points:
+                report = _report(point)
+                rivals = [p for p in points if p.name == point.name and p is not point]
+                if point.name in turned_off:
+                    report.status, report.reason = "disabled", turned_off[point.name]
+                    self._reports.append(report)
+                elif point.name == CORE or (rivals and report.distribution != OWN_DISTRIBUTION):
+                    owners = ", ".join(sorted(str(_report(p)) for p in rivals)) or "optimzoo itself"
+                    self._give_up(report, f"the plugin name is declared by {owners} too")
+                else:
+                    self._load(report, point.load)
+        for report in self._reports:  # not sooner: where warnings are errors, the rest must be loaded all the same
+            if report.status == "broken":
+                _warn(report, report.reason)
+
+    def reports(self) -> list[PluginReport]:
+        """Return a report for each plugin found, in the order of loading."""
+        self.load()
+        return list(self._reports)
+
+    def hints(self) -> str:
+        """Return a sentence about plugins that did not load, for the error about an unknown name."""
+        missing = [f"{r.name} ({r.status}: {r.reason})" for r in self._reports if r.status != "loaded"]
+        return f" Plugins that are not loaded: {'; '.join(missing)}." if missing else ""
+
+    def add(self, plugin: Any, name: str) -> PluginReport:
+        """Load a module or object as a plugin, without an entry point. A fault in it is reported, not raised.
+
+        Example:
+            >>> from optimzoo import hookimpl
+            >>> from optimzoo.zoo import plugins
+            >>> class Mine:
+            ...     @hookimpl
+            ...     def optimzoo_built(self, optim_wrapper, model):
+            ...         print(type(optim_wrapper).__name__, "built")
+            >>> plugins.add(Mine(), "mine").status
+            'loaded'
+            >>> plugins.remove("mine")
+        """
+        self.load()
+        report = PluginReport(name, type(plugin).__qualname__)
+        self._load(report, lambda: plugin)
+        if report.status == "broken":
+            _warn(report, report.reason)
+        return report
+
+    def remove(self, name: str) -> None:
+        """Forget the hooks of a plugin. Names that it registered stay."""
+        self._pluggy.unregister(name=name)
+        self._reports = [report for report in self._reports if report.name != name]
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of every plugin. One that raises is named in a warning, and the others are still called."""
+        self.load()
+        for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except (Exception, SystemExit) as error:
+                report = next(r for r in self._reports if r.name == implementation.plugin_name)
+                _warn(report, f"{hook} raised {_last_line(error)}")
+
+    def _load(self, report: PluginReport, import_plugin: Callable[[], Any]) -> None:
+        """Import one plugin and register its hooks and names: all of them, or none."""
+        zoo = Zoo(report.name, report.distribution)
+        plugin = None
+        try:
+            with self._decorators_register_on(zoo):
+                plugin = import_plugin()
+                self._register_hooks(plugin, report.name)
+                self._register_names(plugin, zoo)
+        except (Exception, SystemExit) as error:
+            if plugin is not None and self._pluggy.get_plugin(report.name) is plugin:
+                self._pluggy.unregister(plugin)
+            self._give_up(report, _last_line(error))
+            return
+        for kind, entries in zoo.staged.items():
+            for entry in entries:
+                self._registries[kind].add(entry)
+                report.entries.append((kind, entry))
+        self._reports.append(report)
+
+    @contextmanager
+    def _decorators_register_on(self, zoo: Zoo) -> Iterator[None]:
+        for registry in self._registries.values():
+            registry.stage = zoo.stage
+        try:
+            yield
+        finally:
+            for registry in self._registries.values():
+                registry.stage = None
+
+    def _register_hooks(self, plugin: Any, name: str) -> None:
+        self._pluggy.register(plugin, name)
+        callers = self._pluggy.get_hookcallers(plugin) or []
+        if not callers:
+            raise PluginError("it implements no hook; decorate optimzoo_register(zoo) with @optimzoo.hookimpl")
+        known = [hook for hook in dir(Hooks) if hook.startswith("optimzoo_")]
+        for caller in callers:
+            (implementation,) = (i for i in caller.get_hookimpls() if i.plugin is plugin)
+            if not caller.has_spec() and not implementation.optionalhook:
+                raise PluginError(f"there is no hook {caller.name!r}.{did_you_mean(near(caller.name, known))}")
+            if implementation.hookwrapper or implementation.wrapper:
+                raise PluginError(f"{caller.name} may not be a wrapper: plugins are called one by one")
+
+    def _register_names(self, plugin: Any, zoo: Zoo) -> None:
+        for implementation in self._pluggy.hook.optimzoo_register.get_hookimpls():
+            if implementation.plugin is plugin:
+                result = implementation.function(*(zoo for _ in implementation.argnames))
+                if result is not None:
+                    raise PluginError(
+                        f"optimzoo_register returned {result!r}; it registers on its argument and returns None"
+                    )
+
+    def _give_up(self, report: PluginReport, reason: str) -> None:
+        report.status, report.reason = "broken", reason
+        self._reports.append(report)
+
+
+def _turned_off(names: set[str]) -> dict[str, str]:
+    """Return the plugins that the environment turns off, each with the reason."""
+    denied, allowed = _names_in(DISABLE), _names_in(ONLY)
+    for variable, mentioned in ((DISABLE, denied), (ONLY, allowed)):
+        for name in sorted(mentioned - names):
+            warnings.warn(
+                f"{variable} names {name!r}, which is not an installed plugin.{did_you_mean(near(name, names))}",
+                OptimzooWarning,
+                stacklevel=2,
+            )
+    off: dict[str, str] = {}
+    if os.environ.get(AUTOLOAD, "1").strip().lower() in ("0", "false", "no"):
+        off = dict.fromkeys(names - allowed, f"{AUTOLOAD}={os.environ[AUTOLOAD]}")
+    elif allowed:
+        off = dict.fromkeys(names - allowed, f"not in {ONLY}")
+    return {**off, **dict.fromkeys(names & denied, f"{DISABLE} names it")}
+
+
+def _names_in(variable: str) -> set[str]:
+    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _report(point: EntryPoint) -> PluginReport:
+    name, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
+    return PluginReport(point.name, point.value, name, version)
+
+
+def _own_version() -> str:
+    from optimzoo import __version__
+
+    return __version__
+
+
+def _warn(report: PluginReport, reason: str) -> None:
+    warnings.warn(f"{report}: {reason}", PluginWarning, stacklevel=3)
+
+
+def _last_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[-1]}" if text else type(error).__name__

@@ -1,0 +1,231 @@
+"""A registry: a table of names, each leading to a class that is imported on first use."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optimzoo import calls
+from optimzoo.entry import Entry, dotted, import_dotted
+from optimzoo.errors import ConfigError, UnknownNameError, did_you_mean, join_path, near
+
+
+class Registry:
+    """The names of one kind of thing.
+
+    Args:
+        kind: What the names stand for, in the words of an error message, such as ``"optimizer"``.
+        base: ``"module:Class"`` that every target must be a subclass of.
+        must_be: The same requirement in words.
+        populate: Called before the first look-up; registers what the plugins bring.
+        hints: Called when a name is unknown; returns a sentence about plugins that could have brought it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: str,
+        must_be: str,
+        populate: Callable[[], None] = lambda: None,
+        hints: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.kind = kind
+        self.base = base
+        self.must_be = must_be
+        self._populate = populate
+        self._hints = hints
+        self._entries: dict[str, Entry] = {}
+        self._claims: dict[str, list[Entry]] = {}
+        self.stage: Callable[[str, Entry], None] | None = None
+        """Set while a plugin is being loaded: takes what its decorators register, with the kind."""
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} {self.kind} names>"
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, the bare one where the entry owns it, else the qualified one."""
+        return iter(sorted(map(self.display_name, self.entries()), key=str.lower))
+
+    def __len__(self) -> int:
+        return len(self.entries())
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self.entry(name))
+        except UnknownNameError:
+            return False
+
+    def entries(self) -> list[Entry]:
+        """Return every entry, in the order of registration."""
+        self._populate()
+        return list(self._entries.values())
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; which of several claims on one bare name wins does not depend on the order of adding."""
+        if entry.qualified in self._entries:
+            raise ConfigError(f"{self.kind} {entry.qualified!r} is registered twice")
+        self._entries[entry.qualified] = entry
+        for name in entry.claims:
+            self._claims.setdefault(name, []).append(entry)
+
+    def owner(self, name: str) -> Entry | None:
+        """Return the entry that a bare name stands for; None if nobody claims it or several do with equal right."""
+        claims = self._claims.get(name, ())
+        if not claims:
+            return None
+        strongest = min(map(_strength, claims))
+        winners = [entry for entry in claims if _strength(entry) == strongest]
+        return winners[0] if len(winners) == 1 else None
+
+    def display_name(self, entry: Entry) -> str:
+        """Return the shortest name that leads to ``entry``."""
+        return entry.name if self.owner(entry.name) is entry else entry.qualified
+
+    def entry(self, name: str, path: str = "") -> Entry:
+        """Return the entry of a bare or qualified name.
+
+        Raises:
+            UnknownNameError: Nothing, or more than one thing, goes by that name.
+        """
+        self._populate()
+        found = self.owner(name) or self._entries.get(name)
+        if found is not None:
+            return found
+        if name in self._claims:
+            options = sorted(entry.qualified for entry in self._claims[name])
+            raise UnknownNameError(
+                f"{name!r} is claimed by several plugins; say which one you mean:"
+                f" {' or '.join(map(repr, options))}", path, options,
+            )  # fmt: skip
+        known = [*self._claims, *self._entries]
+        module, _, attribute = name.rpartition(".")
+        suggestions = near(name, known)
+        if not suggestions and "." in module:
+            suggestions = [f"{module}:{attribute}"]
+        raise UnknownNameError(
+            f"there is no {self.kind} {name!r}: no installed plugin registers it."
+            f"{did_you_mean(suggestions)}{self._hints()}", path, suggestions,
+        )  # fmt: skip
+
+    def entry_of(self, cls: type) -> Entry | None:
+        """Return the entry that leads to ``cls``; nothing is imported to answer."""
+        for entry in self.entries():
+            if entry.target is cls:
+                return entry
+            module, _, attribute = dotted(entry.target).partition(":")
+            if attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls:
+                return entry
+        return None
+
+    def get(self, type: str | Callable[..., Any], path: str = "") -> Any:  # noqa: A002
+        """Return the class that ``type`` names.
+
+        Args:
+            type: A registered name, ``plugin.Name``, ``package.module:Class``, or the class itself.
+            path: Where in the config the name stands, for the error message.
+
+        Raises:
+            UnknownNameError: The name is not registered.
+            MissingDependencyError: Its library is not installed.
+            ConfigError: What it names is not of this registry's kind.
+        """
+        if not isinstance(type, str):
+            return self._checked(type, path)
+        if ":" in type:
+            return self._checked(import_dotted(type, path), path)
+        return self._checked(self.entry(type, path).load(path), path)
+
+    def build(self, cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None, **defaults: Any) -> Any:
+        """Build what ``cfg`` describes: ``cfg["type"]`` is called with the other keys; ``cfg`` stays as it is.
+
+        Args:
+            cfg: A dict with the key ``type``.
+            default_args: Arguments for the keys that ``cfg`` does not have.
+            **defaults: The same, as keywords.
+
+        Raises:
+            ConfigError: A key or value is wrong, or the class refused its arguments.
+        """
+        target, kwargs = self.resolve(cfg)
+        return calls.call(target, {**(default_args or {}), **defaults, **kwargs})
+
+    def resolve(self, cfg: Any, path: str = "") -> tuple[Any, dict[str, Any]]:
+        """Return the class that ``cfg["type"]`` names, and a copy of the other keys."""
+        if not isinstance(cfg, Mapping):
+            raise ConfigError(f"a {self.kind} is described by a dict with the key 'type', got {cfg!r}", path)
+        if "type" not in cfg:
+            hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
+            raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
+        # `_scope_` is mmengine's: it names the registry of another project, and there is one registry here.
+        kwargs = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
+        return self.get(cfg["type"], join_path(path, "type")), kwargs
+
+    def register_module(
+        self, name: str | list[str] | None = None, force: bool = False, module: Any = None
+    ) -> Callable[..., Any]:
+        """Register a class, as a decorator or by a call with ``module``.
+
+        Args:
+            name: The name, or several; the class's own name by default.
+            force: Replace what goes by that name in this process.
+            module: The class, where this is not used as a decorator.
+
+        Raises:
+            ConfigError: The name is taken and ``force`` is not set.
+
+        Example:
+            >>> import torch
+            >>> from optimzoo import OPTIMIZERS
+            >>> @OPTIMIZERS.register_module()
+            ... class PlainDescent(torch.optim.SGD):
+            ...     pass
+            >>> OPTIMIZERS.get("PlainDescent") is PlainDescent
+            True
+        """
+        if not (name is None or isinstance(name, str) or _is_list_of_str(name)):
+            raise ConfigError(
+                f"name must be a string, got {name!r}. Write @REGISTRY.register_module() with parentheses"
+            )
+
+        def register(target: Any) -> Any:
+            first, *rest = [name] if isinstance(name, str) else name or [target.__name__]
+            self._register(Entry(first, self._checked(target), aliases=tuple(rest), about=_first_line(target)), force)
+            return target
+
+        return register if module is None else register(module)
+
+    def _register(self, entry: Entry, force: bool) -> None:
+        if self.stage is not None:
+            self.stage(self.kind, entry)
+            return
+        self._populate()
+        for taken in (n for n in entry.claims if n in self._claims and not force):
+            raise ConfigError(
+                f"the {self.kind} name {taken!r} is taken by {self._claims[taken][0].qualified}. Choose another name, "
+                "or pass force=True to replace it in this process"
+            )
+        for name in entry.claims:
+            self._claims[name] = []
+        self._entries.pop(entry.qualified, None)
+        self.add(entry)
+
+    def _checked(self, target: Any, path: str = "") -> Any:
+        if inspect.isclass(target) and issubclass(target, import_dotted(self.base)):
+            return target
+        name = dotted(target) if inspect.isclass(target) else repr(target)
+        raise ConfigError(f"{name} cannot be used as {self.kind}: it must be {self.must_be}", path)
+
+
+def _strength(entry: Entry) -> tuple[bool, bool, bool]:
+    """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
+    return bool(entry.plugin), not entry.bundled, entry.discovered
+
+
+def _is_list_of_str(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, str) for v in value)
+
+
+def _first_line(target: Any) -> str:
+    return (inspect.getdoc(target) or "").partition("\n")[0]

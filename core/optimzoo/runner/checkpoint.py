@@ -1,0 +1,88 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from optimzoo.checks import whole_number
+from optimzoo.errors import CheckpointError
+from optimzoo.runner.hooks import Hook
+
+if TYPE_CHECKING:
+    from optimzoo.runner.runner import Runner
+
+FORMAT = 1
+PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write ``state`` to ``path``, by way of a file beside it, so that no fault leaves half a checkpoint there.
+
+    Raises:
+        CheckpointError: The file cannot be written; earlier checkpoints are untouched.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written: {error}. Earlier checkpoints are untouched") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {type(error).__name__}: {error}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of this version of optimzoo (format {FORMAT})")
+    return state
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints in ``folder``, oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("*.pt") if (match := PATTERN.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+class CheckpointHook(Hook):
+    """Saves a checkpoint every few epochs, or validation intervals of a run by iteration, and at the end.
+
+    Args:
+        interval: Epochs or validation intervals from one checkpoint to the next.
+        keep: How many to keep; the oldest goes first.
+
+    Raises:
+        ConfigError: An argument is not a whole number of at least 1.
+    """
+
+    def __init__(self, interval: int = 1, keep: int = 2) -> None:
+        self.interval = whole_number(interval, "interval", 1)
+        self.keep = whole_number(keep, "keep", 1)
+        self._calls = 0
+
+    def checkpoint_due(self, runner: Runner) -> None:
+        """Save, if the interval has passed or the run has ended, and remove the oldest."""
+        self._calls += 1
+        if self._calls % self.interval and not runner.finished:
+            return
+        save_checkpoint(runner.state_dict(), runner.work_dir / f"checkpoint_{runner.iter:08d}.pt")
+        for path in checkpoints_in(runner.work_dir)[: -self.keep]:
+            path.unlink()

@@ -1,0 +1,86 @@
+"""Objects that a run config names by dotted path: what the path must lead to is checked before anything is called."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optimzoo import calls
+from optimzoo.entry import dotted, import_dotted
+from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, join_path, near
+
+
+def object_problems(cfg: Any, base: type, path: str) -> Iterator[OptimzooError]:
+    """Yield what is wrong with ``cfg`` as the description of an object of type ``base``, or as the object itself."""
+    if isinstance(cfg, base):
+        return
+    if not isinstance(cfg, Mapping) or "type" not in cfg:
+        hint = (
+            did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under") if isinstance(cfg, Mapping) else ""
+        )
+        yield ConfigError(f"{base.__name__} is wanted, or a dict with the key 'type', got {cfg!r}.{hint}", path)
+        return
+    try:
+        factory = find_factory(cfg["type"], base, join_path(path, "type"))
+    except OptimzooError as error:
+        yield error
+        return
+    yield from calls.problems(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+
+
+def build_object(cfg: Any, base: type, path: str) -> Any:
+    """Return the object that ``cfg`` describes, or ``cfg`` itself if it is one."""
+    if isinstance(cfg, base):
+        return cfg
+    calls.raise_all(object_problems(cfg, base, path))
+    factory = find_factory(cfg["type"], base, join_path(path, "type"))
+    return calls.call(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+
+
+def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
+    """Return the subclass of ``base``, or the function annotated to return one, that ``target`` names or is.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(target, str):
+        target = import_dotted(target, path)
+    if _makes(target, base):
+        return target  # type: ignore[no-any-return]
+    kind = "a function that is not annotated to return one" if inspect.isfunction(target) else "not one"
+    raise ConfigError(
+        f"a subclass of {dotted(base)} is wanted, or a function that returns one; {target!r} is {kind}", path
+    )
+
+
+def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callable[..., Any]:
+    """Return the function that ``target`` names or is, which must take the positional ``arguments``.
+
+    Raises:
+        ConfigError: It is no function, or takes other arguments.
+    """
+    found = import_dotted(target, path) if isinstance(target, str) else target
+    if not callable(found):
+        raise ConfigError(
+            f"a function of {', '.join(arguments)} is wanted, as 'package.module:name', got {target!r}", path
+        )
+    try:
+        inspect.signature(found).bind(*arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{target!r} must take the arguments ({', '.join(arguments)}): {error}", path) from error
+    return found  # type: ignore[no-any-return]
+
+
+def _makes(target: Any, base: type) -> bool:
+    if inspect.isclass(target):
+        return issubclass(target, base)
+    if not inspect.isfunction(target):
+        return False
+    try:
+        made = typing.get_type_hints(target).get("return")
+    except Exception:  # an annotation that does not resolve tells nothing
+        return False
+    origin = typing.get_origin(made) or made
+    return inspect.isclass(origin) and issubclass(origin, base)

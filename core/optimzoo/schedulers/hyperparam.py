@@ -1,0 +1,73 @@
+"""Reading and writing one hyperparameter of a parameter group, an element of a tuple included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from optimzoo.errors import ConfigError, did_you_mean, near
+
+
+@dataclass(frozen=True)
+class HyperParam:
+    """A key of the parameter groups, such as ``lr``, or an element of one, such as ``betas[0]``.
+
+    Args:
+        key: The group's key.
+        index: The element, if the value is a tuple.
+    """
+
+    key: str
+    index: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> HyperParam:
+        """Return what ``lr`` or ``betas[1]`` names."""
+        found = re.fullmatch(r"(\w+)(?:\[(\d+)\])?", text) if isinstance(text, str) else None
+        if found is None:
+            raise ConfigError(f"a key such as 'lr' or 'betas[1]' is wanted, got {text!r}", "param_name")
+        return cls(found[1], None if found[2] is None else int(found[2]))
+
+    def __str__(self) -> str:
+        return self.key if self.index is None else f"{self.key}[{self.index}]"
+
+    def get(self, group: Mapping[str, Any]) -> float:
+        """Return the value in ``group`` as a number.
+
+        Raises:
+            ConfigError: The group has no such key, or no number under it.
+        """
+        if self.key not in group:
+            numeric = [k for k, v in group.items() if isinstance(v, (int, float, tuple)) and not isinstance(v, bool)]
+            raise ConfigError(
+                f"the optimizer's groups have no {self.key!r} to schedule."
+                f"{did_you_mean(near(self.key, numeric)) or ' They have ' + ', '.join(numeric) + '.'}",
+                "param_name",
+            )
+        value = group[self.key]
+        if self.index is not None:
+            if not isinstance(value, (tuple, list)) or self.index >= len(value):
+                raise ConfigError(f"{self.key!r} is {value!r} and has no element {self.index}", "param_name")
+            value = value[self.index]
+        if isinstance(value, Tensor):
+            return float(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ConfigError(f"{self} is {value!r}, not a number to schedule", "param_name")
+        return value
+
+    def set(self, group: dict[str, Any], value: float) -> None:
+        """Put ``value`` into ``group``; a tensor is filled in place, so that a captured or compiled step sees it."""
+        held = group[self.key]
+        if self.index is not None:
+            held = held[self.index]
+        if isinstance(held, Tensor):
+            held.fill_(value)
+        elif self.index is None:
+            group[self.key] = value
+        else:
+            whole = group[self.key]
+            group[self.key] = (*whole[: self.index], value, *whole[self.index + 1 :])

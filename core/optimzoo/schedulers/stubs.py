@@ -1,0 +1,56 @@
+"""Writes ``__init__.pyi`` of this package, from which editors and type checkers know the derived classes.
+
+Run ``python -m optimzoo.schedulers.stubs`` after a change to a curve or a family.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import optimzoo.schedulers as package
+from optimzoo.schedulers.base import INF
+
+HEADER = """\
+# Written by `python -m optimzoo.schedulers.stubs`; do not edit.
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+
+from optimzoo.wrappers import BaseOptimWrapper
+
+from .base import INF as INF
+from .base import ParamScheduler as ParamScheduler
+from .group import SchedulerGroup as SchedulerGroup
+
+__all__: list[str]
+"""
+
+STUB = Path(__file__).with_name("__init__.pyi")
+
+
+def stub() -> str:
+    """Return the text of the stub."""
+    classes = [getattr(package, name) for name in package.__all__ if name != "INF"]
+    return HEADER + "".join(_class(c) for c in classes if f"import {c.__name__} as" not in HEADER)
+
+
+def _class(cls: type) -> str:
+    lines = [
+        f"\n\nclass {cls.__name__}(ParamScheduler):",
+        f'    r"""{inspect.getdoc(cls)}\n"""'.replace("\n", "\n    "),
+    ]
+    parameters = [
+        f"        {p.name}: {p.annotation}{'' if p.default is p.empty else f' = {_default(p.default)}'},"
+        for p in inspect.signature(cls).parameters.values()
+    ]
+    lines += ["", "    def __init__(", "        self,", *parameters, "    ) -> None: ...", ""]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _default(value: object) -> str:
+    return "INF" if value == INF else repr(value)
+
+
+if __name__ == "__main__":
+    STUB.write_text(stub(), encoding="utf-8")

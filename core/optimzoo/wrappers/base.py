@@ -1,0 +1,105 @@
+"""What every optimizer wrapper has, whatever its precision: groups, hyperparameters, state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+
+class BaseOptimWrapper(ABC):
+    """Base of the wrappers around one optimizer.
+
+    Args:
+        optimizer: The optimizer to wrap.
+
+    Attributes:
+        base_param_settings: The optimizer's defaults, kept as one more parameter group without parameters when there
+            are several groups; schedules act on it too, so that its ``lr`` tells the course of training whatever the
+            groups' multipliers are. None with a single group.
+        param_rules: For each parameter name, the rule that decided its settings; empty where nothing but the
+            optimizer's own arguments did.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.base_param_settings: dict[str, Any] | None = None
+        if len(optimizer.param_groups) > 1:
+            self.base_param_settings = {"params": torch.tensor([0.0]), **optimizer.defaults}
+        self.param_rules: dict[str, str] = {}
+
+    @abstractmethod
+    def update_params(self, loss: torch.Tensor) -> Any:
+        """Back-propagate ``loss`` and update the parameters."""
+
+    @abstractmethod
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Back-propagate ``loss``."""
+
+    @abstractmethod
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Clear the gradients."""
+
+    @abstractmethod
+    def step(self, **kwargs: Any) -> Any:
+        """Update the parameters."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups, and ``base_param_settings`` after them where there is one."""
+        if self.base_param_settings is None:
+            return self.optimizer.param_groups
+        return [*self.optimizer.param_groups, self.base_param_settings]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The optimizer's defaults."""
+        return self.optimizer.defaults
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Return the learning rate of each group as ``lr``, and that of the base settings, if any, as ``base_lr``.
+
+        Example:
+            >>> import torch
+            >>> from optimzoo import OptimWrapper
+            >>> wrapper = OptimWrapper(torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01))
+            >>> wrapper.get_lr()
+            {'lr': [0.01]}
+        """
+        found = {} if self.base_param_settings is None else {"base_lr": [self.base_param_settings["lr"]]}
+        return {**found, "lr": [group["lr"] for group in self.optimizer.param_groups]}
+
+    def get_momentum(self) -> dict[str, list[float]]:
+        """Return the momentum of each group: ``momentum``, else the first of ``betas``, else 0.
+
+        Example:
+            >>> import torch
+            >>> from optimzoo import OptimWrapper
+            >>> OptimWrapper(torch.optim.Adam(torch.nn.Linear(1, 1).parameters())).get_momentum()
+            {'momentum': [0.9]}
+        """
+        return {"momentum": [_momentum(group) for group in self.optimizer.param_groups]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, with ``base_param_settings`` where there are any."""
+        state = self.optimizer.state_dict()
+        if self.base_param_settings is not None:
+            state["base_param_settings"] = dict(self.base_param_settings)
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load what ``state_dict`` returned; ``state_dict`` is left as it is."""
+        state = dict(state_dict)
+        base = state.pop("base_param_settings", None)
+        if base is not None:
+            self.base_param_settings = dict(base)
+        self.optimizer.load_state_dict(state)
+
+
+def _momentum(group: Mapping[str, Any]) -> Any:
+    if "momentum" in group:
+        return group["momentum"]
+    return group["betas"][0] if "betas" in group else 0

@@ -1,0 +1,290 @@
+"""The single-precision wrapper: accumulation, clipping, the update, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.checks import number, one_of, whole_number
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.wrappers.base import BaseOptimWrapper
+from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
+from optimzoo.zoo import needs_of
+
+logger = logging.getLogger("optimzoo")
+
+NONFINITE = ("ignore", "skip", "raise")
+CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
+
+
+class StepOutcome(Enum):
+    """What an iteration did to the parameters."""
+
+    UPDATED = "updated"
+    ACCUMULATING = "accumulating"
+    SKIPPED = "skipped"
+
+
+class OptimWrapper(BaseOptimWrapper):
+    """Runs scale, backward, clip, step and zero_grad in the right order, once each.
+
+    Args:
+        optimizer: The optimizer to wrap.
+        accumulative_counts: Gradients of this many iterations make one update; each loss is divided by it.
+        clip_grad: Arguments of ``torch.nn.utils.clip_grad_norm_``, or, with ``type="value"``, of ``clip_grad_value_``.
+        nonfinite: What to do about NaN or infinite gradients: ``"ignore"``, ``"skip"`` the update, or ``"raise"`` a
+            NonFiniteError that names the first bad parameter. The last two make the host wait for the device once
+            per update.
+
+    Attributes:
+        update_count: Updates made.
+        skipped_count: Updates skipped.
+
+    Raises:
+        ConfigError: An argument is wrong, or the optimizer cannot honour it.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo import OptimWrapper
+        >>> model = torch.nn.Linear(1, 1)
+        >>> wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2)
+        >>> for x in torch.ones(4, 1):
+        ...     with wrapper.optim_context(model):
+        ...         loss = model(x).square().mean()
+        ...     print(wrapper.update_params(loss).value)
+        accumulating
+        updated
+        accumulating
+        updated
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: Mapping[str, Any] | None = None,
+        nonfinite: str = "ignore",
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {optimizer!r}", "optimizer")
+        self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
+        self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
+        super().__init__(optimizer)
+        self.clip_func, self.clip_grad_kwargs = _clipping(clip_grad)
+        self.update_count = 0
+        self.skipped_count = 0
+        self._inner_count = 0
+        self._max_counts = -1
+        self._remainder_counts = -1
+        self._outcome = StepOutcome.UPDATED
+        self._grad_norm: Tensor | None = None
+        needs = needs_of(optimizer)
+        self._needs_closure = "closure" in needs
+        self._needs_curvature = "curvature" in needs
+        if self._needs_closure and accumulative_counts > 1:
+            raise ConfigError(
+                f"{_name(optimizer)} evaluates the loss itself and cannot accumulate", "accumulative_counts"
+            )
+        if self._needs_closure and nonfinite == "skip":
+            raise ConfigError(f"{_name(optimizer)} evaluates the loss itself; a step cannot be skipped", "nonfinite")
+
+    def update_params(
+        self,
+        loss: Tensor,
+        step_kwargs: Mapping[str, Any] | None = None,
+        zero_kwargs: Mapping[str, Any] | None = None,
+        curvature: SampledLoss | None = None,
+    ) -> StepOutcome:
+        """Back-propagate ``loss`` and, when enough gradients are accumulated, update the parameters.
+
+        Args:
+            loss: A scalar, unscaled.
+            step_kwargs: Keyword arguments of ``optimizer.step``.
+            zero_kwargs: Keyword arguments of ``optimizer.zero_grad``.
+            curvature: For an optimizer that squares the gradient of a sampled loss (Sophia-G): returns that loss and
+                its number of samples, as ``sampled_cross_entropy`` does. Called only when an estimate is due.
+
+        Returns:
+            What happened to the parameters.
+        """
+        if self._needs_closure:
+            raise OptimzooError(
+                f"{_name(self.optimizer)} evaluates the loss several times per step: instead of update_params(loss), "
+                "call wrapper.step(closure=closure), where closure() clears the gradients, computes the loss, calls "
+                "loss.backward() and returns the loss"
+            )
+        if self._needs_curvature and self.should_sync():
+            optimizer = cast(EstimatesCurvature, self.optimizer)
+            if optimizer.curvature_due():
+                optimizer.update_curvature(loss, curvature)
+        self.backward(self.scale_loss(loss))
+        if not self.should_update():
+            return StepOutcome.ACCUMULATING
+        self.step(**(step_kwargs or {}))
+        self.zero_grad(**(zero_kwargs or {}))
+        return self._outcome
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Back-propagate ``loss`` and count the iteration.
+
+        Args:
+            loss: A scalar, scaled by ``scale_loss`` if gradients are accumulated.
+            **kwargs: Keyword arguments of ``Tensor.backward``.
+        """
+        loss.backward(**kwargs)  # type: ignore[no-untyped-call]
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> StepOutcome:
+        """Clip the gradients and update the parameters.
+
+        Args:
+            **kwargs: Keyword arguments of ``optimizer.step``. A ``closure`` has its gradients clipped after every
+                evaluation.
+        """
+        closure = kwargs.get("closure")
+        if closure is not None:
+            kwargs["closure"] = self._prepared_after(closure)
+        elif self._needs_closure:
+            raise OptimzooError(
+                f"{_name(self.optimizer)} evaluates the loss itself: call wrapper.step(closure=closure)"
+            )
+        elif not self._prepare_grads():
+            self._outcome = StepOutcome.SKIPPED
+            self.skipped_count += 1
+            return self._outcome
+        self.optimizer.step(**kwargs)
+        self._outcome = StepOutcome.UPDATED
+        self.update_count += 1
+        return self._outcome
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Clear the gradients; keyword arguments are those of ``optimizer.zero_grad``."""
+        self.optimizer.zero_grad(**kwargs)
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return the context for the forward pass; processes do not exchange gradients until these are used."""
+        if self.should_sync() or not hasattr(model, "no_sync"):
+            return nullcontext()
+        return model.no_sync()  # type: ignore[operator, no-any-return]
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """Tell the wrapper how long the run is, so that a last, smaller window of gradients is used and weighted right.
+
+        Args:
+            model: The model in training.
+            init_counts: Iterations already done.
+            max_counts: Iterations in the whole run; -1 if unknown.
+        """
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        self._remainder_counts = max_counts % self._accumulative_counts
+        if self._accumulative_counts > 1:
+            if init_counts % self._accumulative_counts != 0:
+                logger.warning("resumed inside an accumulation window; its first gradients are lost")
+            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+                logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
+
+    def should_update(self) -> bool:
+        """Whether the gradients accumulated so far make an update. Asked after the backward pass."""
+        return self._inner_count % self._accumulative_counts == 0 or self._inner_count == self._max_counts
+
+    def should_sync(self) -> bool:
+        """Whether the coming backward pass completes an update. Asked before the forward pass."""
+        count = self._inner_count + 1
+        return count % self._accumulative_counts == 0 or count == self._max_counts
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Divide ``loss`` by the number of iterations whose gradients make the current update."""
+        factor = self._accumulative_counts
+        if factor == 1:
+            return loss
+        if self._max_counts != -1 and self._inner_count >= self._max_counts - self._remainder_counts:
+            factor = self._remainder_counts
+            if factor <= 0:
+                raise OptimzooError(
+                    f"iteration {self._inner_count + 1} is past the end, {self._max_counts}, that was given to "
+                    "initialize_count_status"
+                )
+        return loss / factor
+
+    @property
+    def inner_count(self) -> int:
+        """Iterations done, that is, backward passes."""
+        return self._inner_count
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of the gradients before the last clipping, or None. Reading it waits for the device."""
+        return None if self._grad_norm is None else float(self._grad_norm)
+
+    def __repr__(self) -> str:
+        counts = f"_accumulative_counts: {self._accumulative_counts}"
+        return f"Type: {type(self).__name__}\n{counts}\noptimizer: \n{self.optimizer!r}\n"
+
+    def _prepare_grads(self) -> bool:
+        """Apply the policy on non-finite gradients, then clip; return whether the update may go on."""
+        if self.nonfinite != "ignore":
+            bad = self._first_nonfinite()
+            if bad is not None:
+                if self.nonfinite == "raise":
+                    raise NonFiniteError(
+                        f"the gradient of {bad} is not finite in update {self.update_count + self.skipped_count + 1} "
+                        f"(iteration {self._inner_count}). Lower the learning rate, clip, or set nonfinite='skip'"
+                    )
+                return False
+        if self.clip_grad_kwargs is not None:
+            self._clip_grad()
+        return True
+
+    def _prepared_after(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def evaluate() -> Any:
+            loss = closure()
+            self._prepare_grads()
+            return loss
+
+        return evaluate
+
+    def _clip_grad(self) -> None:
+        with_grad = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if with_grad and self.clip_func is not None:
+            self._grad_norm = self.clip_func(with_grad, **(self.clip_grad_kwargs or {}))
+
+    def _first_nonfinite(self) -> str | None:
+        """Return the name of the first parameter with a non-finite gradient."""
+        grads = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not grads or bool(torch.stack([torch.linalg.vector_norm(g.float()) for g in grads]).isfinite().all()):
+            return None
+        for index, group in enumerate(self.optimizer.param_groups):
+            names = group.get("param_names") or [f"parameter {i} of group {index}" for i in range(len(group["params"]))]
+            for name, parameter in zip(names, group["params"]):
+                if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+                    return repr(name)
+        return None
+
+
+def _clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | None, dict[str, Any] | None]:
+    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments."""
+    if clip_grad is None:
+        return None, None
+    if not isinstance(clip_grad, Mapping):
+        raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
+    kwargs = dict(clip_grad)
+    kind = kwargs.pop("type", "norm")
+    function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
+    calls.raise_all(calls.problems(function, kwargs, "clip_grad", given=("parameters",)))
+    for key in ("max_norm", "clip_value"):
+        if key in kwargs:
+            number(kwargs[key], f"clip_grad.{key}", 0)
+    return function, kwargs
+
+
+def _name(optimizer: Optimizer) -> str:
+    return type(optimizer).__name__

@@ -1,0 +1,62 @@
+"""torch.optim: every concrete optimizer of the installed torch, found in its source, since importing torch is slow."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from optimzoo import hookimpl
+from optimzoo.hookspecs import Zoo
+
+NEEDS = {"LBFGS": ("closure", "one_group"), "Muon": ("matrices",), "SparseAdam": ("sparse",)}
+ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, and ours, is that of transformers
+
+
+@hookimpl
+def optimzoo_register(zoo: Zoo) -> None:
+    """Register what ``torch.optim`` exports."""
+    for name, about, paper in _optimizers():
+        zoo.optimizer(
+            name,
+            f"torch.optim:{name}",
+            about=about,
+            paper=paper,
+            needs=NEEDS.get(name, ()),
+            aliases=ALIASES.get(name, ()),
+            discovered=True,
+        )
+
+
+def _optimizers() -> Iterator[tuple[str, str, str]]:
+    """Yield the name, first sentence and first reference of each class exported that derives from ``Optimizer``."""
+    spec = importlib.util.find_spec("torch")
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
+        package = Path(folder, "optim")
+        exports = [
+            node for node in ast.parse((package / "__init__.py").read_text()).body if isinstance(node, ast.ImportFrom)
+        ]
+        modules = {alias.name: (node.module or "").rpartition(".")[2] for node in exports for alias in node.names}
+        sources = {module: _read(package / f"{module}.py") for module in set(modules.values())}
+        bases = {
+            name: base
+            for source in sources.values()
+            for name, base in re.findall(r"^class (\w+)\((\w+)\)", source, re.M)
+        }
+        for name, module in sorted(modules.items()):
+            ancestor = bases.get(name)
+            while ancestor in bases:
+                ancestor = bases[ancestor]
+            if ancestor == "Optimizer":
+                source = sources[module]
+                described = source.partition(f"{name}.__doc__")[2] or source.partition(f"class {name}(")[2]
+                about = re.search(r'"""(?:Implements )?([^"]+?)\.?\n', described)
+                paper = re.search(r"^\s+(https?://\S+)$", source, re.M)
+                yield name, about[1] if about else "", paper[1] if paper else ""
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""

@@ -1,0 +1,63 @@
+"""Fixtures shared by all tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def model():
+    """A small network with convolutions, norms and a head."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 2))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a command in a fresh process, in an empty folder; `path` goes before the installed packages."""
+
+    def run_command(*command, path=(), cwd=tmp_path, check=True, **env):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONWARNINGS": "default", **env}
+        done = subprocess.run(
+            [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return run_command
+
+
+@pytest.fixture
+def optimzoo(run):
+    """Run the command line in a fresh process."""
+    return lambda *arguments, **kwargs: run("-m", "optimzoo", *arguments, **kwargs)
+
+
+@pytest.fixture
+def install_plugin(tmp_path):
+    """Write a distribution with an entry point, as pip would leave it, and return the folder to put on the path."""
+
+    def install(code, name="acme", module=None, distribution=None, version="1.0"):
+        module = module or f"{name}_plugin"
+        distribution = distribution or f"{module.replace('_', '-')}"
+        folder = tmp_path / f"site-{distribution}"
+        info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{module}.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[optimzoo]\n{name} = {module}\n")
+        return folder
+
+    return install

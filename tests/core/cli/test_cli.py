@@ -1,0 +1,258 @@
+import json
+import re
+import shutil
+
+import pytest
+from tests.conftest import REPO
+
+CONFIG = """
+loss = "task:loss"
+metrics = "task:error"
+randomness = {seed = 0}
+train_cfg = {max_epochs = 2}
+model = {type = "torch.nn:Linear", in_features = 3, out_features = 1}
+train_dataloader = {batch_size = 4, shuffle = true, dataset = {type = "task:data"}}
+val_dataloader = {batch_size = 4, dataset = {type = "task:data"}}
+param_scheduler = [{type = "LinearLR", by_epoch = false, end = 4}]
+[optim_wrapper]
+optimizer = {type = "AdamW", lr = 1e-2}
+paramwise_cfg = {bias_decay_mult = 0.0}
+"""
+TASK = """
+import torch
+from torch.utils.data import TensorDataset
+
+def data() -> TensorDataset:
+    x = torch.linspace(-1, 1, 60).reshape(20, 3)
+    return TensorDataset(x, x.sum(1, keepdim=True))
+
+def loss(model, batch):
+    return (model(batch[0]) - batch[1]).square().mean()
+
+def error(model, batch):
+    return {"error": (model(batch[0]) - batch[1]).abs().mean()}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "task.py").write_text(TASK)
+    path = folder / "task.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+class TestTrain:
+    def test_it_trains_and_leaves_its_results_in_runs_under_the_name_of_the_config(self, optimzoo, config, tmp_path):
+        done = optimzoo("train", config)
+        assert "AdamW: 2 parameter groups" in done.stdout
+        assert "bias_decay_mult" in done.stdout
+        assert re.search(r"epoch 2/2  loss \S+  lr 0\.01  val_loss \S+  val_error \S+", done.stdout)
+        assert "final: val_loss" in done.stdout
+        assert (tmp_path / "runs" / "task" / "curves.png").stat().st_size > 1000
+
+    def test_any_key_is_changed_by_set_and_the_folder_by_work_dir(self, optimzoo, config, tmp_path):
+        changes = ("--set", "optim_wrapper.optimizer.type=AdamW8bit", "--set", "train_cfg.max_epochs=1")
+        done = optimzoo("train", config, *changes, "--work-dir", tmp_path / "elsewhere")
+        assert "AdamW8bit: 2 parameter groups" in done.stdout
+        assert "epoch 1/1" in done.stdout
+        assert "type: AdamW8bit" in (tmp_path / "elsewhere" / "config.yaml").read_text()
+
+    def test_the_config_that_a_run_leaves_can_be_trained_again(self, optimzoo, config, tmp_path):
+        first = optimzoo("train", config).stdout
+        shutil.copy(tmp_path / "runs" / "task" / "config.yaml", config.parent / "again.yaml")
+        again = optimzoo("train", config.parent / "again.yaml", "--work-dir", tmp_path / "again").stdout
+        assert re.findall("final: .*", first) == re.findall("final: .*", again)
+
+    def test_it_resumes(self, optimzoo, config):
+        optimzoo("train", config)
+        done = optimzoo("train", config, "--resume", "--set", "train_cfg.max_epochs=3")
+        assert "resumed after step 10 (epoch 2)" in done.stdout
+        assert "epoch 3/3" in done.stdout
+        assert "epoch 2/3" not in done.stdout
+
+    def test_there_being_nothing_to_resume_from_is_said(self, optimzoo, config):
+        done = optimzoo("train", config, "--resume")
+        assert "no checkpoint in runs/task to resume from; starting anew" in done.stderr
+
+    def test_a_python_config_is_said_to_be_run_and_may_hold_helpers(self, optimzoo, config):
+        path = config.with_name("run.py")
+        path.write_text(
+            "base_lr = 1e-2\nmodel = dict(type='torch.nn:Linear', in_features=3, out_features=1)\n"
+            "train_dataloader = dict(batch_size=4, dataset=dict(type='task:data'))\nloss = 'task:loss'\n"
+            "train_cfg = dict(max_epochs=1)\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=base_lr))\n"
+        )
+        done = optimzoo("train", path)
+        assert "run.py is a Python config: it is being run as a program" in done.stderr
+        path.write_text(path.read_text() + "optim_wraper = 3\n")
+        assert (
+            "optim_wraper: there is no such key. Did you mean 'optim_wrapper'"
+            in optimzoo("check", path, check=False).stderr
+        )
+
+    def test_on_a_terminal_a_bar_shows_loss_and_learning_rate(self, config, tmp_path):
+        pexpect = pytest.importorskip("pty")
+        shown = _in_a_terminal(pexpect, ["train", str(config), "--set", "train_cfg.max_epochs=4"], tmp_path)
+        assert re.search(r"epoch \d/4  loss \S+  lr \S+ .*━", shown)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["missing.toml"], "error: there is no file missing.toml"),
+            (["{config}", "--set", "optim_wrapper.optimizer.type=Lyon"], "optim_wrapper.optimizer.type: there is no"),
+            (["{config}", "--set", "loss='task:lose'"], "has no 'lose'. Did you mean 'loss'?"),
+            (["{config}", "--set", "optim_wrapper.optimizer.lr=inf"], "the loss is nan at step 2"),
+            (["{config}", "--work-dir", "/proc/nowhere"], "work_dir: /proc/nowhere cannot be written to"),
+        ],
+    )
+    def test_an_error_is_one_message_and_an_exit_code(self, arguments, said, optimzoo, config):
+        done = optimzoo("train", *(a.format(config=config) for a in arguments), check=False)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def _in_a_terminal(pty, arguments, folder):
+    """Run the command line in a pseudo-terminal and return what it showed."""
+    import os
+    import subprocess
+    import sys
+
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "optimzoo", *arguments]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(command, cwd=folder, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # Linux's way of saying that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    assert process.wait(timeout=60) == 0, shown.decode()
+    os.close(leader)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+class TestCheck:
+    def test_a_sound_config_passes(self, optimzoo, config):
+        assert "no problem found" in optimzoo("check", config).stdout
+
+    def test_every_problem_is_listed_with_its_path(self, optimzoo, config, tmp_path):
+        changes = [
+            "optim_wrapper.optimizer.ler=1",
+            "optim_wrapper.clipgrad=1",
+            "param_scheduler[0].type=LinerLR",
+            "model.out_feature=1",
+            "metrics='task:eror'",
+            "train_cfg.max_epochs=0",
+            "trian=1",
+        ]
+        done = optimzoo("check", config, *(word for change in changes for word in ("--set", change)), check=False)
+        assert done.returncode == 1
+        assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
+            "trian",
+            "model.out_feature",
+            "train_cfg.max_epochs",
+            "optim_wrapper.optimizer.ler",
+            "optim_wrapper.clipgrad",
+            "param_scheduler[0].type",
+            "metrics[0]",
+        ]
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("optim_wrapper.optimizer.lr=-1.0", "optim_wrapper.optimizer: AdamW refused"),
+            ("optim_wrapper.accumulative_counts=0", "optim_wrapper.accumulative_counts: a whole number"),
+            ("param_scheduler[0].end=0", "param_scheduler[0].end: it must be larger than begin"),
+            ("optim_wrapper.paramwise_cfg.bias_lr=1", "optim_wrapper.paramwise_cfg.bias_lr: Default"),
+            ("optim_wrapper.optimizer.type='os:system'", "optim_wrapper.optimizer.type: <built-in"),
+        ],
+    )
+    def test_values_are_tried_too(self, change, said, optimzoo, config):
+        done = optimzoo("check", config, "--set", change, check=False)
+        assert (done.returncode, f"problem: {said}" in done.stderr) == (1, True), done.stderr
+
+    def test_the_example_passes(self, optimzoo):
+        assert "no problem found" in optimzoo("check", REPO / "examples" / "digits" / "lion.toml").stdout
+
+
+class TestNames:
+    def test_list_finds_names_by_part_pattern_and_alias(self, optimzoo):
+        names = {
+            pattern: {row["name"] for row in json.loads(optimzoo("list", pattern, "--json").stdout)}
+            for pattern in ("lion", "DAdapt*", "bnb_Adam")
+        }
+        assert {"Lion", "Lion8bit", "DAdaptLion", "bitsandbytes.Lion"} <= names["lion"]
+        assert names["DAdapt*"] == {f"DAdapt{v}" for v in ("AdaGrad", "Adam", "Adan", "Lion", "SGD")}
+        assert names["bnb_Adam"] == {"bitsandbytes.Adam", "bitsandbytes.AdamW"}
+
+    def test_list_says_what_is_installed_and_how_to_install_the_rest(self, optimzoo, tmp_path):
+        assert "yes" in optimzoo("list", "SophiaG").stdout
+        rows = json.loads(optimzoo("list", "Lion", "--json").stdout)
+        assert {row["install"] for row in rows if row["name"] == "Lion"} == {"pip install 'optimzoo[lion]'"}
+
+    def test_list_covers_every_kind_and_can_be_held_to_one(self, optimzoo):
+        kinds = {row["kind"] for row in json.loads(optimzoo("list", "--json").stdout)}
+        assert kinds == {"optimizer", "optimizer wrapper", "constructor", "parameter scheduler"}
+        rows = json.loads(optimzoo("list", "--kind", "constructor", "--json").stdout)
+        assert {row["name"] for row in rows} == {"DefaultOptimWrapperConstructor", "LayerDecayOptimWrapperConstructor"}
+
+    def test_list_says_so_when_nothing_matches(self, optimzoo):
+        done = optimzoo("list", "lyon", check=False)
+        assert (done.returncode, "Did you mean 'Lion'?" in done.stdout) == (1, True)
+        assert optimzoo("list", "--kind", "optimiser", check=False).returncode == 2
+
+    def test_list_imports_no_library(self, run):
+        code = """
+import sys
+sys.argv = ["optimzoo", "list"]
+try:
+    from optimzoo.cli import main; main()
+except SystemExit:
+    pass
+print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion_pytorch") if m in sys.modules])
+"""
+        assert run("-c", code).stdout.splitlines()[-1] == "[]"
+
+    def test_show_tells_all_there_is_to_know(self, optimzoo):
+        shown = optimzoo("show", "Sophia2").stdout
+        for fact in (
+            "sophia.Sophia",
+            "DecoupledSophia, Sophia2",
+            "https://arxiv.org/abs/2305.14342",
+            "the wrapper runs the estimate",
+            "betas = (0.965, 0.99)",
+        ):
+            assert fact in shown
+        assert re.search(r"library: +lion_pytorch 0\.\d", optimzoo("show", "Lion").stdout)
+        assert "start_factor = 0.333" in optimzoo("show", "LinearLR").stdout
+
+    def test_show_of_a_missing_library_says_how_to_install_it(self, optimzoo, run, tmp_path):
+        code = "import sys; sys.modules['lion_pytorch'] = None; sys.argv = ['optimzoo', 'show', 'Lion']\n"
+        done = run("-c", code + "from optimzoo.cli import main; main()")
+        assert "lion_pytorch (not installed)" in done.stdout
+        assert "pip install 'optimzoo[lion]'" in done.stdout
+
+    def test_show_of_an_unknown_name_says_what_is_near(self, optimzoo):
+        done = optimzoo("show", "Lyon", check=False)
+        assert (done.returncode, "Did you mean 'Lion'?" in done.stderr) == (1, True)
+
+
+def test_the_plugins_are_listed_with_what_they_registered(optimzoo):
+    shown = optimzoo("plugins").stdout
+    assert "LayerDecayOptimWrapperConstructor" in shown
+    assert "Adafactor is transformers.Adafactor: only torch.Adafactor leads here" in shown
+
+
+def test_the_version_is_the_packages(optimzoo):
+    from optimzoo import __version__
+
+    assert optimzoo("--version").stdout == f"optimzoo {__version__}\n"

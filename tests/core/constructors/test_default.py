@@ -1,0 +1,245 @@
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import DefaultOptimWrapperConstructor, build_optim_wrapper
+from optimzoo.errors import ConfigError, OptimzooWarning
+
+SGD = dict(type="SGD", lr=0.1, weight_decay=0.01, momentum=0.9)
+
+
+def groups_of(model, paramwise_cfg, optimizer=SGD):
+    wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=paramwise_cfg))
+    return {
+        name: {k: v for k, v in group.items() if k not in ("params", "param_names")}
+        for group in wrapper.optimizer.param_groups
+        for name in group["param_names"]
+    }
+
+
+def settings_of(model, paramwise_cfg, key):
+    return {name: group[key] for name, group in groups_of(model, paramwise_cfg).items()}
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, groups=4)
+        self.norm = nn.BatchNorm2d(4)
+        self.scale = nn.Parameter(torch.ones(4))
+        self.fc = nn.Linear(4, 2)
+
+
+class LlamaRMSNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+
+class DeformConv2d(nn.Module):
+    """Goes by the name of mmcv's and torchvision's class."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 4, 3, 3))
+        self.conv_offset = nn.Conv2d(4, 18, 3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "touched"),
+    [
+        (dict(bias_lr_mult=2.0), "lr", {"conv.bias": 0.2, "fc.bias": 0.2}),
+        (dict(bias_decay_mult=0.0), "weight_decay", {"conv.bias": 0.0, "norm.bias": 0.0, "fc.bias": 0.0}),
+        (dict(norm_decay_mult=0.0), "weight_decay", {"norm.weight": 0.0, "norm.bias": 0.0}),
+        (dict(dwconv_decay_mult=0.5), "weight_decay", {"conv.weight": 0.005, "conv.bias": 0.005}),
+        (
+            dict(flat_decay_mult=0.0),
+            "weight_decay",
+            {"conv.bias": 0.0, "norm.weight": 0.0, "norm.bias": 0.0, "scale": 0.0, "fc.bias": 0.0},
+        ),
+        (dict(norm_decay_mult=0.0, bias_decay_mult=3.0), "weight_decay", {
+            "norm.weight": 0.0, "norm.bias": 0.0, "conv.bias": 0.03, "fc.bias": 0.03,
+        }),
+        (dict(custom_keys={"fc": dict(lr_mult=0.1)}), "lr", {"fc.weight": 0.01, "fc.bias": 0.01}),
+        (dict(custom_keys={"fc": dict(), "fc.bias": dict(lr_mult=5.0)}), "lr", {"fc.bias": 0.5}),
+        (dict(custom_keys={"fc": dict()}, bias_lr_mult=2.0), "lr", {"conv.bias": 0.2}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
+)  # fmt: skip
+def test_a_rule_touches_the_parameters_it_speaks_of_and_no_others(rule, key, touched):
+    untouched = dict.fromkeys(settings_of(Block(), {"bypass_duplicate": False}, key), SGD[key])
+    assert settings_of(Block(), rule, key) == pytest.approx({**untouched, **touched})
+
+
+@pytest.mark.parametrize("norm", [nn.RMSNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm1d(4, affine=True), LlamaRMSNorm()])
+def test_every_kind_of_norm_is_a_norm(norm):
+    found = settings_of(nn.Sequential(norm, nn.Linear(2, 2)), dict(norm_decay_mult=0.0), "weight_decay")
+    assert {name: value for name, value in found.items() if value == 0.0}.keys() == {
+        f"0.{name}" for name, _ in norm.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("conv", [nn.Conv1d(4, 4, 3, groups=4), nn.Conv3d(4, 8, 3, groups=4)])
+def test_depthwise_convolutions_have_any_number_of_dimensions(conv):
+    found = settings_of(nn.Sequential(conv, nn.Conv2d(4, 4, 3)), dict(dwconv_decay_mult=0.0), "weight_decay")
+    assert found == {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.01, "1.bias": 0.01}
+
+
+def test_the_offset_layer_of_a_deformable_convolution_has_a_rule_of_its_own():
+    found = settings_of(nn.Sequential(DeformConv2d()), dict(dcn_offset_lr_mult=0.1, bias_lr_mult=2.0), "lr")
+    assert found == pytest.approx({"0.weight": 0.1, "0.conv_offset.weight": 0.01, "0.conv_offset.bias": 0.01})
+
+
+def test_other_entries_of_a_custom_key_reach_the_group():
+    found = groups_of(Block(), dict(custom_keys={"norm": dict(decay_mult=0.0, lars_exclude=True)}))
+    assert found["norm.weight"]["lars_exclude"] is True
+    assert "lars_exclude" not in found["fc.weight"]
+    assert "decay_mult" not in found["norm.weight"]
+
+
+class TestMerging:
+    def test_equal_settings_make_one_group_in_the_order_of_the_model(self):
+        layers = [nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)) for _ in range(12)]
+        wrapper = build_optim_wrapper(
+            nn.Sequential(*layers), dict(optimizer=SGD, paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
+        )
+        first, second = wrapper.optimizer.param_groups
+        assert first["param_names"] == [f"{i}.0.weight" for i in range(12)]
+        assert second["param_names"][:3] == ["0.0.bias", "0.1.weight", "0.1.bias"]
+
+    def test_settings_equal_to_the_optimizers_own_make_no_group(self):
+        wrapper = build_optim_wrapper(
+            Block(), dict(optimizer=SGD, paramwise_cfg=dict(custom_keys={"fc": dict(lr_mult=1.0)}))
+        )
+        assert len(wrapper.optimizer.param_groups) == 1
+        assert wrapper.base_param_settings is None
+
+    def test_it_can_be_turned_off(self):
+        wrapper = build_optim_wrapper(Block(), dict(optimizer=SGD, paramwise_cfg=dict(merge_groups=False)))
+        assert [len(group["params"]) for group in wrapper.optimizer.param_groups] == [1] * 7
+
+    def test_true_and_one_are_different_settings(self):
+        custom = {"conv": dict(flag=True), "norm": dict(flag=1)}
+        wrapper = build_optim_wrapper(Block(), dict(optimizer=SGD, paramwise_cfg=dict(custom_keys=custom)))
+        assert len(wrapper.optimizer.param_groups) == 3
+
+    def test_each_parameter_knows_the_rule_that_decided_it(self):
+        wrapper = build_optim_wrapper(
+            Block(), dict(optimizer=SGD, paramwise_cfg=dict(norm_decay_mult=0, custom_keys={"fc": dict(lr_mult=2.0)}))
+        )
+        assert wrapper.param_rules == {
+            "norm.weight": "norm_decay_mult",
+            "norm.bias": "norm_decay_mult",
+            "fc.weight": "custom_keys['fc']",
+            "fc.bias": "custom_keys['fc']",
+        }
+
+
+class TestParametersWithAHistory:
+    def tied(self):
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        model[1].weight = model[0].weight
+        return model
+
+    def test_a_shared_parameter_is_an_error_that_names_its_places_and_the_cure(self):
+        with pytest.raises(ConfigError, match=r"'0\.weight' is shared: it is also '1\.weight'.*bypass_duplicate=True"):
+            build_optim_wrapper(self.tied(), dict(optimizer=SGD, paramwise_cfg=dict(bias_lr_mult=2.0)))
+
+    @pytest.mark.parametrize("paramwise_cfg", [None, dict(bypass_duplicate=True)])
+    def test_a_shared_parameter_is_trained_once_without_rules_or_when_asked_to(self, paramwise_cfg):
+        wrapper = build_optim_wrapper(self.tied(), dict(optimizer=SGD, paramwise_cfg=paramwise_cfg))
+        assert wrapper.optimizer.param_groups[0]["param_names"] == ["0.weight", "0.bias", "1.bias"]
+
+    def test_a_frozen_parameter_is_left_out_of_the_rules(self):
+        model = Block()
+        model.fc.weight.requires_grad_(False)
+        assert "fc.weight" not in groups_of(model, dict(bias_lr_mult=2.0))
+
+    def test_a_wrapped_model_keeps_the_names_inside_the_wrapper(self):
+        names = [name for name, _ in Block().named_parameters()]
+        wrapper = build_optim_wrapper(nn.DataParallel(Block()), dict(optimizer=SGD))
+        assert wrapper.optimizer.param_groups[0]["param_names"] == names
+
+    def test_a_model_with_a_child_called_module_is_no_wrapper(self):
+        model = nn.ModuleDict({"module": nn.Linear(1, 1), "other": nn.Linear(1, 1)})
+        names = build_optim_wrapper(model, dict(optimizer=SGD)).optimizer.param_groups[0]["param_names"]
+        assert names == ["module.weight", "module.bias", "other.weight", "other.bias"]
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("paramwise_cfg", "path", "said"),
+        [
+            (3, "paramwise_cfg", "a dict is wanted"),
+            (dict(bias_lr=1), "paramwise_cfg.bias_lr", "Did you mean 'bias_lr_mult'"),
+            (dict(xyz=1), "paramwise_cfg.xyz", "It reads custom_keys, "),
+            (dict(bias_lr_mult="2"), "paramwise_cfg.bias_lr_mult", "a number is wanted"),
+            (dict(bypass_duplicate="yes"), "paramwise_cfg.bypass_duplicate", "true or false is wanted"),
+            (dict(custom_keys=["a"]), "paramwise_cfg.custom_keys", "a dict of dicts"),
+            (dict(custom_keys={"fc": 0.1}), "paramwise_cfg.custom_keys['fc']", "a dict such as"),
+            (
+                dict(custom_keys={"fc": dict(lr_mult="x")}),
+                "paramwise_cfg.custom_keys['fc'].lr_mult",
+                "a number is wanted",
+            ),
+        ],
+    )
+    def test_each_is_named_with_its_place(self, paramwise_cfg, path, said):
+        with pytest.raises(ConfigError) as caught:
+            DefaultOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg)
+        assert (caught.value.path, said in str(caught.value)) == (path, True), str(caught.value)
+
+    def test_a_decay_multiplier_without_a_decay_to_multiply_is_an_error(self):
+        with pytest.raises(
+            ConfigError, match=r"norm_decay_mult: it multiplies weight_decay, .*set optimizer\.weight_decay"
+        ):
+            DefaultOptimWrapperConstructor(dict(optimizer=dict(type="SGD", lr=0.1)), dict(norm_decay_mult=0.0))
+        DefaultOptimWrapperConstructor(dict(optimizer=dict(type="AdamW")), dict(norm_decay_mult=0.0))  # 0.01 by default
+
+    def test_a_custom_key_that_matches_nothing_is_a_warning_or_strictly_an_error(self):
+        with pytest.warns(
+            OptimzooWarning, match=r"custom_keys\['nrom'\]: no parameter's name contains it. Did you mean 'norm'"
+        ):
+            groups_of(Block(), dict(custom_keys={"nrom": dict(lr_mult=0.1)}))
+        with pytest.raises(ConfigError, match=r"custom_keys\['nrom'\]: no parameter's name"):
+            groups_of(Block(), dict(custom_keys={"nrom": dict(lr_mult=0.1)}, strict=True))
+
+    def test_a_custom_key_in_the_shadow_of_longer_ones_is_said_to_be(self):
+        custom = {"fc": dict(), "fc.weight": dict(), "fc.bias": dict()}
+        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]: a longer key matches every parameter"):
+            groups_of(Block(), dict(custom_keys=custom))
+
+    def test_a_multiplier_that_is_nearly_spelt_right_is_a_warning_or_strictly_an_error(self):
+        with pytest.warns(OptimzooWarning, match=r"'decay_multi' is no multiplier.*Did you mean 'decay_mult'"):
+            groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}))
+        with pytest.raises(ConfigError, match="'decay_multi' is no multiplier"):
+            groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}, strict=True))
+
+
+class TestSubclasses:
+    def test_add_params_may_be_overridden_as_in_mmengine(self):
+        class Halving(DefaultOptimWrapperConstructor):
+            def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+                super().__init__(optim_wrapper_cfg, paramwise_cfg=None)
+                self.factor = paramwise_cfg.get("factor")
+                super().__init__(optim_wrapper_cfg, paramwise_cfg)
+
+            def add_params(self, params, module, prefix="", lr=None):
+                lr = self.base_lr if lr is None else lr
+                for _, param in module.named_parameters(recurse=False):
+                    params.append({"params": [param], "lr": lr})
+                for name, child in module.named_children():
+                    self.add_params(params, child, f"{prefix}.{name}" if prefix else name, lr=lr * self.factor)
+
+        wrapper = Halving(dict(optimizer=SGD), dict(factor=0.5))(Block())
+        lrs = {name: g["lr"] for g in wrapper.optimizer.param_groups for name in g["param_names"]}
+        assert lrs["scale"] == 0.1
+        assert lrs["fc.weight"] == 0.05
+
+    def test_a_key_that_a_subclass_may_read_is_only_a_warning_where_it_is_nearly_a_known_one(self):
+        class Other(DefaultOptimWrapperConstructor):
+            pass
+
+        Other(dict(optimizer=SGD), dict(num_layers=12))
+        with pytest.warns(OptimzooWarning, match="is it meant for Other.*Did you mean 'bias_lr_mult'"):
+            Other(dict(optimizer=SGD), dict(bias_lr_mlt=12))

@@ -1,0 +1,31 @@
+from optimzoo.runner import History
+
+
+def test_the_file_mirrors_the_rows_when_a_column_appears_late(tmp_path):
+    path = tmp_path / "metrics.csv"
+    history = History(path)
+    history.append({"iter": 1, "epoch": 1, "loss": 0.5})
+    history.flush()
+    assert path.read_text() == "iter,epoch,loss\n1,1,0.5\n"
+    history.append({"iter": 1, "epoch": 1, "val_loss": 1e-7})
+    history.flush()
+    assert path.read_text() == "iter,epoch,loss,val_loss\n1,1,0.5,\n1,1,,1e-07\n"
+    history.append({"iter": 2, "epoch": 1, "loss": 0.25})
+    history.flush()
+    assert path.read_text().endswith("1,1,,1e-07\n2,1,0.25,\n")
+
+
+def test_a_resumed_history_keeps_the_rows_up_to_its_iteration_to_the_last_digit(tmp_path):
+    first = History(tmp_path / "metrics.csv")
+    for step in range(1, 6):
+        first.append({"iter": step, "epoch": 1, "loss": 1 / (3 * step)})
+    first.flush()
+    second = History(tmp_path / "metrics.csv")
+    second.load(3)
+    assert second.rows == first.rows[:3]
+    second.append({"iter": 4, "epoch": 1, "loss": 7.0})
+    second.flush()
+    third = History(tmp_path / "metrics.csv")
+    third.load(99)
+    assert third.rows == second.rows
+    assert third.column("loss")[-1] == (4, 7.0)

@@ -1,0 +1,418 @@
+import csv
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from optimzoo import OptimWrapper, Runner, StepOutcome
+from optimzoo.config import load_config
+from optimzoo.errors import CheckpointError, ConfigError, NonFiniteError
+from optimzoo.runner import Hook
+from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+
+from .conftest import dataset, error, mse, network
+
+SCHEDULES = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=4),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=4),
+    dict(type="MultiStepMomentum", milestones=[2], gamma=0.5),
+]
+
+
+class Recorder(Hook):
+    def __init__(self):
+        self.events = []
+
+    def __getattribute__(self, name):
+        method = super().__getattribute__(name)
+        if name.startswith("_") or name == "events":
+            return method
+        self.events.append(name)
+        return method
+
+
+def parameters(runner):
+    return torch.cat([p.detach().flatten() for p in runner.model.parameters()])
+
+
+class TestTraining:
+    def test_it_equals_the_loop_written_by_hand(self, make_runner):
+        data = list(DataLoader(dataset(), batch_size=4))
+        model = network()
+        model.eval = model.train = lambda mode=True: model  # no dropout, so that nothing is random
+        nn.Module.eval(model[2])
+        twin = network()
+        twin[2].eval()
+        runner = make_runner(model=model, train_dataloader=data, train_cfg=dict(max_epochs=2))
+        runner.train()
+        optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01)
+        for x, y in data * 2:
+            nn.functional.mse_loss(twin(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        twin_parameters = torch.cat([p.detach().flatten() for p in twin.parameters()])
+        assert torch.allclose(parameters(runner), twin_parameters, atol=1e-6)
+
+    def test_what_it_leaves_in_the_work_dir(self, make_runner, tmp_path):
+        runner = make_runner(
+            param_scheduler=SCHEDULES,
+            val_dataloader=DataLoader(dataset(8), batch_size=3),
+            metrics=[error],
+            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)),
+        )
+        runner.train()
+        folder = tmp_path / "run"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "checkpoint_00000010.pt",
+            "checkpoint_00000015.pt",
+            "config.yaml",
+            "curves.png",
+            "metrics.csv",
+        ]
+        with (folder / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert set(rows[0]) == {"iter", "epoch", "loss", "lr", "betas[0]", "val_loss", "val_error"}
+        assert [row["iter"] for row in rows if row["loss"]] == [str(i) for i in range(1, 16)]
+        assert [row["epoch"] for row in rows if row["val_error"]] == ["1", "2", "3"]
+        assert float(rows[0]["lr"]) == 0.001
+        config = load_config(folder / "config.yaml")
+        assert config["optim_wrapper"] == {"optimizer": {"type": "AdamW", "lr": 0.01}}
+        assert config["randomness"] == {"seed": 1}
+
+    def test_by_iteration_it_goes_round_the_data_and_validates_at_its_interval(self, make_runner):
+        recorder = Recorder()
+        runner = make_runner(
+            train_cfg=dict(by_epoch=False, max_iters=12, val_interval=5),
+            val_dataloader=DataLoader(dataset(8), batch_size=3),
+            hooks=[recorder],
+        )
+        runner.train()
+        assert (runner.iter, runner.epoch) == (12, 2)
+        assert [recorder.events.count(e) for e in ("after_iter", "after_epoch", "after_val", "checkpoint_due")] == [
+            12,
+            2,
+            3,
+            3,
+        ]
+
+    def test_validation_begins_and_recurs_as_told_and_ends_the_run(self, make_runner):
+        epochs = []
+
+        class Note(Hook):
+            def after_val(self, runner, metrics):
+                epochs.append(runner.epoch)
+
+        make_runner(
+            train_cfg=dict(max_epochs=7, val_begin=2, val_interval=3),
+            val_dataloader=DataLoader(dataset(8), batch_size=3),
+            hooks=[Note()],
+        ).train()
+        assert epochs == [3, 6, 7]
+
+    def test_a_mean_over_the_validation_data_weighs_every_sample_alike(self, make_runner):
+        runner = make_runner(val_dataloader=DataLoader(dataset(8), batch_size=5), metrics=error)
+        whole = next(iter(DataLoader(dataset(8), batch_size=8)))
+        runner.model.eval()
+        with torch.no_grad():
+            expected = {"loss": mse(runner.model, whole).item(), "error": error(runner.model, whole)["error"].item()}
+        assert runner.val() == pytest.approx(expected, rel=1e-6)
+        assert runner.model.training
+
+    def test_schedules_by_update_wait_for_the_updates(self, make_runner):
+        runner = make_runner(
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3), accumulative_counts=2),
+            param_scheduler=dict(type="LinearLR", by="update", start_factor=0.5, end=3),
+            train_cfg=dict(by_epoch=False, max_iters=5),
+        )
+        runner.train()
+        assert [row["lr"] for row in runner.history.rows if "lr" in row] == pytest.approx(
+            [5e-4, 5e-4, 7.5e-4, 7.5e-4, 1e-3]
+        )
+
+    def test_a_model_with_a_train_step_drives_itself(self, make_runner):
+        class Driver(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = network()
+
+            def train_step(self, data, optim_wrapper):
+                with optim_wrapper.optim_context(self):
+                    loss = mse(self.net, data)
+                optim_wrapper.update_params(loss)
+                return {"loss": loss, "note": "not a number"}
+
+        outcomes = []
+
+        class Note(Hook):
+            def after_iter(self, runner, outcome, logs):
+                outcomes.append(outcome)
+
+        wrapper = dict(optimizer=dict(type="SGD", lr=0.1), accumulative_counts=2)
+        runner = make_runner(model=Driver(), loss=None, optim_wrapper=wrapper, hooks=[Note()])
+        runner.train()
+        assert outcomes[:4] == [StepOutcome.ACCUMULATING, StepOutcome.UPDATED] * 2
+        assert runner.history.columns == ["iter", "epoch", "loss", "lr"]
+
+    def test_a_loss_may_be_a_dict_whose_losses_are_summed(self, make_runner):
+        def losses(model, batch):
+            loss = mse(model, batch)
+            return {"loss_a": loss, "loss_b": [loss, loss], "grade": loss.detach() * 0 + 7}
+
+        runner = make_runner(loss=losses)
+        runner.train()
+        row = runner.history.rows[0]
+        assert row["loss"] == pytest.approx(3 * row["loss_a"])
+        assert row["grade"] == 7
+
+    @pytest.mark.parametrize(
+        ("returned", "said"),
+        [(1.0, "got float"), (torch.zeros(3), r"the shape \(3,\)"), ({"x": torch.zeros(1)}, "no tensor")],
+    )
+    def test_a_loss_that_is_none_is_explained(self, returned, said, make_runner):
+        with pytest.raises(ConfigError, match=f"^loss: .*{said}"):
+            make_runner(loss=lambda model, batch: returned).train()
+
+    def test_lbfgs_gets_its_closure(self, make_runner):
+        runner = make_runner(
+            model=nn.Linear(3, 1),
+            optim_wrapper=dict(optimizer=dict(type="LBFGS")),
+            train_dataloader=DataLoader(dataset(), batch_size=20),
+        )
+        runner.train()
+        assert runner.history.rows[-1]["loss"] < 1e-6
+
+    def test_sophia_g_gets_its_sampled_loss_when_an_estimate_is_due(self, make_runner):
+        calls = []
+
+        def sampled(model, batch):
+            calls.append(len(batch[0]))
+            return model(batch[0]).square().mean(), len(batch[0])
+
+        make_runner(optim_wrapper=dict(optimizer=dict(type="SophiaG", k=5)), curvature=sampled).train()
+        assert calls == [4, 4, 4]
+
+    def test_the_seed_decides_the_course_of_a_run(self, make_runner, tmp_path):
+        trained = []
+        for number, seed in enumerate((1, 1, 2)):
+            runner = make_runner(work_dir=tmp_path / str(number), randomness=dict(seed=seed))
+            runner.train()
+            trained.append(parameters(runner))
+        assert torch.equal(trained[0], trained[1])
+        assert not torch.equal(trained[0], trained[2])
+
+    def test_hooks_are_called_around_everything(self, make_runner):
+        recorder = Recorder()
+        make_runner(train_cfg=dict(max_epochs=1), hooks=[recorder]).train()
+        assert list(dict.fromkeys(recorder.events)) == [
+            "before_train",
+            "before_epoch",
+            "after_iter",
+            "after_epoch",
+            "checkpoint_due",
+            "after_train",
+        ]
+
+
+class TestResuming:
+    def config(self, **kwargs):
+        return dict(
+            param_scheduler=SCHEDULES,
+            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01), clip_grad=dict(max_norm=1.0)),
+            **kwargs,
+        )
+
+    @pytest.mark.parametrize(
+        ("part", "whole"),
+        [
+            (dict(max_epochs=2), dict(max_epochs=5)),
+            (dict(by_epoch=False, max_iters=7, val_interval=3), dict(by_epoch=False, max_iters=17, val_interval=3)),
+            (dict(by_epoch=False, max_iters=10, val_interval=5), dict(by_epoch=False, max_iters=17, val_interval=5)),
+        ],
+        ids=["after an epoch", "inside an epoch", "on the last iteration of an epoch"],
+    )
+    def test_it_equals_never_having_stopped(self, part, whole, make_runner, tmp_path):
+        schedules = [{**cfg, "end": cfg.get("end", 17)} for cfg in SCHEDULES]
+        config = {**self.config(), "param_scheduler": schedules}
+        straight = make_runner(work_dir=tmp_path / "straight", train_cfg=whole, **config)
+        straight.train()
+        make_runner(train_cfg=part, **config).train()
+        torch.manual_seed(999)
+        resumed = make_runner(train_cfg=whole, resume=True, **config)
+        assert resumed.iter > 0
+        resumed.train()
+        assert torch.equal(parameters(resumed), parameters(straight))
+        assert [r for r in resumed.history.rows if "loss" in r] == [r for r in straight.history.rows if "loss" in r]
+
+    def test_without_a_checkpoint_it_starts_anew(self, make_runner):
+        runner = make_runner(resume=True)
+        assert runner.iter == 0
+        runner.train()
+        assert runner.finished
+
+    def test_a_checkpoint_may_be_named(self, make_runner, tmp_path):
+        make_runner(checkpoint=dict(keep=3)).train()
+        first = checkpoints_in(tmp_path / "run")[0]
+        assert make_runner(resume=first).iter == 5
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (dict(model=nn.Linear(3, 1)), "does not fit this config"),
+            (dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1.0))), "made with the optimizer .*AdamW.*SGD"),
+            (dict(param_scheduler=dict(type="LinearLR")), "holds 0 parameter schedules and the config describes 1"),
+        ],
+    )
+    def test_a_checkpoint_of_another_config_is_refused(self, change, said, make_runner):
+        make_runner().train()
+        with pytest.raises(CheckpointError, match=said):
+            make_runner(resume=True, **change)
+
+    @pytest.mark.parametrize("damage", [b"", b"garbage", None])
+    def test_a_damaged_checkpoint_is_named(self, damage, make_runner, tmp_path):
+        make_runner().train()
+        newest = checkpoints_in(tmp_path / "run")[-1]
+        newest.write_bytes(newest.read_bytes()[:-100] if damage is None else damage)
+        with pytest.raises(CheckpointError, match=f"{newest.name} is damaged"):
+            make_runner(resume=True)
+
+    def test_a_new_run_in_the_same_folder_moves_the_earlier_one_aside(self, make_runner, tmp_path):
+        make_runner().train()
+        make_runner(train_cfg=dict(max_epochs=1)).train()
+        folder = tmp_path / "run"
+        assert [p.name for p in checkpoints_in(folder)] == ["checkpoint_00000005.pt"]
+        assert len(checkpoints_in(folder / "previous-1")) == 2
+        assert (folder / "previous-1" / "metrics.csv").exists()
+
+    def test_a_mistake_in_the_config_leaves_an_earlier_run_where_it_is(self, make_runner, tmp_path):
+        make_runner().train()
+        with pytest.raises(ConfigError):
+            make_runner(param_scheduler=dict(type="LinerLR"))
+        assert len(checkpoints_in(tmp_path / "run")) == 2
+
+
+class TestFaults:
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_a_loss_that_is_no_number_stops_the_run_with_the_step_and_keeps_the_checkpoint(
+        self, bad, make_runner, tmp_path
+    ):
+        calls = iter([1.0] * 11 + [bad] * 10)
+        runner = make_runner(loss=lambda model, batch: mse(model, batch) * next(calls))
+        with pytest.raises(NonFiniteError, match=rf"the loss is {bad} at step 12; .*checkpoint_00000010\.pt"):
+            runner.train()
+        assert [p.name for p in checkpoints_in(tmp_path / "run")][-1] == "checkpoint_00000010.pt"
+        assert all(
+            torch.isfinite(v).all() for v in load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["model"].values()
+        )
+        assert runner.history.column("loss")[-1][0] == 11
+
+    def test_what_was_logged_is_written_when_training_stops_by_an_error(self, make_runner, tmp_path):
+        class Faulty(list):
+            def __iter__(self):
+                yield from super().__iter__()
+                raise RuntimeError("the disk is gone")
+
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            make_runner(train_dataloader=Faulty(DataLoader(dataset(), batch_size=4))).train()
+        assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") == 6
+
+    def test_a_folder_that_cannot_be_written_to_is_an_error(self, make_runner, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigError, match="^work_dir: .*cannot be written to .*choose another folder"):
+            make_runner(work_dir=tmp_path / "file" / "run")
+
+    def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(self, make_runner, tmp_path, monkeypatch):
+        runner = make_runner()
+
+        class FullDisk(Hook):
+            def after_epoch(self, runner):
+                if runner.epoch == 2:
+                    monkeypatch.setattr(torch, "save", fail)
+
+        def fail(state, file):
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        runner.hooks.insert(0, FullDisk())
+        with pytest.raises(CheckpointError, match="No space left on device.*Earlier checkpoints are untouched"):
+            runner.train()
+        assert [p.name for p in (tmp_path / "run").glob("checkpoint*")] == ["checkpoint_00000005.pt"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "path", "said"),
+        [
+            (dict(loss=None), "loss", "Sequential has no train_step"),
+            (dict(loss="no_such_module:loss"), "loss", "there is no module 'no_such_module'"),
+            (dict(loss=len), "loss", r"must take the arguments \(model, batch\)"),
+            (dict(loss=3), "loss", "a function of model, batch is wanted"),
+            (dict(metrics=[error, 3]), "metrics[1]", "a function of model, batch"),
+            (dict(model=3), "model", "Module is wanted"),
+            (dict(model=dict(type="torch.optim:SGD")), "model.type", "a subclass of torch.nn"),
+            (dict(model=dict(type="torch.nn:Linear", in_features=1)), "model.out_features", "needs a value"),
+            (dict(train_dataloader=3), "train_dataloader", "a DataLoader, another iterable"),
+            (dict(train_dataloader=[]), "train_dataloader", "yields no batch"),
+            (
+                dict(train_dataloader=dict(dataset=3, batchsize=2)),
+                "train_dataloader.batchsize",
+                "Did you mean 'batch_size'",
+            ),
+            (dict(train_cfg=3), "train_cfg", "a dict such as"),
+            (dict(train_cfg=dict()), "train_cfg", "'max_epochs'"),
+            (
+                dict(train_cfg=dict(by_epoch=False, max_epochs=1, max_iters=1)),
+                "train_cfg.max_epochs",
+                "goes with 'max_iters'",
+            ),
+            (dict(train_cfg=dict(max_epoch=1)), "train_cfg.max_epoch", "Did you mean 'max_epochs'"),
+            (dict(train_cfg=dict(type="TestLoop", max_epochs=1)), "train_cfg.type", "EpochBasedTrainLoop"),
+            (dict(checkpoint=dict(intervall=1)), "checkpoint.intervall", "Did you mean 'interval'"),
+            (dict(checkpoint=dict(keep=0)), "checkpoint.keep", "at least 1"),
+            (dict(randomness=dict(seed="x")), "randomness.seed", "a whole number"),
+            (dict(randomness=3), "randomness", "a dict such as"),
+            (dict(device="abacus"), "device", "is not a device"),
+            (dict(optim_wrapper=dict(optimizer=dict(type="X"))), "optim_wrapper.optimizer.type", "no optimizer 'X'"),
+        ],
+    )
+    def test_a_wrong_argument_is_named_with_its_place(self, arguments, path, said, make_runner):
+        with pytest.raises(ConfigError) as caught:
+            make_runner(**arguments).train()
+        problem = next(p for p in caught.value.problems if p.path == path)
+        assert re.search(said, str(problem))
+
+    def test_validation_data_that_nothing_measures_is_an_error(self, make_runner):
+        class Driver(nn.Linear):
+            def train_step(self, data, optim_wrapper): ...
+
+        with pytest.raises(ConfigError, match="^metrics: there is validation data"):
+            make_runner(model=Driver(1, 1), loss=None, val_dataloader=[torch.zeros(1)])
+
+
+class TestDataLoaders:
+    def test_one_is_built_from_a_config_in_mmengines_words_too(self, make_runner):
+        cfg = dict(
+            dataset=dataset(),
+            batch_size=4,
+            sampler=dict(type="DefaultSampler", shuffle=True),
+            collate_fn=dict(type="default_collate"),
+        )
+        runner = make_runner(train_dataloader=cfg)
+        runner.train()
+        assert (runner.iter, runner.train_dataloader.batch_size) == (15, 4)
+
+    def test_a_wrapper_that_is_built_already_is_used(self, make_runner):
+        model = network()
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        assert make_runner(model=model, optim_wrapper=wrapper).optim_wrapper is wrapper
+
+    def test_from_cfg_reports_every_problem_at_once(self):
+        with pytest.raises(ConfigError) as caught:
+            Runner.from_cfg(dict(model=dict(type="torch.nn:Linaer"), optim_wraper={}, train_cfg=dict(max_epochs=0)))
+        assert {p.path for p in caught.value.problems} == {
+            "optim_wraper",
+            "work_dir",
+            "train_dataloader",
+            "optim_wrapper",
+            "model.type",
+            "train_cfg.max_epochs",
+        }

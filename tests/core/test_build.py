@@ -1,0 +1,245 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer, build_param_scheduler, hookimpl
+from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError
+from optimzoo.zoo import plugins
+
+DOCUMENTED = [
+    dict(type="DAdaptAdaGrad", lr=0.001, momentum=0.9),
+    dict(type="Lion", lr=1e-4, weight_decay=1e-2),
+    dict(type="SophiaG", lr=2e-4, betas=(0.965, 0.99), rho=0.01, weight_decay=1e-1),
+    dict(type="AdamW8bit", lr=1e-4, weight_decay=1e-2),
+    dict(type="Adafactor", lr=1e-5, weight_decay=1e-2, scale_parameter=False, relative_step=False),
+]
+
+
+class TestOptimWrapper:
+    @pytest.mark.parametrize("optimizer", DOCUMENTED, ids=lambda cfg: cfg["type"])
+    def test_the_documented_configs_build_as_written(self, optimizer, model):
+        wrapper = build_optim_wrapper(model, dict(optimizer=optimizer))
+        assert type(wrapper.optimizer).__name__ == optimizer["type"]
+        assert {k: wrapper.defaults[k] for k in optimizer if k in wrapper.defaults} == {
+            k: v for k, v in optimizer.items() if k in wrapper.defaults
+        }
+
+    def test_the_config_is_left_as_it_is(self, model):
+        cfg = dict(
+            type="OptimWrapper",
+            optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05, betas=[0, 0.99]),
+            clip_grad=dict(type="norm", max_norm=1.0),
+            paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys={"0": dict(lr_mult=0.1)}),
+        )
+        before = copy.deepcopy(cfg)
+        build_optim_wrapper(model, cfg)
+        assert cfg == before
+
+    def test_every_part_of_the_config_reaches_its_place(self, model):
+        wrapper = build_optim_wrapper(
+            model,
+            dict(
+                optimizer=dict(type="AdamW", lr=1e-3, betas=(0, 0.99)),
+                accumulative_counts=4,
+                clip_grad=dict(max_norm=2.0),
+            ),
+        )
+        assert (wrapper._accumulative_counts, wrapper.clip_grad_kwargs) == (4, {"max_norm": 2.0})
+        assert wrapper.defaults["betas"] == (0.0, 0.99)
+
+    def test_a_built_optimizer_or_wrapper_is_used_as_it_is(self, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, accumulative_counts=2))
+        assert (wrapper.optimizer, wrapper._accumulative_counts) == (optimizer, 2)
+        assert build_optim_wrapper(model, wrapper) is wrapper
+
+    def test_plugins_are_told_of_a_build(self, model):
+        class Listener:
+            heard = None
+
+            @hookimpl
+            def optimzoo_built(self, optim_wrapper, model):
+                self.heard = optim_wrapper, model
+
+        listener = Listener()
+        plugins.add(listener, "listener")
+        try:
+            wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1)))
+        finally:
+            plugins.remove("listener")
+        assert listener.heard == (wrapper, model)
+
+    @pytest.mark.parametrize(
+        ("cfg", "path", "said"),
+        [
+            (3, "optim_wrapper", "dict with the key 'optimizer'"),
+            (dict(), "optim_wrapper", "the key 'optimizer' is missing"),
+            (dict(optimizer=3), "optim_wrapper.optimizer", "described by a dict"),
+            (dict(optimizer=dict(lr=1)), "optim_wrapper.optimizer", "'type' is missing"),
+            (dict(optimizer=dict(type="AdmaW")), "optim_wrapper.optimizer.type", "Did you mean 'AdamW'"),
+            (dict(optimizer=dict(type="os:system")), "optim_wrapper.optimizer.type", "cannot be used as optimizer"),
+            (dict(optimizer=dict(type="AdamW", ler=1)), "optim_wrapper.optimizer.ler", "Did you mean 'lr'"),
+            (dict(optimizer=dict(type="AdamW", lr="1e-3")), "optim_wrapper.optimizer.lr", "wants a number"),
+            (dict(optimizer=dict(type="AdamW", lr=-1.0)), "optim_wrapper.optimizer", "Invalid learning rate"),
+            (dict(type="OptimWraper", optimizer=dict(type="SGD")), "optim_wrapper.type", "Did you mean 'OptimWrapper'"),
+            (dict(type="SGD", optimizer=dict(type="SGD")), "optim_wrapper.type", "no optimizer wrapper 'SGD'"),
+            (dict(optimizer=dict(type="SGD"), paramwise=1), "optim_wrapper.paramwise", "Did you mean 'paramwise_cfg'"),
+            (dict(optimizer=dict(type="SGD"), clipgrad=1), "optim_wrapper.clipgrad", "Did you mean 'clip_grad'"),
+            (dict(optimizer=dict(type="SGD"), clip_grad=1), "optim_wrapper.clip_grad", "a dict such as"),
+            (
+                dict(optimizer=dict(type="SGD"), clip_grad=dict(maxnorm=1)),
+                "optim_wrapper.clip_grad.maxnorm",
+                "Did you mean 'max_norm'",
+            ),
+            (
+                dict(optimizer=dict(type="SGD"), clip_grad=dict(max_norm="1")),
+                "optim_wrapper.clip_grad.max_norm",
+                "a number of at least 0",
+            ),
+            (
+                dict(optimizer=dict(type="SGD"), accumulative_counts=0),
+                "optim_wrapper.accumulative_counts",
+                "at least 1 is wanted, got 0",
+            ),
+            (
+                dict(optimizer=dict(type="SGD", weight_decay=1.0), paramwise_cfg=dict(norm_decay=0)),
+                "optim_wrapper.paramwise_cfg.norm_decay",
+                "Did you mean 'norm_decay_mult'",
+            ),
+            (
+                dict(optimizer=dict(type="SGD"), constructor="DefaultOptimWraperConstructor"),
+                "optim_wrapper.constructor",
+                "Did you mean 'DefaultOptimWrapperConstructor'",
+            ),
+        ],
+    )
+    def test_a_mistake_at_any_level_is_named_with_its_place(self, cfg, path, said, model):
+        with pytest.raises(ConfigError) as caught:
+            build_optim_wrapper(model, cfg)
+        problem = next(p for p in caught.value.problems if p.path == path)
+        assert said in str(problem)
+
+    def test_every_mistake_is_reported_at_once(self, model):
+        cfg = dict(optimizer=dict(type="AdamW", ler=1, betas=1), accumulativ_counts=2)
+        with pytest.raises(ConfigError) as caught:
+            build_optim_wrapper(model, cfg)
+        assert len(caught.value.problems) == 3
+
+    def test_a_missing_library_is_an_import_error_with_the_command(self, model, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "lion_pytorch", None)
+        with pytest.raises(MissingDependencyError, match=r"pip install 'optimzoo\[lion\]'") as caught:
+            build_optim_wrapper(model, dict(optimizer=dict(type="Lion")))
+        assert caught.value.path == "optim_wrapper.optimizer.type"
+
+
+class TestOptimizer:
+    def test_a_models_parameters_keep_their_names(self, model):
+        optimizer = build_optimizer(model, dict(type="SGD", lr=0.1))
+        assert optimizer.param_groups[0]["param_names"] == [name for name, _ in model.named_parameters()]
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            lambda m: m.parameters(),
+            lambda m: m.named_parameters(),
+            lambda m: [{"params": list(m.parameters())}],
+            lambda m: [{"params": m.weight, "lr": 1.0}, {"params": [m.bias]}],
+        ],
+        ids=["parameters", "named parameters", "a group", "groups"],
+    )
+    def test_parameters_come_in_any_form_that_torch_takes(self, form):
+        linear = nn.Linear(2, 1)
+        optimizer = build_optimizer(form(linear), dict(type="SGD", lr=0.1))
+        assert [p for group in optimizer.param_groups for p in group["params"]] == [linear.weight, linear.bias]
+
+    @pytest.mark.parametrize("nothing", [[], nn.ReLU()], ids=["no parameters", "a model without any"])
+    def test_an_empty_parameter_list_is_an_error(self, nothing):
+        with pytest.raises(ConfigError, match="^optimizer: SGD has nothing to optimize"):
+            build_optimizer(nothing, dict(type="SGD", lr=0.1))
+
+    @pytest.mark.parametrize("wrong", [torch.zeros(1), ["weight"], [nn.Parameter(torch.zeros(1)), {"params": []}]])
+    def test_what_is_not_a_list_of_parameters_is_explained(self, wrong):
+        with pytest.raises(ConfigError, match="^optimizer: (parameter|a parameter)"):
+            build_optimizer(wrong, dict(type="SGD", lr=0.1))
+
+    def test_an_unknown_name_is_placed(self, model):
+        with pytest.raises(UnknownNameError, match=r"^optimizer\.type: "):
+            build_optimizer(model, dict(type="Lyon"))
+
+
+class TestParamScheduler:
+    @pytest.fixture
+    def wrapper(self):
+        return OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+
+    def test_a_dict_a_list_and_nothing_are_understood(self, wrapper):
+        cfg = dict(type="LinearLR", end=5)
+        assert len(build_param_scheduler(wrapper, None)) == 0
+        assert len(build_param_scheduler(wrapper, cfg)) == 1
+        assert [type(s).__name__ for s in build_param_scheduler(wrapper, [cfg, dict(type="ConstantLR")])] == [
+            "LinearLR",
+            "ConstantLR",
+        ]
+
+    @pytest.mark.parametrize(
+        ("cfg", "end"),
+        [
+            (dict(by_epoch=True), 12),
+            (dict(by_epoch=False), 120),
+            (dict(by="update"), 120),
+            (dict(by_epoch=True, convert_to_iter_based=True), 120),
+            (dict(by_epoch=True, end=3), 3),
+        ],
+    )
+    def test_a_missing_end_is_the_end_of_the_run(self, cfg, end, wrapper):
+        (schedule,) = build_param_scheduler(wrapper, dict(type="LinearLR", **cfg), epoch_length=10, max_epochs=12)
+        assert schedule.end == end
+
+    def test_a_schedule_by_update_ends_with_the_last_update_of_an_accumulating_run(self):
+        wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0), accumulative_counts=4)
+        (schedule,) = build_param_scheduler(wrapper, dict(type="LinearLR", by="update"), max_iters=10)
+        assert schedule.end == 3
+
+    def test_a_schedule_that_the_run_does_not_reach_is_an_error(self, wrapper):
+        cfg = [dict(type="LinearLR", by_epoch=False, begin=50)]
+        with pytest.raises(ConfigError, match=r"^param_scheduler\[0\]: .* begins at iter 50, and the run ends at 45"):
+            build_param_scheduler(wrapper, cfg, epoch_length=45, max_epochs=1)
+
+    def test_epochs_become_iterations(self, wrapper):
+        cfg = dict(type="MultiStepLR", milestones=[2, 3], begin=1, end=4, convert_to_iter_based=True)
+        (schedule,) = build_param_scheduler(wrapper, cfg, epoch_length=10)
+        assert (schedule.milestones, schedule.begin, schedule.end, schedule.by) == ([20, 30], 10, 40, "iter")
+
+    @pytest.mark.parametrize(
+        ("cfg", "path", "said"),
+        [
+            (dict(type="LinerLR"), "param_scheduler.type", "Did you mean 'LinearLR'"),
+            ([dict(type="LinearLR", end=5), dict(typ=1)], "param_scheduler[1]", "'type' is missing"),
+            ([dict(type="LinearLR", strat_factor=1)], "param_scheduler[0].strat_factor", "Did you mean 'start_factor'"),
+            ([dict(type="LinearLR", start_factor=2)], "param_scheduler[0].start_factor", "a number from 0 to 1"),
+            ([dict(type="LinearLR", begin=5, end=5)], "param_scheduler[0].end", "larger than begin"),
+            ([dict(type="LinearLR", end="5")], "param_scheduler[0].end", "wants a number"),
+            ([dict(type="LinearLR", end=5.5)], "param_scheduler[0].end", "a whole number is wanted"),
+            ([dict(type="LinearLR", by="epochs")], "param_scheduler[0].by", "Did you mean 'epoch'"),
+            ([dict(type="MultiStepLR")], "param_scheduler[0].milestones", "needs a value for 'milestones'"),
+            ([dict(type="MultiStepLR", milestones=3)], "param_scheduler[0].milestones", "a list of steps"),
+            (
+                [dict(type="LinearParamScheduler", param_name="momentun")],
+                "param_scheduler[0].param_name",
+                "Did you mean 'momentum'",
+            ),
+            (
+                [dict(type="LinearLR", convert_to_iter_based=True)],
+                "param_scheduler[0].convert_to_iter_based",
+                "epoch_length=",
+            ),
+            ([dict(type="AdamW")], "param_scheduler[0].type", "no parameter scheduler 'AdamW'"),
+            ("LinearLR", "param_scheduler", "described by a dict"),
+        ],
+    )
+    def test_a_mistake_is_named_with_its_place(self, cfg, path, said, wrapper):
+        with pytest.raises(ConfigError) as caught:
+            build_param_scheduler(wrapper, cfg)
+        assert (caught.value.path, said in str(caught.value)) == (path, True), str(caught.value)

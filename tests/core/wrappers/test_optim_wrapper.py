@@ -1,0 +1,232 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+
+
+@pytest.fixture
+def linear():
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(model.weight)
+    return model
+
+
+def sgd(model, lr=0.1, **kwargs):
+    return OptimWrapper(torch.optim.SGD(model.named_parameters(), lr=lr), **kwargs)
+
+
+def batches(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(3, 2, generator=generator) for _ in range(count)]
+
+
+class TestUpdate:
+    def test_it_equals_the_loop_written_by_hand(self, linear):
+        twin = copy.deepcopy(linear)
+        wrapper = sgd(linear, clip_grad=dict(max_norm=0.5))
+        optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
+        for x in batches(5):
+            assert wrapper.update_params(linear(x).square().mean()) is StepOutcome.UPDATED
+            twin(x).square().mean().backward()
+            nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+            optimizer.step()
+            optimizer.zero_grad()
+        assert torch.equal(linear.weight, twin.weight)
+        assert (wrapper.update_count, wrapper.inner_count) == (5, 5)
+
+    def test_gradients_are_cleared_after_an_update_and_only_then(self, linear):
+        wrapper = sgd(linear, accumulative_counts=2)
+        wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        assert linear.weight.grad is not None
+        wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        assert linear.weight.grad is None
+
+    def test_keyword_arguments_reach_the_optimizer(self, linear):
+        wrapper = sgd(linear)
+        wrapper.update_params(linear(torch.ones(1, 2)).sum(), zero_kwargs=dict(set_to_none=False))
+        assert linear.weight.grad.tolist() == [[0.0, 0.0]]
+
+
+class TestAccumulation:
+    def test_its_updates_equal_those_of_the_joined_batches_the_remainder_included(self, linear):
+        twin, xs = copy.deepcopy(linear), batches(7)
+        wrapper = sgd(linear, accumulative_counts=3)
+        wrapper.initialize_count_status(linear, 0, 7)
+        outcomes = [wrapper.update_params(linear(x).square().mean()) for x in xs]
+        big = sgd(twin)
+        for part in (xs[:3], xs[3:6], xs[6:]):
+            big.update_params(twin(torch.cat(part)).square().mean())
+        assert torch.allclose(linear.weight, twin.weight, atol=1e-7)
+        assert [o is StepOutcome.UPDATED for o in outcomes] == [False, False, True, False, False, True, True]
+        assert wrapper.update_count == 3
+
+    def test_going_past_the_end_that_it_was_told_of_is_an_error(self, linear):
+        wrapper = sgd(linear, accumulative_counts=2)
+        wrapper.initialize_count_status(linear, 0, 2)
+        for _ in range(2):
+            wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        with pytest.raises(OptimzooError, match="iteration 3 is past the end, 2"):
+            wrapper.update_params(linear(torch.ones(1, 2)).sum())
+
+    def test_gradients_are_exchanged_only_in_the_iteration_that_updates(self, linear):
+        entered = []
+
+        class Distributed(nn.Module):
+            def no_sync(self):
+                entered.append(wrapper.inner_count)
+                return torch.no_grad()
+
+        wrapper = sgd(linear, accumulative_counts=3)
+        for _ in range(6):
+            with wrapper.optim_context(Distributed()):
+                pass
+            wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        assert entered == [0, 1, 3, 4]
+
+    def test_batch_norm_and_a_broken_window_are_pointed_out(self, model, caplog):
+        sgd(model, accumulative_counts=2).initialize_count_status(model, 3, 10)
+        assert "resumed inside an accumulation window" in caplog.text
+        assert "the model has batch norm" in caplog.text
+
+
+class TestClipping:
+    def test_by_norm_the_norm_before_it_can_be_read(self, linear):
+        wrapper = sgd(linear, lr=1.0, clip_grad=dict(max_norm=1.0, norm_type=1))
+        assert wrapper.grad_norm is None
+        wrapper.update_params(linear(torch.tensor([[3.0, 1.0]])).sum())
+        assert wrapper.grad_norm == 4.0
+        assert torch.allclose(linear.weight, torch.tensor([[1 - 0.75, 1 - 0.25]]))
+
+    def test_by_value(self, linear):
+        wrapper = sgd(linear, lr=1.0, clip_grad=dict(type="value", clip_value=0.5))
+        wrapper.update_params(linear(torch.tensor([[3.0, 0.25]])).sum())
+        assert linear.weight.tolist() == [[0.5, 0.75]]
+
+    def test_parameters_without_a_gradient_are_left_out(self):
+        model = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+        wrapper = sgd(model, clip_grad=dict(max_norm=1.0))
+        assert wrapper.update_params(model[0](torch.ones(1, 1)).sum()) is StepOutcome.UPDATED
+
+    @pytest.mark.parametrize(
+        ("clip_grad", "path", "said"),
+        [
+            ("norm", "clip_grad", "a dict such as"),
+            (dict(type="nrom", max_norm=1), "clip_grad.type", "Did you mean 'norm'"),
+            (dict(type="norm"), "clip_grad.max_norm", "needs a value"),
+            (dict(type="value", max_norm=1), "clip_grad.max_norm", "has no argument"),
+            (dict(max_norm=-1), "clip_grad.max_norm", "at least 0"),
+        ],
+    )
+    def test_a_mistake_is_named_with_its_place(self, clip_grad, path, said, linear):
+        with pytest.raises(ConfigError) as caught:
+            sgd(linear, clip_grad=clip_grad)
+        problem = next(p for p in caught.value.problems if p.path == path)
+        assert said in str(problem)
+
+
+class TestNonFiniteGradients:
+    def poisoned(self, model):
+        return model[1](torch.full((1, 1), torch.inf)).sum() + model[0](torch.ones(1, 1)).sum()
+
+    @pytest.fixture
+    def pair(self):
+        return nn.ModuleList([nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)])
+
+    def test_they_may_skip_the_update(self, pair):
+        wrapper = sgd(pair, nonfinite="skip", clip_grad=dict(max_norm=1.0))
+        before = copy.deepcopy(pair.state_dict())
+        assert wrapper.update_params(self.poisoned(pair)) is StepOutcome.SKIPPED
+        assert (wrapper.update_count, wrapper.skipped_count) == (0, 1)
+        assert all(torch.equal(before[name], value) for name, value in pair.state_dict().items())
+        assert pair[0].weight.grad is None
+        assert wrapper.update_params(pair[0](torch.ones(1, 1)).sum()) is StepOutcome.UPDATED
+
+    def test_they_may_be_an_error_that_names_the_first_bad_parameter(self, pair):
+        wrapper = sgd(pair, nonfinite="raise")
+        wrapper.update_params(pair[0](torch.ones(1, 1)).sum())
+        with pytest.raises(
+            NonFiniteError, match=r"the gradient of '1\.weight' is not finite in update 2 \(iteration 2\)"
+        ):
+            wrapper.update_params(self.poisoned(pair))
+
+    def test_a_misspelt_policy_is_an_error(self, pair):
+        with pytest.raises(ConfigError, match="^nonfinite: .*Did you mean 'raise'"):
+            sgd(pair, nonfinite="rise")
+
+
+class TestClosure:
+    def test_lbfgs_steps_by_a_closure(self, linear):
+        wrapper = build_optim_wrapper(linear, dict(optimizer=dict(type="LBFGS", lr=1.0)))
+        x, y = torch.randn(8, 2), torch.randn(8, 1)
+
+        def closure():
+            wrapper.zero_grad()
+            loss = (linear(x) - y).square().mean()
+            loss.backward()
+            return loss
+
+        for _ in range(3):
+            assert wrapper.step(closure=closure) is StepOutcome.UPDATED
+        solution = torch.linalg.lstsq(x, y).solution
+        assert torch.allclose(linear.weight.T, solution, atol=1e-4)
+
+    def test_clipping_follows_every_evaluation(self, linear):
+        wrapper = sgd(linear, lr=1.0, clip_grad=dict(max_norm=1.0))
+
+        def closure():
+            wrapper.zero_grad()
+            loss = linear(torch.tensor([[30.0, 40.0]])).sum()
+            loss.backward()
+            return loss
+
+        wrapper.step(closure=closure)
+        assert wrapper.grad_norm == 50.0
+        assert torch.allclose(linear.weight, torch.tensor([[0.4, 0.2]]))
+
+    def test_without_one_lbfgs_says_how(self, linear):
+        wrapper = OptimWrapper(torch.optim.LBFGS(linear.parameters()))
+        with pytest.raises(OptimzooError, match=r"LBFGS .*wrapper\.step\(closure=closure\)"):
+            wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        with pytest.raises(OptimzooError, match=r"wrapper\.step\(closure=closure\)"):
+            wrapper.step()
+
+    @pytest.mark.parametrize("wrong", [dict(accumulative_counts=2), dict(nonfinite="skip")])
+    def test_what_a_closure_rules_out_is_refused_at_once(self, wrong, linear):
+        with pytest.raises(ConfigError, match="LBFGS evaluates the loss itself"):
+            OptimWrapper(torch.optim.LBFGS(linear.parameters()), **wrong)
+
+
+class TestHyperparametersAndState:
+    def two_groups(self, model, **kwargs):
+        cfg = dict(optimizer=dict(type="AdamW", lr=0.1, **kwargs), paramwise_cfg=dict(bias_lr_mult=2.0))
+        return build_optim_wrapper(model, cfg)
+
+    def test_the_learning_rates_come_with_that_of_the_base_settings(self, model):
+        assert self.two_groups(model).get_lr() == {"base_lr": [0.1], "lr": [0.1, 0.2]}
+        assert sgd(model).get_lr() == {"lr": [0.1]}
+
+    def test_the_momentum_is_the_first_beta_where_there_is_no_momentum(self, model):
+        assert self.two_groups(model, betas=(0.8, 0.9)).get_momentum() == {"momentum": [0.8, 0.8]}
+        assert OptimWrapper(torch.optim.Rprop(model.parameters())).get_momentum() == {"momentum": [0]}
+
+    def test_a_state_survives_saving_and_loading_and_is_left_as_it_is(self, model, tmp_path):
+        wrapper = self.two_groups(model)
+        wrapper.update_params(model(torch.randn(2, 1, 4, 4)).sum())
+        torch.save(wrapper.state_dict(), tmp_path / "state.pt")
+        state = torch.load(tmp_path / "state.pt", weights_only=True)
+        keys = list(state)
+        fresh = self.two_groups(copy.deepcopy(model))
+        fresh.base_param_settings["lr"] = 9.0
+        fresh.load_state_dict(state)
+        assert list(state) == keys == ["state", "param_groups", "base_param_settings"]
+        assert fresh.base_param_settings["lr"] == 0.1
+        for mine, theirs in zip(fresh.state_dict()["state"].values(), wrapper.state_dict()["state"].values()):
+            assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+    def test_what_is_not_an_optimizer_is_refused(self):
+        with pytest.raises(ConfigError, match=r"^optimizer: .*torch\.optim\.Optimizer"):
+            OptimWrapper([nn.Parameter(torch.zeros(1))])

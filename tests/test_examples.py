@@ -1,0 +1,28 @@
+"""The example that `make train` runs."""
+
+import re
+
+from optimzoo.runner.checkpoint import checkpoints_in
+from tests.conftest import REPO
+
+
+def test_lion_learns_the_digits_from_its_config(optimzoo, tmp_path):
+    done = optimzoo("train", REPO / "examples" / "digits" / "lion.toml")
+    accuracy = float(re.search(r"final: .*val_accuracy (\S+)", done.stdout)[1])
+    assert accuracy >= 0.97
+    folder = tmp_path / "runs" / "digits-lion"
+    assert {"curves.png", "metrics.csv", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    assert len(checkpoints_in(folder)) == 2
+    header, first, *_ = (folder / "metrics.csv").read_text().splitlines()
+    assert header == "iter,epoch,loss,lr,val_loss,val_accuracy"
+    assert first.split(",")[3].startswith("2.99999") or first.split(",")[3] == "3e-06"
+
+
+def test_its_decay_is_off_for_norms_and_biases(optimzoo):
+    changes = ("--set", "train_cfg.max_epochs=2")
+    shown = optimzoo("train", REPO / "examples" / "digits" / "lion.toml", *changes).stdout
+    rows = [re.split(r"\s*│\s*", line)[1:-1] for line in shown.splitlines() if line.startswith("│")]
+    assert [(row[1], row[4], row[5]) for row in rows] == [
+        ("3", "0.1", "-"),
+        ("7", "0", "bias_decay_mult; norm_decay_mult"),
+    ]

@@ -1,0 +1,95 @@
+"""Every code block of README.md, and every Python block of the pages in docs, runs.
+
+A block with a file name after its language is written to that file; Python without one is run; of shell lines,
+`optimzoo` is run, `make` is looked up, and the extras of `pip install` are compared with pyproject.toml.
+"""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from optimzoo import OPTIMIZERS
+from tests.conftest import REPO
+from tests.test_packaging import pip_install
+
+
+def blocks_of(page):
+    """The fenced blocks of a page: the words after the fence, and the text."""
+    return [(head.split(), body) for head, body in re.findall(r"^```(\w+[^\n]*)\n(.*?)^```$", page, re.M | re.S)]
+
+
+README = (REPO / "README.md").read_text()
+BLOCKS = blocks_of(README)
+LINES = [
+    shlex.split(line, comments=True)
+    for (language, *_), body in BLOCKS
+    if language == "sh"
+    for line in body.splitlines()
+]
+PROGRAMS = [
+    pytest.param(body, id=f"{page.name}-{number}")
+    for page in [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+    for number, ((language, *name), body) in enumerate(blocks_of(page.read_text()))
+    if language == "python" and not name
+]
+
+
+def of(command):
+    return [line for line in LINES if line and line[0] == command]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the files that the README shows."""
+    for (_, *name), body in BLOCKS:
+        if name:
+            (tmp_path / name[0]).write_text(body)
+    return tmp_path
+
+
+def test_every_block_is_of_a_kind_that_is_run():
+    assert {language for (language, *_), _ in BLOCKS} == {"sh", "python", "toml"}
+    assert {line[0] for line in LINES if line} == {"make", "pip", "optimzoo"}
+
+
+def test_the_commands_train_check_and_list(project, optimzoo):
+    for _, *arguments in of("optimzoo"):
+        optimzoo(*arguments)
+    final = (project / "runs" / "train" / "metrics.csv").read_text().splitlines()[-1].split(",")
+    assert float(final[4]) < 0.1, "the loss on the validation data"
+    assert (project / "runs" / "8bit" / "curves.png").exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_programs_run(program, run):
+    done = run("-c", program)
+    assert "Warning" not in done.stderr
+
+
+def test_the_plugin_works_when_it_is_installed(project, optimzoo, tmp_path):
+    pip_install(project, tmp_path / "site")
+    assert "torch.optim:NAdam" in optimzoo("show", "Nova", path=[tmp_path / "site"]).stdout
+
+
+def test_the_make_targets_exist():
+    for _, target in of("make"):
+        subprocess.run(["make", "--dry-run", target], cwd=REPO, check=True, capture_output=True)
+
+
+def test_the_extras_exist():
+    extras = set(re.findall(r"^(\w+) = \[", (REPO / "pyproject.toml").read_text().partition("optional-dep")[2], re.M))
+    comments = re.findall(r"pip install 'optimzoo\[(\w+)\]'\s+# or (.*)", README)
+    assert comments
+    for first, others in comments:
+        assert {first, *re.split(r",\s*", others)} <= extras
+
+
+def test_the_table_of_libraries_counts_right():
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (\d+) \|", README, re.M)
+    counts = {}
+    for entry in OPTIMIZERS.entries():
+        counts[entry.plugin] = counts.get(entry.plugin, 0) + 1
+    assert {plugin: int(count) for plugin, count in rows} == counts
+    assert f"{sum(counts.values())} optimizers come along" in README
