@@ -67,9 +67,31 @@ def merge(base: Any, change: Any) -> Any:
     return {**base, **changed}
 
 
-def dump_config(config: Mapping[str, Any], path: Path) -> None:
-    """Write ``config`` as YAML; a class or function becomes ``module:name``, another object the name of its type."""
-    path.write_text(yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+def config_text(config: Mapping[str, Any]) -> str:
+    """Return ``config`` as YAML, its values made ``plain``."""
+    text: str = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in dicts, lists, strings and numbers alone.
+
+    A class or function becomes ``module:name``, another object the name of its type.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # of a subclass, such as numpy's float64, too
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    return describe(value)
 
 
 def describe(value: Any) -> str:
@@ -200,17 +222,3 @@ def _assign(held: Any, keys: list[str], value: Any, path: str) -> Any:
         raise ConfigError(f"it is {held!r} and has no key {key!r} to set", path)
     below = held or {}
     return {**below, key: _assign(below.get(key), rest, value, join_path(path, key))}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
-    return describe(value)

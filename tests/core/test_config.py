@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from optimzoo.config import dump_config, load_config, merge
+from optimzoo.config import config_text, load_config, merge
 from optimzoo.errors import ConfigError
 
 SAME = {"lr": 1e-4, "betas": [0.9, 0.99], "nested": {"flag": True, "name": "x"}, "list": [{"a": 1}, {"a": 2}]}
@@ -119,7 +119,9 @@ def test_a_safe_format_runs_no_code(write, tmp_path):
 
 
 def test_a_dumped_config_loads_again_with_classes_by_name(tmp_path):
-    dump_config({"type": ConfigError, "betas": (0.9, 0.99), "lr": 1e-5, "model": object()}, tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text(
+        config_text({"type": ConfigError, "betas": (0.9, 0.99), "lr": 1e-5, "model": object()})
+    )
     assert load_config(tmp_path / "c.yaml") == {
         "type": "optimzoo.errors:ConfigError",
         "betas": [0.9, 0.99],

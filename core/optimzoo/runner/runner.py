@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper, build_param_scheduler
-from optimzoo.config import describe, dump_config
+from optimzoo.config import config_text, describe
 from optimzoo.entry import dotted
 from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.runner.checkpoint import CheckpointHook, checkpoints_in, load_checkpoint
@@ -119,7 +119,7 @@ class Runner:
         self.history = History(self.work_dir / "metrics.csv")
         self.watch = LossWatch(self.work_dir)
         arguments["randomness"] = {"seed": self.seed}
-        dump_config(_as_config(arguments), self.work_dir / "config.yaml")
+        (self.work_dir / "config.yaml").write_text(config_text(_as_config(arguments)), encoding="utf-8")
         if resume:
             self._resume(None if resume is True else Path(resume))
 
