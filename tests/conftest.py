@@ -28,7 +28,8 @@ def run(tmp_path):
     """Run a command in a fresh process, in an empty folder; `path` goes before the installed packages."""
 
     def run_command(*command, path=(), cwd=tmp_path, check=True, **env):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONWARNINGS": "default", **env}
+        paths = os.pathsep.join([*map(str, path), str(REPO / "core"), str(REPO / "plugins")])
+        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "default", **env}
         done = subprocess.run(
             [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
         )

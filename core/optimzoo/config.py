@@ -1,42 +1,18 @@
-"""Config files: .toml, .yaml, .json and .py read into plain dicts, with bases, overrides, and a writer.
-
-The first three are data: reading them runs no code. A Python config is a program, and is run.
-"""
+"""Configs: files read into plain dicts, with bases and overrides, and configs as text."""
 
 from __future__ import annotations
 
-import inspect
-import json
-import re
-import runpy
-import sys
-import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from optimzoo.errors import ConfigError, did_you_mean, join_path, near
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from optimzoo.readers import CONTROL, LANGUAGES, language, read, toml_keys, toml_value
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
-
-
-class _Yaml12Loader(yaml.SafeLoader):
-    """Reads ``1e-4`` as a number, as YAML 1.2 does; PyYAML's YAML 1.1 makes a string of it."""
-
-
-_Yaml12Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
-    list("-+.0123456789"),
-)
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -51,7 +27,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: A file is missing or cannot be read, or an override is malformed.
     """
-    config = _load(Path(path), ())
+    try:
+        config = _load(Path(path), ())
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
     for override in overrides:
         config = _override(config, override)
     return config
@@ -76,7 +55,7 @@ def config_text(config: Mapping[str, Any]) -> str:
 def plain(value: Any) -> Any:
     """Return ``value`` in dicts, lists, strings and numbers alone.
 
-    A class or function becomes ``module:name``, another object the name of its type.
+    A class or function becomes ``module:name``, a dtype or a device its name, another object the name of its type.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -84,14 +63,20 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    for kind in (int, float, str):
+    for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)  # of a subclass, such as numpy's float64, too
+    if isinstance(value, str):
+        return str.__str__(value)
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
-    return describe(value)
+    cls = type(value)
+    if cls.__module__ == "torch" and cls.__name__ in ("dtype", "device"):
+        return str(value).removeprefix("torch.")
+    name = getattr(value, "__qualname__", "<")
+    if "<" in name or value.__module__ == "<run_path>":  # a lambda, or what a Python config defines: not importable
+        return describe(value)
+    return f"{value.__module__}:{name}"
 
 
 def describe(value: Any) -> str:
@@ -100,22 +85,33 @@ def describe(value: Any) -> str:
 
 
 def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
-    if path.suffix not in READERS:
-        raise ConfigError(f"{path} is no config file: its ending is none of {', '.join(READERS)}")
+    kind = language(path)
     if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir() if p.suffix in READERS] if path.parent.is_dir() else []
+        siblings = [p.name for p in path.parent.iterdir() if p.suffix in LANGUAGES] if path.parent.is_dir() else []
         raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
     if path.resolve() in opened_by:
         raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")
-    read = READERS[path.suffix](path)
-    if not isinstance(read, Mapping):
-        raise ConfigError(f"{path} holds {type(read).__name__}, not a table of keys")
-    config = dict(read)
+    if kind == "Python" and opened_by and language(opened_by[-1]) != "Python":
+        raise ConfigError(
+            f"{opened_by[-1]} names {path}, but reading {language(opened_by[-1])} runs no code. "
+            "Write the base as data, or this config in Python", BASE,
+        )  # fmt: skip
+    content = read(path)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} holds {type(content).__name__}, not a table of keys")
+    config = dict(content)
     _check_keys(config, path)
     bases = config.pop(BASE, [])
+    if isinstance(bases, (str, Path)):
+        bases = [bases]
+    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, (str, Path)) for base in bases):
+        raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {bases!r}", BASE)
     merged: Config = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         merged = merge(merged, _load(path.parent / base, (*opened_by, path.resolve())))
+    for key in config:
+        if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
+            raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
     whole: Config = merge(merged, config)
     return whole
 
@@ -131,81 +127,18 @@ def _check_keys(value: Any, file: Path, path: str = "") -> None:
             _check_keys(item, file, join_path(path, index))
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-def _toml(path: Path) -> Any:
-    try:
-        return tomllib.loads(_read(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.load(_read(path), _Yaml12Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}") from error
-
-
-def _python(path: Path) -> Any:
-    try:
-        names = runpy.run_path(str(path))
-    except Exception as error:
-        lines = [f.lineno for f in inspect.getinnerframes(error.__traceback__) if f.filename == str(path)]  # type: ignore[arg-type]
-        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
-        raise ConfigError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
-    helpers = (types.ModuleType, types.FunctionType, type)
-    return {
-        name: value
-        for name, value in names.items()
-        if name in (BASE, DELETE) or not (name.startswith("_") or isinstance(value, helpers))
-    }
-
-
-READERS: dict[str, Callable[[Path], Any]] = {
-    ".toml": _toml,
-    ".yaml": _yaml,
-    ".yml": _yaml,
-    ".json": _json,
-    ".py": _python,
-}
-
-
 def _override(config: Config, assignment: str) -> Config:
-    key, equals, text = assignment.partition("=")
+    key, equals, text = (part.strip() for part in assignment.partition("="))
     if not equals:
         raise ConfigError(f"an override is of the form key=value, got {assignment!r}")
+    if not text:
+        raise ConfigError("a value is missing after the '='; '\"\"' is an empty string", key)
     try:
-        nested = tomllib.loads(re.sub(r"\[(\d+)\]", r".\1", key) + " = 0")
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{key.strip()!r} is not a key such as a.b or a[0].b") from error
-    keys = []
-    while isinstance(nested, dict):
-        ((name, nested),) = nested.items()
-        keys.append(name)
-    changed: Config = _assign(config, keys, _toml_value(text, key.strip()), "")
+        value = toml_value(text)
+    except ConfigError as error:
+        raise error.under(key) from error.__cause__
+    changed: Config = _assign(config, toml_keys(key), value, "")
     return changed
-
-
-def _toml_value(text: str, path: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        if re.fullmatch(r"\s*[A-Za-z_./][\w./:@+-]*\s*", text):  # an unquoted word
-            return text.strip()
-        raise ConfigError(f"{text!r} is not a TOML value ({error})", path) from error
 
 
 def _assign(held: Any, keys: list[str], value: Any, path: str) -> Any:
@@ -214,10 +147,14 @@ def _assign(held: Any, keys: list[str], value: Any, path: str) -> Any:
         return value
     key, *rest = keys
     if isinstance(held, (list, tuple)):
-        if not key.isdigit() or int(key) >= len(held):
-            raise ConfigError(f"the list has {len(held)} entries, counted from 0; there is no {key!r}", path)
-        index = int(key)
+        number = key.strip("[]")
+        if not number.isdecimal() or int(number) >= len(held):
+            entries = "1 entry" if len(held) == 1 else f"{len(held)} entries"
+            raise ConfigError(f"the list has {entries}, counted from 0; there is no {number!r}", path)
+        index = int(number)
         return [*held[:index], _assign(held[index], rest, value, join_path(path, index)), *held[index + 1 :]]
+    if key.startswith("["):
+        raise ConfigError(f"there is no list to set the entry {key} of; it is {held!r}", path)
     if held is not None and not isinstance(held, Mapping):
         raise ConfigError(f"it is {held!r} and has no key {key!r} to set", path)
     below = held or {}

@@ -10,7 +10,7 @@ import typer
 
 from optimzoo.config import Config, load_config
 from optimzoo.console import out, say
-from optimzoo.errors import near
+from optimzoo.errors import did_you_mean, near
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A .toml, .yaml, .json or .py file.")]
 Overrides = Annotated[
@@ -56,18 +56,23 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
 
 def read_run_config(path: Path, overrides: list[str] | None) -> Config:
     """Read a run config, and let it name functions and classes of modules beside it."""
-    if path.suffix == ".py":
+    is_program = path.suffix.lower() == ".py"
+    if is_program:
         say("note", f"{path} is a Python config: it is being run as a program", "cyan")
     cfg = load_config(path, overrides or ())
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.append(folder)  # at the end: a module beside a config cannot stand in for an installed one
     cfg.setdefault("work_dir", f"runs/{path.stem}")
-    return _without_helpers(cfg) if path.suffix == ".py" else cfg
+    return _without_helpers(cfg) if is_program else cfg
 
 
 def _without_helpers(cfg: dict[str, Any]) -> Config:
-    """Drop the names of a Python config that are no keys, unless they may be misspelt keys."""
+    """Drop the names of a Python config that are no keys, with a warning where one may be a misspelt key."""
     from optimzoo.runner.check import KEYS
 
-    return {key: value for key, value in cfg.items() if key in KEYS or near(key, KEYS)}
+    for name in (n for n in cfg if n not in KEYS):
+        meant = near(name, KEYS, limit=1)
+        if meant and meant[0] not in cfg:
+            say("warning", f"{name}: there is no such key; it is taken for a helper.{did_you_mean(meant)}", "yellow")
+    return {key: value for key, value in cfg.items() if key in KEYS}

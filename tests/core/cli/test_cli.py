@@ -86,11 +86,11 @@ class TestTrain:
         )
         done = optimzoo("train", path)
         assert "run.py is a Python config: it is being run as a program" in done.stderr
-        path.write_text(path.read_text() + "optim_wraper = 3\n")
-        assert (
-            "optim_wraper: there is no such key. Did you mean 'optim_wrapper'"
-            in optimzoo("check", path, check=False).stderr
-        )
+        path.write_text(path.read_text().replace("loss = 'task:loss'", "from task import loss\nlosses = metric = []"))
+        checked = optimzoo("check", path)
+        assert checked.stderr.splitlines()[1:] == [
+            "warning: metric: there is no such key; it is taken for a helper. Did you mean 'metrics'?"
+        ]
 
     def test_on_a_terminal_a_bar_shows_loss_and_learning_rate(self, config, tmp_path):
         pexpect = pytest.importorskip("pty")
