@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint types docs clean
+.PHONY: train test lint types docs bench clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	$(BIN)/optimzoo train examples/digits/lion.toml
@@ -22,10 +22,13 @@ types: $(VENV)/.dev
 docs: $(VENV)/.dev  ## build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+bench: $(VENV)/.bench  ## measure against other libraries, and write docs/benchmarks.md
+	$(BIN)/python -m bench
+
 clean:
 	rm -rf $(VENV) build dist site runs
 
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[$*]'
 	touch $@

@@ -1,0 +1,90 @@
+"""Measuring works in turns, and the row that a comparison makes."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison; a mark is the most that optimzoo may take.
+
+    Args:
+        work: What was measured.
+        ours: Seconds, bytes, ... that optimzoo takes.
+        peer: What it is compared with.
+        theirs: What the peer takes.
+        unit: Of both; a key of ``SCALES``.
+        times: The mark as a multiple of the peer.
+        plus: The mark as an addition to the peer, in the unit's base.
+        value: The mark as a value of its own.
+    """
+
+    work: str
+    ours: float
+    peer: str
+    theirs: float
+    unit: str = "ms"
+    times: float | None = None
+    plus: float | None = None
+    value: float | None = None
+
+    @property
+    def mark(self) -> tuple[str, bool] | None:
+        """The mark in words, and whether it is met."""
+        if self.times is not None:
+            words = f"at most {self.times:.4g}x" if self.times >= 1 else f"at least {1 / self.times:.4g}x faster"
+            return words, self.ours <= self.times * self.theirs
+        if self.plus is not None:
+            return f"at most + {show(self.plus, self.unit)}", self.ours - self.theirs <= self.plus
+        if self.value is not None:
+            return f"under {show(self.value, self.unit)}", self.ours < self.value
+        return None
+
+    def cells(self) -> list[str]:
+        """Return the row as cells of a table."""
+        mark = ("-", "-") if self.mark is None else (self.mark[0], "yes" if self.mark[1] else "**no**")
+        values = show(self.ours, self.unit), self.peer, show(self.theirs, self.unit)
+        return [self.work, *values, f"{self.ours / self.theirs:.3g}", *mark]
+
+
+SCALES = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6}
+
+
+def show(value: float, unit: str) -> str:
+    """Return ``value``, in seconds or bytes, in ``unit``."""
+    return f"{value * SCALES[unit]:.3g} {unit}"
+
+
+def in_turns(works: Mapping[str, Work], rounds: int = 15, calls: int = 1) -> dict[str, float]:
+    """Return the median seconds per call of each work; they run in turns, each first equally often.
+
+    Args:
+        works: What to measure, by name.
+        rounds: Measurements of each.
+        calls: Calls in one measurement.
+    """
+    names = list(works)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        works[name]()
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(rounds):
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                work = works[name]
+                start = time.perf_counter()
+                for _ in range(calls):
+                    work()
+                seconds[name].append((time.perf_counter() - start) / calls)
+    finally:
+        gc.enable()
+    return {name: statistics.median(values) for name, values in seconds.items()}

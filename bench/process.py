@@ -1,0 +1,69 @@
+"""What takes a process of its own: imports, the command line, the peak of the memory."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from bench.measure import Row, in_turns
+
+TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+
+MEMORY = """
+import resource, torch
+from bench.models import ViTB, decayed_apart
+model = ViTB()
+def forward():
+    return sum(p.square().sum() for p in model.parameters())
+"""
+
+STEPS = {
+    "raw loop": """
+from torch import nn
+decay, flat = decayed_apart(model)
+optimizer = torch.optim.AdamW([{"params": decay}, {"params": flat, "weight_decay": 0.0}], lr=1e-4, fused=True)
+for _ in range(3):
+    forward().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+""",
+    "optimzoo": """
+from optimzoo import build_optim_wrapper
+wrapper = build_optim_wrapper(model, dict(
+    optimizer=dict(type="AdamW", lr=1e-4), paramwise_cfg=dict(flat_decay_mult=0.0), clip_grad=dict(max_norm=1.0)))
+for _ in range(3):
+    wrapper.update_params(forward())
+""",
+}
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows about processes."""
+    imports = {name: _median_import(name) for name in ("optimzoo", "torch", "mmengine.optim")}
+    yield Row("import, in a fresh process", imports["optimzoo"], "torch", imports["torch"], value=0.060)
+    yield Row("import, in a fresh process", imports["optimzoo"], "mmengine.optim", imports["mmengine.optim"])
+    found = in_turns(
+        {
+            "list": lambda: subprocess.run([sys.executable, "-m", "optimzoo", "list"], capture_output=True, check=True),
+            "torch": lambda: _run("import torch"),
+        },
+        rounds=5,
+    )
+    yield Row("`optimzoo list`, whole process", found["list"], "`python -c 'import torch'`", found["torch"], value=0.5)
+    peaks = {name: float(_run(f"{MEMORY}{steps}\n{PEAK}")) for name, steps in STEPS.items()}
+    yield Row("peak memory, steps of ViT-B", peaks["optimzoo"], "raw loop", peaks["raw loop"], "MB", times=1.01)
+
+
+PEAK = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+
+
+def _median_import(module: str) -> float:
+    return statistics.median(float(_run(TIMED.format(module))) for _ in range(5))
+
+
+def _run(program: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2:][0]

@@ -1,0 +1,125 @@
+"""The optimizer's step, and the whole update around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mmengine.optim
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from bench.measure import Row, Work, in_turns
+from bench.models import ResNet50, ViTB, decayed_apart, fill_grads, transformer
+from optimzoo import build_optim_wrapper
+
+NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+ADAMW = dict(type="AdamW", lr=1e-4, weight_decay=0.05)
+SGD = dict(type="SGD", lr=1e-4, momentum=0.9, weight_decay=1e-4)
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows about the step."""
+    yield from _transformer()
+    for name, model in (("ResNet-50", ResNet50()), ("ViT-B", ViTB())):
+        fill_grads(model)
+        for optimizer in (SGD, ADAMW):
+            yield _against_hand(f"{optimizer['type']} step, {name}, no decay for norms and biases", model, optimizer)
+    yield _layer_decay(model)
+    yield from _update()
+
+
+def _transformer() -> Iterator[Row]:
+    model = transformer()
+    fill_grads(model)
+    config = dict(optimizer=ADAMW, paramwise_cfg=NO_DECAY)
+    found = in_turns(
+        {
+            "optimzoo": build_optim_wrapper(model, config).step,
+            "hand": _by_hand(model, ADAMW),
+            "mmengine": mmengine.optim.build_optim_wrapper(model, dict(config)).step,
+        },
+        rounds=60,
+    )
+    work = "AdamW step, transformer of 578 tensors, no decay for norms and biases"
+    yield Row(work, found["optimzoo"], "two groups by hand, fused", found["hand"], times=1.05)
+    yield Row(work, found["optimzoo"], "mmengine", found["mmengine"], times=1 / 5)
+
+
+def _by_hand(model: nn.Module, config: dict[str, object]) -> Work:
+    decay, flat = decayed_apart(model)
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    groups = [{"params": decay}, {"params": flat, "weight_decay": 0.0}]
+    step: Work = getattr(torch.optim, str(config["type"]))(groups, **arguments, fused=True).step
+    return step
+
+
+def _against_hand(work: str, model: nn.Module, optimizer: dict[str, object]) -> Row:
+    ours = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=dict(flat_decay_mult=0.0))).step
+    found = in_turns({"optimzoo": ours, "hand": _by_hand(model, optimizer)}, rounds=15)
+    return Row(work, found["optimzoo"], "two groups by hand, fused", found["hand"], times=1.05)
+
+
+def _layer_decay(model: ViTB) -> Row:
+    rate, top = 0.75, len(model.blocks) + 1
+    depth = {id(p): index for index, block in enumerate(model.blocks, 1) for p in block.parameters()}
+    depth |= {id(p): 0 for p in (model.cls_token, model.pos_embed, *model.patch_embed.parameters())}
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        groups.setdefault((depth.get(id(parameter), top), parameter.ndim == 1), []).append(parameter)
+    hand = torch.optim.AdamW(
+        [
+            {"params": params, "lr": 1e-4 * rate ** (top - level), "weight_decay": 0.0 if flat else 0.05}
+            for (level, flat), params in groups.items()
+        ],
+        fused=True,
+    )
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=ADAMW,
+            constructor="LayerDecayOptimWrapperConstructor",
+            paramwise_cfg=dict(layer_decay_rate=rate, flat_decay_mult=0.0),
+        ),
+    )
+    found = in_turns({"optimzoo": wrapper.step, "hand": hand.step}, rounds=15)
+    work = "AdamW step, ViT-B, layer decay"
+    return Row(work, found["optimzoo"], f"{len(groups)} groups by hand, fused", found["hand"], times=1.05)
+
+
+def _update() -> Iterator[Row]:
+    """Yield what ``update_params`` with clipping adds to the raw loop, on a model of two tensors."""
+    model, x = nn.Linear(8, 1), torch.randn(4, 8)
+    config = dict(optimizer=dict(type="SGD", lr=1e-6), clip_grad=dict(max_norm=1.0))
+    ours = build_optim_wrapper(model, config)
+    mmengine_wrapper = mmengine.optim.build_optim_wrapper(model, dict(config))
+    accelerator = Accelerator(cpu=True)
+    raw = torch.optim.SGD(model.parameters(), lr=1e-6, fused=True)
+    prepared = accelerator.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=1e-6, fused=True))
+
+    def with_wrapper(wrapper: object) -> Work:
+        return lambda: wrapper.update_params(model(x).sum())  # type: ignore[attr-defined]
+
+    def by_hand() -> None:
+        model(x).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        raw.step()
+        raw.zero_grad()
+
+    def accelerated() -> None:
+        accelerator.backward(model(x).sum())
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        prepared.step()
+        prepared.zero_grad()
+
+    works = {
+        "raw": by_hand,
+        "optimzoo": with_wrapper(ours),
+        "mmengine": with_wrapper(mmengine_wrapper),
+        "accelerate": accelerated,
+    }
+    found = in_turns(works, rounds=120, calls=50)
+    work = "forward, update with clipping, two tensors"
+    yield Row(work, found["optimzoo"], "raw loop", found["raw"], "us", plus=5e-6)
+    for peer in ("mmengine", "accelerate"):
+        yield Row(work, found["optimzoo"], peer, found[peer], "us")
