@@ -18,6 +18,7 @@ from .schedulers import ParamScheduler as ParamScheduler
 from .schedulers import SchedulerGroup as SchedulerGroup
 from .wrappers import BaseOptimWrapper as BaseOptimWrapper
 from .wrappers import OptimWrapper as OptimWrapper
+from .wrappers import OptimWrapperDict as OptimWrapperDict
 from .wrappers import StepOutcome as StepOutcome
 from .zoo import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from .zoo import OPTIM_WRAPPERS as OPTIM_WRAPPERS

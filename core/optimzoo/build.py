@@ -10,26 +10,29 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
+from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.groups import NAMES, Group
+from optimzoo.constructors.multi import construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.registry import Registry
 from optimzoo.schedulers import ParamScheduler, SchedulerGroup
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, plugins
 
-DEFAULT = "DefaultOptimWrapperConstructor"
-NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "type", "_scope_")
+NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", "_scope_")
 """Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""
 
 
-def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any] | BaseOptimWrapper) -> BaseOptimWrapper:
+def build_optim_wrapper(
+    model: nn.Module, cfg: Mapping[str, Any] | BaseOptimWrapper
+) -> BaseOptimWrapper | OptimWrapperDict:
     """Build the optimizer wrapper that ``cfg`` describes, for ``model``.
 
     Args:
         model: The model to train.
         cfg: ``optimizer`` (a dict, or a built optimizer), and any of ``type`` (of the wrapper), ``paramwise_cfg``,
-            ``constructor`` and the wrapper's arguments. It is left as it is. A built wrapper is returned as it is.
+            ``constructor`` and the wrapper's arguments. For several optimizers, such a dict for each child module by
+            its name; see ``MultiOptimWrapperConstructor``. It is left as it is. A built wrapper is returned as it is.
 
     Raises:
         ConfigError: ``cfg`` is wrong; the error's path begins with ``optim_wrapper``.
@@ -45,24 +48,15 @@ def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any] | BaseOptimWrap
         >>> type(wrapper.optimizer).__name__
         'AdamW'
     """
-    if isinstance(cfg, BaseOptimWrapper):
+    if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
         return cfg
     calls.raise_all(optim_wrapper_problems(cfg))
-    settings = dict(cfg)
-    constructor_cls = OPTIM_WRAPPER_CONSTRUCTORS.get(settings.pop("constructor", DEFAULT))
-    paramwise_cfg = settings.pop("paramwise_cfg", None)
-    settings.pop("_scope_", None)
     try:
-        if isinstance(settings["optimizer"], Optimizer):
-            wrapper = OPTIM_WRAPPERS.build({"type": "OptimWrapper", **settings})
-        else:
-            constructor = calls.call(constructor_cls, {"optim_wrapper_cfg": settings, "paramwise_cfg": paramwise_cfg})
-            wrapper = constructor(model)
+        wrapper = construct(model, cfg)
     except ConfigError as error:
         raise error.under("optim_wrapper") from error.__cause__
     plugins.call("optimzoo_built", optim_wrapper=wrapper, model=model)
-    built: BaseOptimWrapper = wrapper
-    return built
+    return wrapper
 
 
 def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str, Any]) -> Optimizer:
@@ -92,7 +86,7 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
 
 
 def build_param_scheduler(
-    optim_wrapper: BaseOptimWrapper | Optimizer,
+    optim_wrapper: BaseOptimWrapper | OptimWrapperDict | Optimizer,
     cfg: Mapping[str, Any] | Sequence[Any] | ParamScheduler | None,
     epoch_length: int | None = None,
     max_epochs: int | None = None,
@@ -146,16 +140,23 @@ def build_param_scheduler(
     return SchedulerGroup(built)
 
 
-def optim_wrapper_problems(cfg: Any) -> Iterator[OptimzooError]:
+def optim_wrapper_problems(cfg: Any, path: str = "optim_wrapper") -> Iterator[OptimzooError]:
     """Yield what is wrong with an ``optim_wrapper`` config, as far as it can be told without a model."""
-    path = "optim_wrapper"
+    if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
+        return
     if not isinstance(cfg, Mapping):
         yield ConfigError(f"a dict with the key 'optimizer' is wanted, got {cfg!r}", path)
         return
+    constructor_cls = yield from _get(OPTIM_WRAPPER_CONSTRUCTORS, constructor_of(cfg), f"{path}.constructor")
+    if constructor_cls is MultiOptimWrapperConstructor:
+        yield from (problem.under(path) for problem in multi_problems(cfg))
+        if "optimizer" not in cfg:
+            for name, member in members_of(cfg).items():
+                if isinstance(member, Mapping):
+                    yield from optim_wrapper_problems(member, f"{path}.{name}")
+            return
+        constructor_cls = DefaultOptimWrapperConstructor
     wrapper_cls = yield from _get(OPTIM_WRAPPERS, cfg.get("type", "OptimWrapper"), f"{path}.type")
-    constructor_cls = yield from _get(
-        OPTIM_WRAPPER_CONSTRUCTORS, cfg.get("constructor", DEFAULT), f"{path}.constructor"
-    )
     if constructor_cls is not None and not issubclass(constructor_cls, DefaultOptimWrapperConstructor):
         return  # what another constructor reads is its own affair
     if "optimizer" not in cfg:

@@ -18,12 +18,17 @@ FAMILIES = {"LR": "the learning rate", "Momentum": "the momentum", "ParamSchedul
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
-    """Register the wrappers, the default constructor and the schedules."""
+    """Register the wrappers, the constructors and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
     zoo.constructor(
         "DefaultOptimWrapperConstructor",
         "optimzoo.constructors:DefaultOptimWrapperConstructor",
         about="Parameter-wise multipliers by name and by kind of module",
+    )
+    zoo.constructor(
+        "MultiOptimWrapperConstructor",
+        "optimzoo.constructors:MultiOptimWrapperConstructor",
+        about="One optimizer for each child module, or for each set of name patterns",
     )
     for curve, about in CURVES.items():
         for family, what in FAMILIES.items():

@@ -2,5 +2,6 @@
 
 from optimzoo.constructors.create import create_optimizer
 from optimzoo.constructors.default import DefaultOptimWrapperConstructor
+from optimzoo.constructors.multi import MultiOptimWrapperConstructor
 
-__all__ = ["DefaultOptimWrapperConstructor", "create_optimizer"]
+__all__ = ["DefaultOptimWrapperConstructor", "MultiOptimWrapperConstructor", "create_optimizer"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 HIDDEN = ("params", "param_names", "lr", "weight_decay")
 
@@ -37,7 +37,7 @@ class GroupRow:
     example: str
 
 
-def group_rows(optim_wrapper: BaseOptimWrapper) -> list[GroupRow]:
+def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[GroupRow]:
     """Return a row for each parameter group of ``optim_wrapper``."""
     rows = []
     defaults = optim_wrapper.defaults
@@ -60,7 +60,7 @@ def group_rows(optim_wrapper: BaseOptimWrapper) -> list[GroupRow]:
     return rows
 
 
-def group_table(optim_wrapper: BaseOptimWrapper) -> Table:
+def group_table(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> Table:
     """Return the groups as a table to print with rich."""
     rows = group_rows(optim_wrapper)
     name = type(optim_wrapper.optimizer).__name__

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError
-from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict, StepOutcome
 from optimzoo.wrappers.curvature import SampledLoss
 from optimzoo.zoo import needs_of
 
@@ -33,7 +33,7 @@ class TrainStep:
     def __init__(
         self,
         model: nn.Module,
-        optim_wrapper: BaseOptimWrapper,
+        optim_wrapper: BaseOptimWrapper | OptimWrapperDict,
         loss: LossFunction | None,
         curvature: Callable[[nn.Module, Any], tuple[Tensor, int]] | None,
     ) -> None:
@@ -74,7 +74,7 @@ class TrainStep:
         return _detached(self.model.train_step(batch, self.optim_wrapper) or {})  # type: ignore[operator]
 
     def _with_loss(self, batch: Any) -> Logs:
-        with self.optim_wrapper.optim_context(self.model):  # type: ignore[attr-defined]
+        with self.optim_wrapper.optim_context(self.model):
             loss, logs = parse_loss(self._loss(self.model, batch))  # type: ignore[misc]
         if self._curvature is None:
             self.optim_wrapper.update_params(loss)

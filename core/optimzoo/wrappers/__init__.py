@@ -1,7 +1,8 @@
 """Optimizer wrappers: one call makes a whole update, in the right order."""
 
-from optimzoo.wrappers.base import BaseOptimWrapper
+from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.curvature import sampled_cross_entropy
-from optimzoo.wrappers.optim_wrapper import OptimWrapper, StepOutcome
+from optimzoo.wrappers.optim_wrapper import OptimWrapper
+from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
 
-__all__ = ["BaseOptimWrapper", "OptimWrapper", "StepOutcome", "sampled_cross_entropy"]
+__all__ = ["BaseOptimWrapper", "OptimWrapper", "OptimWrapperDict", "StepOutcome", "sampled_cross_entropy"]

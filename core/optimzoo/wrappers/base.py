@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from optimzoo.errors import ConfigError, did_you_mean, near
+
+
+class StepOutcome(Enum):
+    """What an iteration did to the parameters."""
+
+    UPDATED = "updated"
+    ACCUMULATING = "accumulating"
+    SKIPPED = "skipped"
+
+
+SELF_EXPLAINED = "the optimizer's own arguments"
 
 
 class BaseOptimWrapper(ABC):
@@ -22,21 +39,26 @@ class BaseOptimWrapper(ABC):
             groups' multipliers are. None with a single group.
         param_rules: For each parameter name, the rule that decided its settings; empty where nothing but the
             optimizer's own arguments did.
+        update_count: Updates made, as far as the wrapper counts them.
+        skipped_count: Updates skipped.
     """
+
+    update_count = 0
+    skipped_count = 0
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.base_param_settings: dict[str, Any] | None = None
         if len(optimizer.param_groups) > 1:
-            self.base_param_settings = {"params": torch.tensor([0.0]), **optimizer.defaults}
+            self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy(optimizer.defaults)}
         self.param_rules: dict[str, str] = {}
 
     @abstractmethod
-    def update_params(self, loss: torch.Tensor) -> Any:
+    def update_params(self, loss: Tensor) -> Any:
         """Back-propagate ``loss`` and update the parameters."""
 
     @abstractmethod
-    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate ``loss``."""
 
     @abstractmethod
@@ -46,6 +68,42 @@ class BaseOptimWrapper(ABC):
     @abstractmethod
     def step(self, **kwargs: Any) -> Any:
         """Update the parameters."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return the context for the forward pass of ``model``."""
+        return nullcontext()
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:  # noqa: B027
+        """Tell the wrapper how many iterations are done and how many there will be; see ``OptimWrapper``."""
+
+    def explain(self, name: str) -> str:
+        """Say which group and which rule gave a parameter its settings.
+
+        Args:
+            name: The parameter's name in the model.
+
+        Raises:
+            ConfigError: No group has a parameter of that name.
+
+        Example:
+            >>> import torch
+            >>> from optimzoo import build_optim_wrapper
+            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+            >>> wrapper = build_optim_wrapper(
+            ...     model,
+            ...     dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(norm_decay_mult=0.0)),
+            ... )
+            >>> wrapper.explain("1.weight")
+            'group 1 (lr 0.1, weight_decay 0): norm_decay_mult'
+            >>> wrapper.explain("0.weight")
+            "group 0 (lr 0.1, weight_decay 0.01): the optimizer's own arguments"
+        """
+        for index, group in enumerate(self.optimizer.param_groups):
+            if name in group.get("param_names", ()):
+                settings = ", ".join(f"{key} {group[key]:g}" for key in ("lr", "weight_decay") if key in group)
+                return f"group {index} ({settings}): {self.param_rules.get(name, SELF_EXPLAINED)}"
+        known = [each for group in self.optimizer.param_groups for each in group.get("param_names", ())]
+        raise ConfigError(f"no parameter group holds {name!r}.{did_you_mean(near(name, known))}")
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -69,8 +127,8 @@ class BaseOptimWrapper(ABC):
             >>> wrapper.get_lr()
             {'lr': [0.01]}
         """
-        found = {} if self.base_param_settings is None else {"base_lr": [self.base_param_settings["lr"]]}
-        return {**found, "lr": [group["lr"] for group in self.optimizer.param_groups]}
+        found = {} if self.base_param_settings is None else {"base_lr": [_value(self.base_param_settings["lr"])]}
+        return {**found, "lr": [_value(group["lr"]) for group in self.optimizer.param_groups]}
 
     def get_momentum(self) -> dict[str, list[float]]:
         """Return the momentum of each group: ``momentum``, else the first of ``betas``, else 0.
@@ -101,5 +159,10 @@ class BaseOptimWrapper(ABC):
 
 def _momentum(group: Mapping[str, Any]) -> Any:
     if "momentum" in group:
-        return group["momentum"]
-    return group["betas"][0] if "betas" in group else 0
+        return _value(group["momentum"])
+    return _value(group["betas"][0]) if "betas" in group else 0
+
+
+def _value(setting: Any) -> Any:
+    """Return a setting that may be a tensor, which schedules change in place, as a number."""
+    return setting.item() if isinstance(setting, Tensor) else setting

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from enum import Enum
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.checks import number, one_of, whole_number
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
-from optimzoo.wrappers.base import BaseOptimWrapper
+from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
 from optimzoo.zoo import needs_of
 
@@ -23,14 +22,6 @@ logger = logging.getLogger("optimzoo")
 
 NONFINITE = ("ignore", "skip", "raise")
 CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
-
-
-class StepOutcome(Enum):
-    """What an iteration did to the parameters."""
-
-    UPDATED = "updated"
-    ACCUMULATING = "accumulating"
-    SKIPPED = "skipped"
 
 
 class OptimWrapper(BaseOptimWrapper):
@@ -43,10 +34,6 @@ class OptimWrapper(BaseOptimWrapper):
         nonfinite: What to do about NaN or infinite gradients: ``"ignore"``, ``"skip"`` the update, or ``"raise"`` a
             NonFiniteError that names the first bad parameter. The last two make the host wait for the device once
             per update.
-
-    Attributes:
-        update_count: Updates made.
-        skipped_count: Updates skipped.
 
     Raises:
         ConfigError: An argument is wrong, or the optimizer cannot honour it.
@@ -79,8 +66,6 @@ class OptimWrapper(BaseOptimWrapper):
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer)
         self.clip_func, self.clip_grad_kwargs = _clipping(clip_grad)
-        self.update_count = 0
-        self.skipped_count = 0
         self._inner_count = 0
         self._max_counts = -1
         self._remainder_counts = -1

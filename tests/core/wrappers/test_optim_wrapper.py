@@ -230,3 +230,15 @@ class TestHyperparametersAndState:
     def test_what_is_not_an_optimizer_is_refused(self):
         with pytest.raises(ConfigError, match=r"^optimizer: .*torch\.optim\.Optimizer"):
             OptimWrapper([nn.Parameter(torch.zeros(1))])
+
+
+class TestExplaining:
+    def test_it_names_the_group_and_the_rule_of_a_parameter(self, model):
+        cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(custom_keys={"4": dict(lr_mult=0.5)}))
+        wrapper = build_optim_wrapper(model, cfg)
+        assert wrapper.explain("4.bias") == "group 1 (lr 0.05, weight_decay 0): custom_keys['4']"
+        assert wrapper.explain("0.bias") == "group 0 (lr 0.1, weight_decay 0): the optimizer's own arguments"
+
+    def test_an_unknown_name_is_an_error_with_those_that_are_near(self, model):
+        with pytest.raises(ConfigError, match=r"no parameter group holds '4\.wieght'\. Did you mean '4\.weight'"):
+            sgd(model).explain("4.wieght")
