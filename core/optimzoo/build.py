@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.groups import NAMES, Group
+from optimzoo.constructors.modules import unwrap
 from optimzoo.constructors.multi import construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.registry import Registry
@@ -78,8 +79,8 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
     """
     try:
         if isinstance(model_or_params, nn.Module):
-            constructor = DefaultOptimWrapperConstructor({"optimizer": cfg})
-            return create_optimizer(cfg, constructor.param_groups(model_or_params), model_or_params)
+            model = unwrap(model_or_params)
+            return create_optimizer(cfg, DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model), model)
         return create_optimizer(cfg, _as_groups(model_or_params))
     except ConfigError as error:
         raise error.under("" if error.path.startswith("optimizer") else "optimizer") from error.__cause__

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
 from optimzoo import calls
-from optimzoo.checks import is_number
 from optimzoo.constructors.create import create_optimizer
+from optimzoo.constructors.described import DescribedOptimizer
 from optimzoo.constructors.groups import Group, aliases_of, merge_groups, name_groups
 from optimzoo.constructors.modules import is_deformable, is_depthwise, is_norm, unwrap
+from optimzoo.constructors.paramwise import KEYS, paramwise_problems
+from optimzoo.constructors.rules import apply_rules
 from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near
 from optimzoo.wrappers import BaseOptimWrapper
-from optimzoo.zoo import OPTIM_WRAPPERS, OPTIMIZERS
-
-MULTIPLIERS = (
-    "bias_lr_mult",
-    "bias_decay_mult",
-    "norm_decay_mult",
-    "flat_decay_mult",
-    "dwconv_decay_mult",
-    "dcn_offset_lr_mult",
-)
-SWITCHES = ("bypass_duplicate", "merge_groups", "strict")
-PARAMWISE_KEYS = ("custom_keys", *MULTIPLIERS, *SWITCHES)
+from optimzoo.zoo import OPTIM_WRAPPERS
 
 
 class DefaultOptimWrapperConstructor:
@@ -40,12 +31,19 @@ class DefaultOptimWrapperConstructor:
 
             - ``custom_keys``: For a parameter whose name contains a key, the longest such key's dict decides alone:
               ``lr_mult`` and ``decay_mult`` multiply, every other entry is copied into the parameter's group.
-            - ``bias_lr_mult``, ``bias_decay_mult``: For biases, those of norms and of deformable convolutions' offset
-              layers excepted (and, for the decay, of depthwise convolutions unless no other rule holds them).
-            - ``norm_decay_mult``: For every parameter of a normalization layer, RMS norm included.
-            - ``dwconv_decay_mult``: For every parameter of a depthwise convolution (1-D, 2-D or 3-D).
-            - ``flat_decay_mult``: For the other one-dimensional parameters.
+            - ``bias_lr_mult``: For parameters called ``bias``, except those of norms and of what is directly in a
+              deformable convolution.
             - ``dcn_offset_lr_mult``: For the offset layers (``conv_offset``) of deformable convolutions.
+            - ``norm_decay_mult``, ``bias_decay_mult``, ``dwconv_decay_mult``, ``flat_decay_mult``: The first of these
+              that is set and holds decides the weight decay: for every parameter of a normalization layer, RMS norm
+              included; for parameters called ``bias``; for every parameter of a depthwise convolution (1-D, 2-D or
+              3-D); for one-dimensional parameters. The second and the last leave out what is directly in a deformable
+              convolution.
+            - ``rules``: A list of dicts, each with conditions (``match``: a glob, or ``re:`` and a regular expression,
+              for the parameter's name; ``module``: norm, conv, dwconv, linear, embedding, dcn or the name of a class,
+              for a module that it is in; ``ndim``) and settings (``lr_mult``, ``decay_mult``, arguments of the
+              optimizer) for the parameters that meet all of its conditions. Over what the other keys give, the settings
+              of all rules are set, the last one last, and their multipliers multiply.
             - ``bypass_duplicate``: Train a shared parameter once, with the settings of its first name, instead of
               refusing.
             - ``merge_groups``: False makes one group per parameter, as mmengine does.
@@ -82,13 +80,11 @@ class DefaultOptimWrapperConstructor:
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg: Mapping[str, Any] = {} if paramwise_cfg is None else paramwise_cfg
         try:
-            optimizer_cls, given = OPTIMIZERS.resolve(self.optimizer_cfg)
+            self._optimizer = DescribedOptimizer(self.optimizer_cfg)
         except ConfigError as error:
             raise error.under("optimizer") from error.__cause__
-        signature = calls.parameters(optimizer_cls)
-        self._defaults = {n: p.default for n, p in signature.items() if p.default is not p.empty} | given
-        self.base_lr: Any = self._defaults.get("lr")
-        self.base_wd: Any = self._defaults.get("weight_decay")
+        self.base_lr: Any = self._optimizer.settings.get("lr")
+        self.base_wd: Any = self._optimizer.settings.get("weight_decay")
         self._rules: dict[int, str] = {}
         self._matched: set[str] = set()
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
@@ -100,12 +96,12 @@ class DefaultOptimWrapperConstructor:
             raise ConfigError(f"a dict is wanted, got {self.paramwise_cfg!r}", "paramwise_cfg")
         calls.raise_all(self._problems())
 
-    def _problems(self) -> Any:
-        cls, cfg = type(self), self.paramwise_cfg
+    def _problems(self) -> Iterator[ConfigError]:
+        cls = type(self)
         # A subclass that does not say which keys it reads may read any: then only a near miss is worth a word.
         closed = cls is DefaultOptimWrapperConstructor or "own_keys" in vars(cls)
-        known = (*PARAMWISE_KEYS, *cls.own_keys)
-        for key in (k for k in cfg if k not in known):
+        known = (*KEYS, *cls.own_keys)
+        for key in (k for k in self.paramwise_cfg if k not in known):
             hint = did_you_mean(near(key, known))
             if closed:
                 listed = "" if hint else f" It reads {', '.join(known)}."
@@ -114,40 +110,7 @@ class DefaultOptimWrapperConstructor:
                 warnings.warn(
                     f"paramwise_cfg.{key}: is it meant for {cls.__name__}?{hint}", OptimzooWarning, stacklevel=4
                 )
-        for key in (k for k in MULTIPLIERS if cfg.get(k) is not None):
-            yield from self._multiplier_problems(key, cfg[key], "paramwise_cfg")
-        for key in (k for k in SWITCHES if not isinstance(cfg.get(k, True), bool)):
-            yield ConfigError(f"true or false is wanted, got {cfg[key]!r}", f"paramwise_cfg.{key}")
-        custom = cfg.get("custom_keys", {})
-        if not isinstance(custom, Mapping):
-            yield ConfigError(f"a dict of dicts is wanted, got {custom!r}", "paramwise_cfg.custom_keys")
-            return
-        for name, settings in custom.items():
-            path = f"paramwise_cfg.custom_keys[{name!r}]"
-            if not isinstance(settings, Mapping):
-                yield ConfigError(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {settings!r}", path)
-                continue
-            for key in settings:
-                if key in ("lr_mult", "decay_mult"):
-                    yield from self._multiplier_problems(key, settings[key], path)
-                elif key not in self._defaults and near(key, ("lr_mult", "decay_mult")):
-                    hint = did_you_mean(near(key, ("lr_mult", "decay_mult")))
-                    message = f"{key!r} is no multiplier, so it is copied into the group as it is.{hint}"
-                    if self.paramwise_cfg.get("strict"):
-                        yield ConfigError(message, path)
-                    else:
-                        warnings.warn(f"{path}: {message}", OptimzooWarning, stacklevel=4)
-
-    def _multiplier_problems(self, key: str, value: Any, path: str) -> Any:
-        if not is_number(value):
-            yield ConfigError(f"a number is wanted, got {value!r}", f"{path}.{key}")
-        base, name = (self.base_lr, "lr") if "lr_mult" in key else (self.base_wd, "weight_decay")
-        given = isinstance(self.optimizer_cfg, Mapping) and name in self.optimizer_cfg
-        if base is None or (base == 0 and not given):
-            yield ConfigError(
-                f"it multiplies {name}, which the optimizer's config does not set: set optimizer.{name}",
-                f"{path}.{key}",
-            )
+        yield from paramwise_problems(self.paramwise_cfg, self._optimizer)
 
     @cached_property
     def _custom_keys(self) -> list[tuple[str, Mapping[str, Any]]]:
@@ -252,7 +215,14 @@ class DefaultOptimWrapperConstructor:
         self.add_params(groups, model)
         self._report_unmatched([name for names in aliases.values() for name in names])
         groups = name_groups(groups, aliases)
-        return merge_groups(groups, self._defaults) if self.paramwise_cfg.get("merge_groups", True) else groups
+        rules = self.paramwise_cfg.get("rules", ())
+        if rules:
+            groups, met = apply_rules(rules, groups, model, self._optimizer.settings)
+            for key, names in met.items():
+                self._rules[key] = ", ".join(filter(None, (self._rules.get(key), *names)))
+        return (
+            merge_groups(groups, self._optimizer.settings) if self.paramwise_cfg.get("merge_groups", True) else groups
+        )
 
     def _report_unmatched(self, names: list[str]) -> None:
         overridden = type(self).param_options is not DefaultOptimWrapperConstructor.param_options
@@ -263,7 +233,7 @@ class DefaultOptimWrapperConstructor:
             parts = {part for name in names for part in (name, *name.split("."))}
             message = f"no parameter's name contains it.{did_you_mean(near(key, parts))}"
             if any(key in name for name in names):
-                message = "a longer key matches every parameter that it matches, so it has no effect"
+                message = "every parameter that it matches is frozen or has a longer key, so it has no effect"
             if self.paramwise_cfg.get("strict", False):
                 raise ConfigError(message, f"paramwise_cfg.custom_keys[{key!r}]")
             warnings.warn(f"paramwise_cfg.custom_keys[{key!r}]: {message}", OptimzooWarning, stacklevel=4)

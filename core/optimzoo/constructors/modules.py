@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DEFORMABLE = {"DeformConv2d", "ModulatedDeformConv2d"}
+WRAPPERS = {
+    "DistributedDataParallel",
+    "DataParallel",
+    "FullyShardedDataParallel",
+    "AveragedModel",
+    "BaseAveragedModel",
+}
+"""Classes, by name, whose objects hold the model as ``module``; the last is the base of mmengine's averages."""
+
+
+def class_names(module: nn.Module) -> set[str]:
+    """Return the names of the module's class and of its bases."""
+    return {cls.__name__ for cls in type(module).__mro__}
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -23,12 +39,27 @@ def is_depthwise(module: nn.Module) -> bool:
 
 def is_deformable(module: nn.Module) -> bool:
     """Whether ``module`` is a deformable convolution of mmcv or torchvision, neither of which is imported."""
-    return any(cls.__name__ in DEFORMABLE for cls in type(module).__mro__)
+    return not DEFORMABLE.isdisjoint(class_names(module))
+
+
+KINDS: dict[str, Callable[[nn.Module], bool]] = {
+    "norm": is_norm,
+    "conv": lambda module: isinstance(module, _ConvNd),
+    "dwconv": is_depthwise,
+    "linear": lambda module: isinstance(module, nn.Linear),
+    "embedding": lambda module: isinstance(module, (nn.Embedding, nn.EmbeddingBag)),
+    "dcn": is_deformable,
+}
+"""The kinds by the names that rules give them."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside a wrapper such as DistributedDataParallel, whose only child is ``module``."""
-    children = dict(model.named_children())
-    if list(children) == ["module"] and not model._parameters:
-        return children["module"]
-    return model
+    """Return the model inside wrappers: those of parallel training and averaging, mmengine's too, and torch.compile."""
+    while True:
+        names = class_names(model)
+        if not names.isdisjoint(WRAPPERS):
+            model = model.get_submodule("module")
+        elif "OptimizedModule" in names:
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model
