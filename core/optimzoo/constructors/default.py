@@ -40,10 +40,10 @@ class DefaultOptimWrapperConstructor:
               3-D); for one-dimensional parameters. The second and the last leave out what is directly in a deformable
               convolution.
             - ``rules``: A list of dicts, each with conditions (``match``: a glob, or ``re:`` and a regular expression,
-              for the parameter's name; ``module``: norm, conv, dwconv, linear, embedding, dcn or the name of a class,
-              for a module that it is in; ``ndim``) and settings (``lr_mult``, ``decay_mult``, arguments of the
-              optimizer) for the parameters that meet all of its conditions. Over what the other keys give, the settings
-              of all rules are set, the last one last, and their multipliers multiply.
+              for its name or that of a module it is in; ``module``: norm, conv, dwconv, linear, embedding, dcn or the
+              name of a class, for a module it is in; ``ndim``) and settings (``lr_mult``, ``decay_mult``, arguments of
+              the optimizer) for the parameters that meet all the conditions. Over what the other keys give, the
+              settings of all rules are set, the last one last, and their multipliers multiply.
             - ``bypass_duplicate``: Train a shared parameter once, with the settings of its first name, instead of
               refusing.
             - ``merge_groups``: False makes one group per parameter, as mmengine does.

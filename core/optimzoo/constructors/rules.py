@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import translate
-from itertools import accumulate
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +13,7 @@ from optimzoo.checks import whole_number
 from optimzoo.constructors.described import DescribedOptimizer
 from optimzoo.constructors.groups import NAMES, Group
 from optimzoo.constructors.modules import KINDS, class_names
+from optimzoo.constructors.patterns import name_pattern, names_any, paths
 from optimzoo.errors import ConfigError, did_you_mean, near
 
 MULTIPLIERS = {"lr_mult": "lr", "decay_mult": "weight_decay"}
@@ -36,45 +34,9 @@ class Place:
     modules: Sequence[nn.Module]
 
 
-def _paths(name: str) -> list[str]:
-    """Return the names of the modules that the parameter is in, and its own."""
-    return list(accumulate(name.split("."), "{}.{}".format))
-
-
-def name_condition(pattern: Any, path: str = "") -> Callable[[str], bool]:
-    r"""Return a function that tells whether a parameter's name matches.
-
-    Args:
-        pattern: A glob, where ``*`` stands for anything, dots included: it matches the names of parameters, and those
-            of modules, for all that is in them. After ``re:``, a regular expression that must match the whole name of a
-            parameter.
-        path: Where in the config the pattern stands.
-
-    Raises:
-        ConfigError: It is no pattern.
-
-    Example:
-        >>> is_attention = name_condition("*.attention")
-        >>> is_attention("layers.0.attention.out.bias"), is_attention("layers.0.mlp.bias")
-        (True, False)
-        >>> name_condition(r"re:.*\.\d\.mlp\..*")("layers.0.mlp.bias")
-        True
-    """
-    if not isinstance(pattern, str) or not pattern:
-        raise ConfigError(f"a pattern such as 'backbone.*' is wanted, got {pattern!r}", path)
-    if not pattern.startswith("re:"):
-        glob = re.compile(translate(pattern))
-        return lambda name: any(map(glob.match, _paths(name)))
-    try:
-        expression = re.compile(pattern[3:])
-    except re.error as error:
-        raise ConfigError(f"{pattern[3:]!r} is no regular expression: {error}", path) from error
-    return lambda name: expression.fullmatch(name) is not None
-
-
 def _match(pattern: Any, path: str) -> Callable[[Place], bool]:
-    holds = name_condition(pattern, path)
-    return lambda place: holds(place.name)
+    expression = name_pattern(pattern, path)
+    return lambda place: names_any(expression, place.name)
 
 
 def _module(kind: Any, path: str) -> Callable[[Place], bool]:
@@ -175,7 +137,7 @@ def _matches(rules: Sequence[Mapping[str, Any]], model: nn.Module) -> dict[int, 
     """Return the indices of the rules that each parameter meets, by the parameter's id."""
     modules = dict(model.named_modules(remove_duplicate=False))
     places = [
-        Place(name, parameter, [model, *(modules[path] for path in _paths(name)[:-1])])
+        Place(name, parameter, [model, *(modules[path] for path in paths(name)[:-1])])
         for name, parameter in model.named_parameters()
     ]
     met: dict[int, list[int]] = {}
@@ -201,15 +163,15 @@ def _unmatched(
         return ConfigError("no parameter meets all of its conditions", path)
     known: set[str] = set()
     if condition == "match":
-        holds = name_condition(rule["match"])
+        expression = name_pattern(rule["match"])
         for name, parameter in model.named_parameters(remove_duplicate=False):
             first = next(place.name for place in places if place.parameter is parameter)
-            if holds(name):
+            if names_any(expression, name):
                 message = f"{name!r} is shared, and its settings are those of its first name, {first!r}"
                 return ConfigError(message, f"{path}.match")
-        known = {part for place in places for name in _paths(place.name) for part in (name, name.rpartition(".")[2])}
+        known = {part for place in places for name in paths(place.name) for part in (name, name.rpartition(".")[2])}
     elif condition == "module":
         known = {*KINDS, *(type(module).__name__ for place in places for module in place.modules)}
     wanted = str(rule[condition])
-    hint = did_you_mean(near(wanted.replace("*", "").strip("."), known))
+    hint = did_you_mean(near(wanted.removeprefix("re:").replace("*", "").strip("."), known))
     return ConfigError(f"no parameter of the model meets {condition}={rule[condition]!r}.{hint}", f"{path}.{condition}")

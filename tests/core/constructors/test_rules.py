@@ -53,7 +53,7 @@ def groups_of(*rules, model=None, optimizer=ADAMW, **paramwise_cfg):
         (dict(match="*.bias"), [NORM[1], Q[1], HEAD[1]]),
         (dict(match="head.weight"), HEAD[:1]),
         (dict(match=r"re:.*\.(q|v)_proj\..*"), Q + V),
-        (dict(match=r"re:head.*"), HEAD),
+        (dict(match=r"re:h.ad"), HEAD),
         (dict(module="norm"), NORM),
         (dict(module="conv"), DEPTHWISE),
         (dict(module="dwconv"), DEPTHWISE),
@@ -124,7 +124,7 @@ class TestMistakes:
         ("rule", "path", "said"),
         [
             (dict(match="bakbone.*", lr_mult=1), "rules[0].match", "Did you mean 'backbone'"),
-            (dict(match="re:head", lr_mult=1), "rules[0].match", "no parameter of the model meets match='re:head'"),
+            (dict(match="re:ead", lr_mult=1), "rules[0].match", "no parameter of the model meets match='re:ead'"),
             (dict(module="Atention", lr_mult=1), "rules[0].module", "Did you mean 'Attention'"),
             (dict(module="GroupNorm", lr_mult=1), "rules[0].module", "Did you mean"),
             (dict(ndim=5, lr_mult=1), "rules[0].ndim", "no parameter of the model meets ndim=5"),
