@@ -16,6 +16,8 @@ from .schedulers import MultiStepLR as MultiStepLR
 from .schedulers import MultiStepParamScheduler as MultiStepParamScheduler
 from .schedulers import ParamScheduler as ParamScheduler
 from .schedulers import SchedulerGroup as SchedulerGroup
+from .wrappers import AmpOptimWrapper as AmpOptimWrapper
+from .wrappers import ApexOptimWrapper as ApexOptimWrapper
 from .wrappers import BaseOptimWrapper as BaseOptimWrapper
 from .wrappers import OptimWrapper as OptimWrapper
 from .wrappers import OptimWrapperDict as OptimWrapperDict

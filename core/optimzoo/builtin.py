@@ -20,6 +20,8 @@ FAMILIES = {"LR": "the learning rate", "Momentum": "the momentum", "ParamSchedul
 def optimzoo_register(zoo: Zoo) -> None:
     """Register the wrappers, the constructors and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
+    zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
+    zoo.wrapper("ApexOptimWrapper", "optimzoo.wrappers:ApexOptimWrapper", about="Mixed precision by NVIDIA's apex.amp")
     zoo.constructor(
         "DefaultOptimWrapperConstructor",
         "optimzoo.constructors:DefaultOptimWrapperConstructor",

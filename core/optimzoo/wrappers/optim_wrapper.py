@@ -7,21 +7,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optimzoo import calls
-from optimzoo.checks import number, one_of, whole_number
+from optimzoo.checks import one_of, whole_number
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
+from optimzoo.wrappers.gradients import clip, clipping, first_nonfinite
 from optimzoo.zoo import needs_of
 
 logger = logging.getLogger("optimzoo")
 
 NONFINITE = ("ignore", "skip", "raise")
-CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
 
 
 class OptimWrapper(BaseOptimWrapper):
@@ -31,6 +29,7 @@ class OptimWrapper(BaseOptimWrapper):
         optimizer: The optimizer to wrap.
         accumulative_counts: Gradients of this many iterations make one update; each loss is divided by it.
         clip_grad: Arguments of ``torch.nn.utils.clip_grad_norm_``, or, with ``type="value"``, of ``clip_grad_value_``.
+            With ``error_if_nonfinite=True``, a norm that is not finite is a NonFiniteError.
         nonfinite: What to do about NaN or infinite gradients: ``"ignore"``, ``"skip"`` the update, or ``"raise"`` a
             NonFiniteError that names the first bad parameter. The last two make the host wait for the device once
             per update.
@@ -65,11 +64,11 @@ class OptimWrapper(BaseOptimWrapper):
         self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer)
-        self.clip_func, self.clip_grad_kwargs = _clipping(clip_grad)
+        self.clip_func, self.clip_grad_kwargs = clipping(clip_grad)
         self._inner_count = 0
         self._max_counts = -1
         self._remainder_counts = -1
-        self._outcome = StepOutcome.UPDATED
+        self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
         needs = needs_of(optimizer)
         self._needs_closure = "closure" in needs
@@ -78,8 +77,8 @@ class OptimWrapper(BaseOptimWrapper):
             raise ConfigError(
                 f"{_name(optimizer)} evaluates the loss itself and cannot accumulate", "accumulative_counts"
             )
-        if self._needs_closure and nonfinite == "skip":
-            raise ConfigError(f"{_name(optimizer)} evaluates the loss itself; a step cannot be skipped", "nonfinite")
+        if self._needs_closure:
+            self._refuse_to_skip()
 
     def update_params(
         self,
@@ -99,6 +98,10 @@ class OptimWrapper(BaseOptimWrapper):
 
         Returns:
             What happened to the parameters.
+
+        Raises:
+            OptimzooError: ``loss`` cannot be back-propagated, or the optimizer wants a closure.
+            NonFiniteError: A gradient is not finite, and ``nonfinite`` or ``error_if_nonfinite`` makes that an error.
         """
         if self._needs_closure:
             raise OptimzooError(
@@ -106,16 +109,24 @@ class OptimWrapper(BaseOptimWrapper):
                 "call wrapper.step(closure=closure), where closure() clears the gradients, computes the loss, calls "
                 "loss.backward() and returns the loss"
             )
-        if self._needs_curvature and self.should_sync():
-            optimizer = cast(EstimatesCurvature, self.optimizer)
-            if optimizer.curvature_due():
-                optimizer.update_curvature(loss, curvature)
-        self.backward(self.scale_loss(loss))
+        try:
+            if self._needs_curvature and self.should_sync():
+                optimizer = cast(EstimatesCurvature, self.optimizer)
+                if optimizer.curvature_due():
+                    optimizer.update_curvature(loss, curvature)
+            self.backward(self.scale_loss(loss))
+        except Exception as error:
+            problem = _loss_problem(loss)
+            if problem:
+                raise OptimzooError(problem) from error
+            raise
         if not self.should_update():
             return StepOutcome.ACCUMULATING
+        self._outcome = None
         self.step(**(step_kwargs or {}))
         self.zero_grad(**(zero_kwargs or {}))
-        return self._outcome
+        # A subclass's own step may not say what it did.
+        return self._outcome or self._record(StepOutcome.UPDATED)
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate ``loss`` and count the iteration.
@@ -136,29 +147,33 @@ class OptimWrapper(BaseOptimWrapper):
         """
         closure = kwargs.get("closure")
         if closure is not None:
+            self._refuse_to_skip()
             kwargs["closure"] = self._prepared_after(closure)
         elif self._needs_closure:
             raise OptimzooError(
                 f"{_name(self.optimizer)} evaluates the loss itself: call wrapper.step(closure=closure)"
             )
         elif not self._prepare_grads():
-            self._outcome = StepOutcome.SKIPPED
-            self.skipped_count += 1
-            return self._outcome
-        self.optimizer.step(**kwargs)
-        self._outcome = StepOutcome.UPDATED
-        self.update_count += 1
-        return self._outcome
+            return self._record(StepOutcome.SKIPPED)
+        return self._record(self._update(kwargs))
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients; keyword arguments are those of ``optimizer.zero_grad``."""
         self.optimizer.zero_grad(**kwargs)
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Return the context for the forward pass; processes do not exchange gradients until these are used."""
-        if self.should_sync() or not hasattr(model, "no_sync"):
-            return nullcontext()
-        return model.no_sync()  # type: ignore[operator, no-any-return]
+        """Return the context for the forward pass; processes do not exchange gradients until these are used.
+
+        Args:
+            model: The model, or DistributedDataParallel around it, or the root of FSDP2's ``fully_shard``, which is
+                told whether the coming backward pass exchanges gradients.
+        """
+        sync = self.should_sync()
+        if self._accumulative_counts > 1 and hasattr(model, "set_requires_gradient_sync"):
+            model.set_requires_gradient_sync(sync)  # type: ignore[operator]
+        elif not sync and hasattr(model, "no_sync"):
+            return model.no_sync()  # type: ignore[operator, no-any-return]
+        return nullcontext()
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Tell the wrapper how long the run is, so that a last, smaller window of gradients is used and weighted right.
@@ -208,7 +223,10 @@ class OptimWrapper(BaseOptimWrapper):
     @property
     def grad_norm(self) -> float | None:
         """The norm of the gradients before the last clipping, or None. Reading it waits for the device."""
-        return None if self._grad_norm is None else float(self._grad_norm)
+        if self._grad_norm is None:
+            return None
+        whole = getattr(self._grad_norm, "full_tensor", None)  # of a DTensor, the norm of sharded parameters
+        return float(self._grad_norm if whole is None else whole())
 
     def __repr__(self) -> str:
         counts = f"_accumulative_counts: {self._accumulative_counts}"
@@ -217,13 +235,10 @@ class OptimWrapper(BaseOptimWrapper):
     def _prepare_grads(self) -> bool:
         """Apply the policy on non-finite gradients, then clip; return whether the update may go on."""
         if self.nonfinite != "ignore":
-            bad = self._first_nonfinite()
+            bad = first_nonfinite(self.optimizer)
             if bad is not None:
                 if self.nonfinite == "raise":
-                    raise NonFiniteError(
-                        f"the gradient of {bad} is not finite in update {self.update_count + self.skipped_count + 1} "
-                        f"(iteration {self._inner_count}). Lower the learning rate, clip, or set nonfinite='skip'"
-                    )
+                    raise self._nonfinite_error(bad)
                 return False
         if self.clip_grad_kwargs is not None:
             self._clip_grad()
@@ -239,36 +254,48 @@ class OptimWrapper(BaseOptimWrapper):
 
     def _clip_grad(self) -> None:
         with_grad = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if with_grad and self.clip_func is not None:
-            self._grad_norm = self.clip_func(with_grad, **(self.clip_grad_kwargs or {}))
+        if not with_grad or self.clip_func is None or self.clip_grad_kwargs is None:
+            return
+        try:
+            self._grad_norm = clip(self.clip_func, with_grad, self.clip_grad_kwargs)
+        except RuntimeError as error:
+            bad = self.clip_grad_kwargs.get("error_if_nonfinite") and first_nonfinite(self.optimizer)
+            if bad:
+                raise self._nonfinite_error(bad) from error
+            raise
 
-    def _first_nonfinite(self) -> str | None:
-        """Return the name of the first parameter with a non-finite gradient."""
-        grads = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not grads or bool(torch.stack([torch.linalg.vector_norm(g.float()) for g in grads]).isfinite().all()):
-            return None
-        for index, group in enumerate(self.optimizer.param_groups):
-            names = group.get("param_names") or [f"parameter {i} of group {index}" for i in range(len(group["params"]))]
-            for name, parameter in zip(names, group["params"]):
-                if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
-                    return repr(name)
-        return None
+    def _update(self, kwargs: Mapping[str, Any]) -> StepOutcome:
+        self.optimizer.step(**kwargs)
+        return StepOutcome.UPDATED
+
+    def _record(self, outcome: StepOutcome) -> StepOutcome:
+        self._outcome = outcome
+        if outcome is StepOutcome.UPDATED:
+            self.update_count += 1
+        else:
+            self.skipped_count += 1
+        return outcome
+
+    def _refuse_to_skip(self) -> None:
+        if self.nonfinite == "skip":
+            raise ConfigError("a step that evaluates the loss itself cannot be skipped", "nonfinite")
+
+    def _nonfinite_error(self, name: str) -> NonFiniteError:
+        return NonFiniteError(
+            f"the gradient of {name!r} is not finite in update {self.update_count + self.skipped_count + 1} "
+            f"(iteration {self._inner_count}). Lower the learning rate, clip, or set nonfinite='skip'"
+        )
 
 
-def _clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | None, dict[str, Any] | None]:
-    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments."""
-    if clip_grad is None:
-        return None, None
-    if not isinstance(clip_grad, Mapping):
-        raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
-    kwargs = dict(clip_grad)
-    kind = kwargs.pop("type", "norm")
-    function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
-    calls.raise_all(calls.problems(function, kwargs, "clip_grad", given=("parameters",)))
-    for key in ("max_norm", "clip_value"):
-        if key in kwargs:
-            number(kwargs[key], f"clip_grad.{key}", 0)
-    return function, kwargs
+def _loss_problem(loss: Any) -> str:
+    """Return why ``loss`` cannot be back-propagated, or nothing."""
+    if not isinstance(loss, Tensor):
+        return f"the loss is a tensor that the model computed, got {loss!r}"
+    if loss.numel() != 1:
+        return f"the loss is a scalar, got the shape {tuple(loss.shape)}; take its mean or sum"
+    if not loss.requires_grad:
+        return "the loss does not depend on a parameter that requires a gradient, or was computed under torch.no_grad()"
+    return ""
 
 
 def _name(optimizer: Optimizer) -> str:

@@ -50,6 +50,45 @@ class TestUpdate:
         wrapper.update_params(linear(torch.ones(1, 2)).sum(), zero_kwargs=dict(set_to_none=False))
         assert linear.weight.grad.tolist() == [[0.0, 0.0]]
 
+    @pytest.mark.parametrize(
+        ("loss", "said"),
+        [
+            (None, "a tensor that the model computed, got None"),
+            (1.0, "a tensor that the model computed, got 1.0"),
+            (torch.tensor(1.0), "does not depend on a parameter"),
+            (torch.ones(3, requires_grad=True) * 2, r"the shape \(3,\); take its mean"),
+        ],
+    )
+    @pytest.mark.parametrize("kwargs", [{}, dict(accumulative_counts=2)])
+    def test_a_loss_that_is_none_is_explained(self, loss, said, kwargs, linear):
+        wrapper = sgd(linear, **kwargs)
+        with pytest.raises(OptimzooError, match=said):
+            wrapper.update_params(loss)
+        assert wrapper.inner_count == 0
+
+    def test_an_error_of_the_backward_pass_itself_comes_through(self, linear):
+        loss = linear(torch.ones(1, 2)).sum()
+        loss.backward()
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            sgd(linear).update_params(loss)
+
+    def test_a_step_of_a_subclass_counts_though_it_reports_nothing(self, linear):
+        class Own(OptimWrapper):
+            def step(self, **kwargs):
+                if self.clip_grad_kwargs:
+                    self._clip_grad()
+                self.optimizer.step(**kwargs)
+
+        wrapper = Own(torch.optim.SGD(linear.parameters(), lr=0.1), clip_grad=dict(max_norm=1.0))
+        assert wrapper.update_params(linear(torch.ones(1, 2)).sum()) is StepOutcome.UPDATED
+        assert (wrapper.update_count, wrapper.grad_norm) == (1, pytest.approx(2**0.5))
+
+    def test_any_model_may_be_in_the_context(self, linear):
+        wrapper = sgd(linear, accumulative_counts=2)
+        for model in (torch.optim.swa_utils.AveragedModel(linear), torch.compile(linear, backend="eager")):
+            with wrapper.optim_context(model):
+                assert model(torch.ones(1, 2)).item() == 2.0
+
 
 class TestAccumulation:
     def test_its_updates_equal_those_of_the_joined_batches_the_remainder_included(self, linear):
@@ -87,6 +126,21 @@ class TestAccumulation:
             wrapper.update_params(linear(torch.ones(1, 2)).sum())
         assert entered == [0, 1, 3, 4]
 
+    def test_sharded_models_are_told_before_each_backward_pass(self, linear):
+        told = []
+
+        class Sharded(nn.Module):
+            def set_requires_gradient_sync(self, value):
+                told.append(value)
+
+        wrapper = sgd(linear, accumulative_counts=2)
+        wrapper.initialize_count_status(linear, 0, 3)
+        for _ in range(3):
+            with wrapper.optim_context(Sharded()):
+                pass
+            wrapper.update_params(linear(torch.ones(1, 2)).sum())
+        assert told == [False, True, True]
+
     def test_batch_norm_and_a_broken_window_are_pointed_out(self, model, caplog):
         sgd(model, accumulative_counts=2).initialize_count_status(model, 3, 10)
         assert "resumed inside an accumulation window" in caplog.text
@@ -100,6 +154,36 @@ class TestClipping:
         wrapper.update_params(linear(torch.tensor([[3.0, 1.0]])).sum())
         assert wrapper.grad_norm == 4.0
         assert torch.allclose(linear.weight, torch.tensor([[1 - 0.75, 1 - 0.25]]))
+
+    @pytest.mark.parametrize(
+        ("norm_type", "norm"), [("inf", 4.0), (float("inf"), 4.0), (1, 7.0), (2.0, 5.0), (3, 4.498)]
+    )
+    def test_by_any_norm(self, norm_type, norm, linear):
+        wrapper = sgd(linear, lr=1.0, clip_grad=dict(max_norm=1.0, norm_type=norm_type))
+        wrapper.update_params(linear(torch.tensor([[3.0, 4.0]])).sum())
+        assert wrapper.grad_norm == pytest.approx(norm, rel=1e-3)
+        assert torch.allclose(1 - linear.weight, torch.tensor([[3.0, 4.0]]) / norm, rtol=1e-3)
+
+    @pytest.mark.parametrize("clip_grad", [dict(max_norm=1.0), dict(type="value", clip_value=0.5)])
+    @pytest.mark.parametrize("nonfinite", ["ignore", "skip"])
+    def test_of_sparse_gradients_the_values_count(self, clip_grad, nonfinite):
+        models = []
+        for sparse in (True, False):
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Embedding(5, 2, sparse=sparse), nn.Linear(2, 1))
+            wrapper = sgd(model, clip_grad=clip_grad, nonfinite=nonfinite)
+            for _ in range(2):
+                wrapper.update_params(model(torch.tensor([1, 3, 1])).square().sum() * 9)
+            models.append((model, wrapper.grad_norm))
+        (mine, norm), (dense, dense_norm) = models
+        assert norm == pytest.approx(dense_norm)
+        for ours, theirs in zip(mine.parameters(), dense.parameters()):
+            assert torch.allclose(ours, theirs)
+
+    def test_a_norm_that_is_not_finite_may_be_an_error(self, linear):
+        wrapper = sgd(linear, clip_grad=dict(max_norm=1.0, error_if_nonfinite=True))
+        with pytest.raises(NonFiniteError, match="the gradient of 'weight' is not finite in update 1"):
+            wrapper.update_params(linear(torch.full((1, 2), torch.inf)).sum())
 
     def test_by_value(self, linear):
         wrapper = sgd(linear, lr=1.0, clip_grad=dict(type="value", clip_value=0.5))
@@ -153,6 +237,21 @@ class TestNonFiniteGradients:
         ):
             wrapper.update_params(self.poisoned(pair))
 
+    def test_those_of_a_sparse_gradient_are_found(self):
+        model = nn.Embedding(3, 1, sparse=True)
+        wrapper = sgd(model, nonfinite="skip")
+        assert wrapper.update_params(model(torch.tensor([1])).sum() * torch.inf) is StepOutcome.SKIPPED
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_large_gradients_are_finite_in_any_precision(self, dtype):
+        parameter = nn.Parameter(torch.zeros(4, dtype=dtype))
+        wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=1e-5), nonfinite="skip")
+        assert wrapper.update_params((parameter * torch.finfo(dtype).max).sum()) is StepOutcome.UPDATED
+
+    def test_a_step_by_closure_cannot_be_skipped(self, pair):
+        with pytest.raises(ConfigError, match="^nonfinite: "):
+            sgd(pair, nonfinite="skip").step(closure=lambda: None)
+
     def test_a_misspelt_policy_is_an_error(self, pair):
         with pytest.raises(ConfigError, match="^nonfinite: .*Did you mean 'raise'"):
             sgd(pair, nonfinite="rise")
@@ -196,7 +295,7 @@ class TestClosure:
 
     @pytest.mark.parametrize("wrong", [dict(accumulative_counts=2), dict(nonfinite="skip")])
     def test_what_a_closure_rules_out_is_refused_at_once(self, wrong, linear):
-        with pytest.raises(ConfigError, match="LBFGS evaluates the loss itself"):
+        with pytest.raises(ConfigError, match="evaluates the loss itself"):
             OptimWrapper(torch.optim.LBFGS(linear.parameters()), **wrong)
 
 
@@ -208,6 +307,12 @@ class TestHyperparametersAndState:
     def test_the_learning_rates_come_with_that_of_the_base_settings(self, model):
         assert self.two_groups(model).get_lr() == {"base_lr": [0.1], "lr": [0.1, 0.2]}
         assert sgd(model).get_lr() == {"lr": [0.1]}
+
+    def test_a_learning_rate_may_be_a_tensor_that_is_not_shared_with_the_base_settings(self, model):
+        groups = [{"params": [p]} for p in model.parameters()]
+        wrapper = OptimWrapper(torch.optim.Adam(groups, lr=torch.tensor(0.5), foreach=False, capturable=True))
+        wrapper.base_param_settings["lr"].fill_(0.25)
+        assert wrapper.get_lr() == {"base_lr": [0.25], "lr": [0.5] * len(groups)}
 
     def test_the_momentum_is_the_first_beta_where_there_is_no_momentum(self, model):
         assert self.two_groups(model, betas=(0.8, 0.9)).get_momentum() == {"momentum": [0.8, 0.8]}

@@ -1,0 +1,158 @@
+"""The mixed-precision wrapper on torch.amp, for whatever device the parameters are on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.checks import is_number, number, one_of
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.wrappers.base import StepOutcome
+from optimzoo.wrappers.optim_wrapper import OptimWrapper
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+
+
+class AmpOptimWrapper(OptimWrapper):
+    """Runs the forward pass under autocast, and scales the loss where gradients could underflow (float16).
+
+    An update is scale, backward, unscale, clip, step, adapt the scale, zero_grad. Gradients that overflow under the
+    scale skip the update: ``StepOutcome.SKIPPED``. To know that, the host waits for the device once per update; it does
+    not under bfloat16, which needs no scale.
+
+    Args:
+        loss_scale: ``"dynamic"``, a number for a scale that stays, or the arguments of ``torch.amp.GradScaler``.
+        dtype: What to autocast to: ``"float16"``, ``"bfloat16"``, ``"float32"``, ``"float64"`` or a ``torch.dtype``;
+            None for the device's default (float16 on CUDA, bfloat16 on a CPU). The last two autocast nothing.
+        use_fsdp: Whether the parameters are sharded, so that processes must agree on an overflow.
+        optimizer: The optimizer to wrap, its parameters on the device of the training.
+        accumulative_counts: As for ``OptimWrapper``.
+        clip_grad: As for ``OptimWrapper``; the norm is that of the unscaled gradients.
+        nonfinite: As for ``OptimWrapper``; under a dynamic scale an overflow is no error but a skipped update.
+        cache_enabled: Whether autocast keeps the weights that it has cast until the forward pass ends.
+        enabled: False trains as ``OptimWrapper`` does.
+
+    Raises:
+        ConfigError: An argument is wrong.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo import AmpOptimWrapper
+        >>> model = torch.nn.Linear(1, 1)
+        >>> wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), dtype="bfloat16")
+        >>> with wrapper.optim_context(model):
+        ...     output = model(torch.ones(4, 1))
+        >>> output.dtype
+        torch.bfloat16
+        >>> wrapper.update_params(output.float().square().mean())
+        <StepOutcome.UPDATED: 'updated'>
+    """
+
+    def __init__(
+        self,
+        loss_scale: str | float | Mapping[str, Any] = "dynamic",
+        dtype: str | torch.dtype | None = None,
+        use_fsdp: bool = False,
+        *,
+        optimizer: Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: Mapping[str, Any] | None = None,
+        nonfinite: str = "ignore",
+        cache_enabled: bool | None = None,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite)
+        self._device_type: str = optimizer.param_groups[0]["params"][0].device.type
+        if not torch.amp.is_autocast_available(self._device_type):
+            raise ConfigError(f"torch has no autocast for {self._device_type!r}, where the parameters are", "type")
+        if isinstance(dtype, str):
+            dtype = DTYPES[one_of(dtype, DTYPES, "dtype")]
+        self.cast_dtype = one_of(dtype, (None, *DTYPES.values()), "dtype")
+        cast_to = self.cast_dtype or torch.get_autocast_dtype(self._device_type)
+        self._autocast: dict[str, Any] = {
+            "dtype": cast_to,
+            "enabled": enabled and cast_to in (torch.float16, torch.bfloat16),
+            "cache_enabled": cache_enabled,
+        }
+        self._scale_update_param = float(loss_scale) if is_number(loss_scale) else None  # type: ignore[arg-type]
+        scaler_cls: Any = GradScaler
+        if use_fsdp:
+            from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+            scaler_cls = ShardedGradScaler
+        defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
+        self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(loss_scale)})
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Scale ``loss``, back-propagate it and count the iteration.
+
+        Args:
+            loss: A scalar, divided by ``scale_loss`` if gradients are accumulated.
+            **kwargs: Keyword arguments of ``Tensor.backward``.
+        """
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> StepOutcome:
+        """Unscale and clip the gradients, update the parameters unless one overflowed, and adapt the scale.
+
+        Args:
+            **kwargs: Keyword arguments of ``optimizer.step``.
+
+        Raises:
+            OptimzooError: A closure is given, and the loss is scaled.
+        """
+        scaler = self.loss_scaler
+        params = (p for group in self.optimizer.param_groups for p in group["params"])
+        if not scaler.is_enabled() or all(p.grad is None for p in params):
+            return super().step(**kwargs)
+        if self._needs_closure or "closure" in kwargs:
+            raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
+        scaler.unscale_(self.optimizer)
+        try:
+            self._prepare_grads()
+        except NonFiniteError:
+            if self._scale_update_param is not None:
+                raise
+        scaler.step(self.optimizer, **kwargs)
+        before = scaler.get_scale()
+        scaler.update()
+        overflowed = scaler.get_scale() < before
+        if self._scale_update_param is not None:
+            scaler.update(self._scale_update_param)
+        return self._record(StepOutcome.SKIPPED if overflowed else StepOutcome.UPDATED)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Return the context for the forward pass: autocast, and no exchange of gradients until these are used."""
+        with super().optim_context(model), torch.autocast(self._device_type, **self._autocast):
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, with that of the loss scaler as ``loss_scaler``."""
+        return {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load what ``state_dict`` returned; without a ``loss_scaler`` in it the scale stays as it is."""
+        super().load_state_dict(state_dict)
+        if self.loss_scaler.is_enabled() and state_dict.get("loss_scaler"):
+            self.loss_scaler.load_state_dict(dict(state_dict["loss_scaler"]))
+
+
+def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
+    if loss_scale == "dynamic":
+        return {}
+    if is_number(loss_scale):
+        return {"init_scale": number(loss_scale, "loss_scale", 1e-30)}
+    if isinstance(loss_scale, Mapping):
+        calls.raise_all(calls.problems(GradScaler, loss_scale, "loss_scale"))
+        return dict(loss_scale)
+    raise ConfigError(
+        f"'dynamic', a number or the arguments of a GradScaler are wanted, got {loss_scale!r}", "loss_scale"
+    )

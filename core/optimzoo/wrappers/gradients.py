@@ -1,0 +1,81 @@
+"""Clipping gradients, and finding those that are not finite; of a sparse gradient, its values count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.checks import number, one_of
+from optimzoo.errors import ConfigError
+
+CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
+
+
+def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | None, dict[str, Any] | None]:
+    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments.
+
+    Raises:
+        ConfigError: A key or value is wrong.
+    """
+    if clip_grad is None:
+        return None, None
+    if not isinstance(clip_grad, Mapping):
+        raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
+    kwargs = dict(clip_grad)
+    kind = kwargs.pop("type", "norm")
+    function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
+    if kwargs.get("norm_type") == "inf":
+        kwargs["norm_type"] = math.inf
+    calls.raise_all(calls.problems(function, kwargs, "clip_grad", given=("parameters",)))
+    for key in ("max_norm", "clip_value"):
+        if key in kwargs:
+            number(kwargs[key], f"clip_grad.{key}", 0)
+    return function, kwargs
+
+
+def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Clip the gradients of ``params`` in place, and return their norm before it, if ``function`` tells."""
+    try:
+        norm: Tensor | None = function(params, **kwargs)
+    except NotImplementedError:  # torch clips no sparse gradients
+        norm = function([_stand_in(p) for p in params], **kwargs)
+    return norm
+
+
+def _stand_in(parameter: Tensor) -> Any:
+    """Return something whose ``grad`` is dense and shares the memory of the parameter's."""
+    if parameter.grad is None or not parameter.grad.is_sparse:
+        return parameter
+    parameter.grad = parameter.grad.coalesce()
+    return SimpleNamespace(grad=parameter.grad._values())
+
+
+def first_nonfinite(optimizer: Optimizer) -> str | None:
+    """Return the name of the first parameter with a NaN or an infinity in its gradient. Waits for the device once."""
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    largest = [_largest(grad) for grad in grads if grad.numel()]
+    if not largest or bool(torch.stack([each.to(largest[0].device) for each in largest]).isfinite().all()):
+        return None
+    for index, group in enumerate(optimizer.param_groups):
+        names = group.get("param_names") or [f"parameter {i} of group {index}" for i in range(len(group["params"]))]
+        for name, parameter in zip(names, group["params"]):
+            if parameter.grad is not None and parameter.grad.numel() and not bool(_largest(parameter.grad).isfinite()):
+                return str(name)
+    return None
+
+
+def _largest(grad: Tensor) -> Tensor:
+    """Return the largest absolute value, or NaN if there is one."""
+    if grad.is_sparse:
+        grad = grad.coalesce()._values()
+        if not grad.numel():
+            return grad.new_zeros(())
+    largest: Tensor = torch.linalg.vector_norm(grad, ord=math.inf)
+    return largest
