@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from optimzoo.checks import is_number
-from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, join_path, listing, near
+from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, distinct, join_path, listing, near
+from optimzoo.traces import describe_error, user_frames
 
 Signature = Mapping[str, inspect.Parameter]
+UNKNOWN: Signature = inspect.signature(lambda **kwargs: kwargs).parameters
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+"""The annotations that are checked, and what each wants in words."""
 
 
 @functools.lru_cache(maxsize=512)
 def parameters(target: Callable[..., Any]) -> Signature:
-    """Return the parameters of a class or function by name; empty where Python cannot tell them."""
-    try:
-        return inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return {}
+    """Return the parameters of a class or function by name; ``**kwargs`` where Python cannot tell them."""
+    for evaluate in (True, False):
+        try:
+            return inspect.signature(target, eval_str=evaluate).parameters
+        except Exception:  # written in C, or with an annotation that does not resolve: any type of error
+            continue
+    return UNKNOWN
 
 
 def problems(
-    target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", given: tuple[str, ...] = ()
+    target: Callable[..., Any],
+    kwargs: Mapping[str, Any],
+    path: str = "",
+    given: tuple[str, ...] = (),
+    label: str = "",
 ) -> Iterator[ConfigError]:
     """Yield what is wrong with calling ``target(**kwargs)``, without calling it.
 
@@ -32,34 +45,42 @@ def problems(
         kwargs: The keyword arguments, as written in a config.
         path: Where in the config they stand.
         given: Names of required arguments that the caller adds itself, such as ``params``.
+        label: What messages call the target; its own name by default.
     """
     signature = parameters(target)
-    takes_any = not signature or any(p.kind is p.VAR_KEYWORD for p in signature.values())
+    label = label or _label(target)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
     named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     open_names = [n for n in named if n not in given]
     for key, value in kwargs.items():
         if key in named:
             problem = _value_problem(named[key], value)
             if problem:
-                yield ConfigError(f"{_label(target)} {problem}", join_path(path, key))
+                yield ConfigError(f"{label} {problem}", join_path(path, key))
         elif not takes_any:
             hint = did_you_mean(near(key, open_names)) or f" It takes {', '.join(open_names) or 'no arguments'}."
-            yield ConfigError(f"{_label(target)} has no argument {key!r}.{hint}", join_path(path, key))
+            yield ConfigError(f"{label} has no argument {key!r}.{hint}", join_path(path, key))
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in kwargs and name not in given:
-            yield ConfigError(f"{_label(target)} needs a value for {name!r}", join_path(path, name))
+            yield ConfigError(f"{label} needs a value for {name!r}", join_path(path, name))
 
 
-def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "") -> Any:
+def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", label: str = "") -> Any:
     """Return ``target(**kwargs)``.
 
     Lists become tuples, and ints floats, where the default is a tuple of floats: ``betas=[0, 0.99]`` is what TOML and
     older configs say, and torch wants ``(0.0, 0.99)``.
 
+    Args:
+        target: The class or function.
+        kwargs: The keyword arguments, as written in a config.
+        path: Where in the config they stand.
+        label: What messages call the target; its own name by default.
+
     Raises:
         ConfigError: A key or a value is wrong, or the call itself failed; the cause is chained.
     """
-    raise_all(problems(target, kwargs, path))
+    raise_all(problems(target, kwargs, path, label=label))
     signature = parameters(target)
     ready = {key: _like_default(signature[key], value) if key in signature else value for key, value in kwargs.items()}
     try:
@@ -69,12 +90,15 @@ def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "") 
     except OptimzooError:
         raise
     except Exception as error:
-        raise ConfigError(f"{_label(target)} refused its arguments: {type(error).__name__}: {error}", path) from error
+        what = "failed" if user_frames(error) else "refused its arguments"
+        if not str(error):
+            what += f" ({', '.join(f'{k}={v!r}' for k, v in kwargs.items() if isinstance(v, (bool, int, float, str)))})"
+        raise ConfigError(f"{label or _label(target)} {what}: {describe_error(error)}", path) from error
 
 
 def raise_all(problems: Iterable[OptimzooError]) -> None:
     """Raise nothing, the one problem, or one error that lists all of them."""
-    found = list(problems)
+    found = distinct(problems)
     if len(found) == 1:
         raise found[0]
     if found:
@@ -86,7 +110,7 @@ def _label(target: Callable[..., Any]) -> str:
 
 
 def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
-    """Return what is wrong with ``value``, judged by the type of the default; most checks are left to the target."""
+    """Return what is wrong with ``value``, judged by the type of the default, or else by a plain annotation."""
     default, name = parameter.default, parameter.name
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -99,7 +123,23 @@ def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
             return f"wants {len(default)} numbers for {name!r} (default {default!r}), got {value!r}"
         if any(isinstance(v, (str, bool)) for v in value):
             return f"wants numbers in {name!r} (default {default!r}), got {value!r}"
+    else:
+        return _annotation_problem(parameter, value)
     return ""
+
+
+def _annotation_problem(parameter: inspect.Parameter, value: Any) -> str:
+    annotation = parameter.annotation
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    kinds = [kind for kind in (typing.get_args(annotation) if union else [annotation]) if kind is not types.NoneType]
+    is_plain = isinstance(value, (bool, int, float, str, Mapping, list, tuple))
+    if not (is_plain and kinds and all(kind in WORDS for kind in kinds)) or any(_fits(value, k) for k in kinds):
+        return ""
+    return f"wants {' or '.join(WORDS[kind] for kind in kinds)} for {parameter.name!r}, got {value!r}"
+
+
+def _fits(value: Any, kind: type) -> bool:
+    return is_number(value) if kind is float else isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
 
 
 def _like_default(parameter: inspect.Parameter, value: Any) -> Any:

@@ -7,9 +7,11 @@ import importlib.metadata
 import importlib.util
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
+from optimzoo.traces import describe_error
 
 OWN_DISTRIBUTION = "optimzoo"
 OWN_MODULES = ("optimzoo", "optimzoo_plugins")
@@ -62,6 +64,11 @@ class Entry:
         return f"{self.plugin}.{self.name}" if self.plugin else dotted(self.target)
 
     @property
+    def key(self) -> str:
+        """What tells this entry from the others of its registry, which may lead to the same class."""
+        return f"{self.plugin}.{self.name}"
+
+    @property
     def claims(self) -> tuple[str, ...]:
         """The bare names that this entry wants to be known by."""
         return (self.name, *self.aliases) if self.bare else self.aliases
@@ -88,10 +95,8 @@ class Entry:
 
     @property
     def install(self) -> str:
-        """The command that installs the library."""
-        if self.extra is None:
-            return f"pip install {self.library.replace('_', '-')}"
-        return f"pip install '{self.distribution}[{self.extra}]'"
+        """The command that installs the library; empty if the plugin names no extra."""
+        return "" if self.extra is None else f"pip install '{self.distribution}[{self.extra}]'"
 
     def load(self, path: str = "") -> Any:
         """Import the target.
@@ -113,19 +118,19 @@ class Entry:
                 why = f"the library {self.module!r}, which is not installed"
             else:
                 why = f"{module_name!r}, which cannot be imported ({type(error).__name__}: {error})"
+            how = f"Install it with: {self.install}" if self.install else "The plugin does not say what installs it"
             raise MissingDependencyError(
-                f"{self.name!r} (plugin {self.plugin!r}) needs {why}. Install it with: {self.install}",
-                self.install,
-                path,
+                f"{self.name!r} (plugin {self.plugin!r}) needs {why}. {how}", self.install, path
             ) from error
         try:
             for part in attribute.split("."):
                 found = getattr(found, part)
         except AttributeError as error:
             version = library_version(self.library)
+            how = f": {self.install} --upgrade" if self.install else ""
             raise PluginError(
                 f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} {version} has no "
-                f"{attribute!r}. Another version of {self.library} may: {self.install} --upgrade"
+                f"{attribute!r}. Another version of {self.library} may{how}"
             ) from error
         return found
 
@@ -158,26 +163,48 @@ def import_dotted(target: str, path: str = "") -> Any:
         ConfigError: The module or the attribute does not exist, or the module fails to import.
     """
     module_name, _, attribute = target.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")) or not attribute:
-        raise ConfigError(f"{target!r} is not of the form 'package.module:Name'", path)
+    if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
+        raise ConfigError(
+            f"{target!r} is not of the form 'package.module:Name'.{did_you_mean(dotted_forms(target))}", path
+        )
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise ConfigError(f"importing {module_name!r} failed: {error}", path) from error
+            raise ConfigError(f"importing {module_name!r} failed: {describe_error(error)}", path) from error
+        hint = did_you_mean(dotted_forms(target)) if module_name.endswith(".py") else _hidden(module_name)
         raise ConfigError(
             f"there is no module {error.name!r} (from {target!r}). Modules are looked up among the installed packages "
-            "and in the folder of the config file",
+            f"and in the folder of the config file.{hint}",
             path,
         ) from error
-    except Exception as error:
-        raise ConfigError(f"importing {module_name!r} failed: {type(error).__name__}: {error}", path) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"importing {module_name!r} failed: {describe_error(error)}", path) from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
             file = getattr(found, "__file__", None)
             where = f" ({file})" if file else ""
-            hint = did_you_mean(near(part, [n for n in dir(found) if not n.startswith("_")]))
+            hint = did_you_mean(near(part, [n for n in dir(found) if not n.startswith("_")])) or _hidden(module_name)
             raise ConfigError(f"{module_name!r}{where} has no {attribute!r}.{hint}", path) from error
     return found
+
+
+def dotted_forms(name: str) -> list[str]:
+    """Return ``package.module:Name`` for a name in another notation: ``package.module.Name``, ``module.py:Name``."""
+    module, _, attribute = name.rpartition(":" if ":" in name else ".")
+    module = module.removesuffix(".py").replace("/", ".")
+    parts = [*module.split("."), attribute]
+    return [f"{module}:{attribute}"] if all(part.isidentifier() for part in parts) else []
+
+
+def _hidden(module_name: str) -> str:
+    """Return a sentence about another module of the same name, which the one that was imported hides."""
+    name = module_name.partition(".")[0]
+    spec = sys.modules[name].__spec__ if name in sys.modules else None
+    for folder in map(Path, sys.path):
+        for file in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if spec is not None and spec.origin and file.is_file() and not file.samefile(spec.origin):
+                return f" {file} is another module {name!r}, which this one hides: rename it."
+    return ""

@@ -42,6 +42,15 @@ class ConfigError(OptimzooError, ValueError):
         return self
 
 
+def distinct(problems: Iterable[OptimzooError]) -> list[OptimzooError]:
+    """Return ``problems``, those of a listing one by one, without repetitions."""
+    found: dict[str, OptimzooError] = {}
+    for problem in problems:
+        for one in problem.problems if isinstance(problem, ConfigError) else [problem]:
+            found.setdefault(str(one), one)
+    return list(found.values())
+
+
 def listing(problems: Sequence[OptimzooError]) -> ConfigError:
     """Return one error that lists several."""
     return ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems), "", problems)
@@ -94,12 +103,29 @@ class PluginWarning(OptimzooWarning):
     """A plugin could not be loaded; everything else works."""
 
 
-def near(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+SYNONYMS = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "epochs": "max_epochs",
+    "num_epochs": "max_epochs",
+    "iters": "max_iters",
+    "max_steps": "max_iters",
+    "grad_clip": "clip_grad",
+    "gradient_accumulation_steps": "accumulative_counts",
+    "lr_scheduler": "param_scheduler",
+    "seed": "randomness",
+}
+"""What other libraries call something, and what it is called here."""
+
+
+def near(name: object, known: Iterable[object], limit: int = 3) -> list[str]:
     """Return up to ``limit`` of the ``known`` names that ``name`` may be a misspelling of, best first."""
     by_lower: dict[str, str] = {}
-    for candidate in known:
+    for candidate in map(str, known):
         by_lower.setdefault(candidate.lower(), candidate)
-    wanted = name.lower()
+    wanted = str(name).lower().replace("-", "_")
+    if SYNONYMS.get(wanted) in by_lower:
+        return [by_lower[SYNONYMS[wanted]]]
     scores = {key: difflib.SequenceMatcher(None, wanted, key).ratio() for key in by_lower}
     best = max(scores.values(), default=0.0)
     close = sorted(
@@ -117,6 +143,11 @@ def did_you_mean(suggestions: Sequence[str]) -> str:
     quoted = [repr(s) for s in suggestions]
     listed = quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
     return f" Did you mean {listed}?"
+
+
+def a(noun: str) -> str:
+    """Return ``noun`` with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def join_path(path: str, key: str | int) -> str:

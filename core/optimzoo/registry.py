@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.entry import Entry, dotted, import_dotted
-from optimzoo.errors import ConfigError, UnknownNameError, did_you_mean, join_path, near
+from optimzoo.entry import Entry, dotted, dotted_forms, import_dotted
+from optimzoo.errors import ConfigError, UnknownNameError, a, did_you_mean, join_path, near
 
 
 class Registry:
@@ -64,11 +64,25 @@ class Registry:
 
     def add(self, entry: Entry) -> None:
         """Add an entry; which of several claims on one bare name wins does not depend on the order of adding."""
-        if entry.qualified in self._entries:
+        if entry.key in self._entries:
             raise ConfigError(f"{self.kind} {entry.qualified!r} is registered twice")
-        self._entries[entry.qualified] = entry
+        self._entries[entry.key] = entry
         for name in entry.claims:
             self._claims.setdefault(name, []).append(entry)
+
+    def discard(self, entry: Entry) -> None:
+        """Forget an entry and its claims."""
+        self._entries.pop(entry.key, None)
+        for name in entry.claims:
+            self._claims[name] = [other for other in self._claims.get(name, ()) if other is not entry]
+            if not self._claims[name]:
+                del self._claims[name]
+
+    def claimants(self, name: str) -> list[Entry]:
+        """Return the entries that ``name`` may mean: one, several if they claim it with equal right, or none."""
+        self._populate()
+        found = self.owner(name) or self._entries.get(name)
+        return [found] if found else sorted(self._claims.get(name, ()), key=lambda entry: entry.qualified)
 
     def owner(self, name: str) -> Entry | None:
         """Return the entry that a bare name stands for; None if nobody claims it or several do with equal right."""
@@ -89,35 +103,27 @@ class Registry:
         Raises:
             UnknownNameError: Nothing, or more than one thing, goes by that name.
         """
-        self._populate()
-        found = self.owner(name) or self._entries.get(name)
-        if found is not None:
-            return found
-        if name in self._claims:
-            options = sorted(entry.qualified for entry in self._claims[name])
+        found = self.claimants(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            options = [entry.qualified for entry in found]
             raise UnknownNameError(
                 f"{name!r} is claimed by several plugins; say which one you mean:"
                 f" {' or '.join(map(repr, options))}", path, options,
             )  # fmt: skip
-        known = [*self._claims, *self._entries]
-        module, _, attribute = name.rpartition(".")
-        suggestions = near(name, known)
-        if not suggestions and "." in module:
-            suggestions = [f"{module}:{attribute}"]
+        suggestions = [] if name.count(".") > 1 else near(name, [*self._claims, *map(_qualified, self.entries())])
+        if not suggestions and "." in name:
+            suggestions = dotted_forms(name)
         raise UnknownNameError(
             f"there is no {self.kind} {name!r}: no installed plugin registers it."
-            f"{did_you_mean(suggestions)}{self._hints()}", path, suggestions,
+            f"{did_you_mean(suggestions) or ' `optimzoo list` shows every name.'}{self._hints()}", path, suggestions,
         )  # fmt: skip
 
     def entry_of(self, cls: type) -> Entry | None:
-        """Return the entry that leads to ``cls``; nothing is imported to answer."""
-        for entry in self.entries():
-            if entry.target is cls:
-                return entry
-            module, _, attribute = dotted(entry.target).partition(":")
-            if attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls:
-                return entry
-        return None
+        """Return the entry that leads to ``cls``, or else to its nearest base; nothing is imported to answer."""
+        entries = self.entries()
+        return next((entry for base in cls.__mro__ for entry in entries if _leads_to(entry, base)), None)
 
     def get(self, type: str | Callable[..., Any], path: str = "") -> Any:  # noqa: A002
         """Return the class that ``type`` names.
@@ -154,7 +160,7 @@ class Registry:
     def resolve(self, cfg: Any, path: str = "") -> tuple[Any, dict[str, Any]]:
         """Return the class that ``cfg["type"]`` names, and a copy of the other keys."""
         if not isinstance(cfg, Mapping):
-            raise ConfigError(f"a {self.kind} is described by a dict with the key 'type', got {cfg!r}", path)
+            raise ConfigError(f"{a(self.kind)} is described by a dict with the key 'type', got {cfg!r}", path)
         if "type" not in cfg:
             hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
@@ -208,19 +214,30 @@ class Registry:
             )
         for name in entry.claims:
             self._claims[name] = []
-        self._entries.pop(entry.qualified, None)
+        self._entries.pop(entry.key, None)
         self.add(entry)
 
     def _checked(self, target: Any, path: str = "") -> Any:
         if inspect.isclass(target) and issubclass(target, import_dotted(self.base)):
             return target
-        name = dotted(target) if inspect.isclass(target) else repr(target)
-        raise ConfigError(f"{name} cannot be used as {self.kind}: it must be {self.must_be}", path)
+        name = dotted(target) if hasattr(target, "__qualname__") else repr(target)
+        raise ConfigError(f"{name} cannot be used as {a(self.kind)}: it must be {self.must_be}", path)
 
 
 def _strength(entry: Entry) -> tuple[bool, bool, bool]:
     """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
     return bool(entry.plugin), not entry.bundled, entry.discovered
+
+
+def _leads_to(entry: Entry, cls: type) -> bool:
+    if entry.target is cls:
+        return True
+    module, _, attribute = dotted(entry.target).partition(":")
+    return attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls
+
+
+def _qualified(entry: Entry) -> str:
+    return entry.qualified
 
 
 def _is_list_of_str(value: Any) -> bool:

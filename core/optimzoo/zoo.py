@@ -47,8 +47,5 @@ plugins = PluginManager(REGISTRIES, builtin)
 
 def needs_of(optimizer: Any) -> frozenset[str]:
     """Return the ``entry.NEEDS`` of the optimizer's class, or of its nearest registered base."""
-    for cls in type(optimizer).__mro__:
-        entry = OPTIMIZERS.entry_of(cls)
-        if entry is not None:
-            return frozenset(entry.needs)
-    return frozenset()
+    entry = OPTIMIZERS.entry_of(type(optimizer))
+    return frozenset(entry.needs if entry else ())

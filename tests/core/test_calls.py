@@ -1,7 +1,16 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lion_pytorch
 import pytest
+import torch
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
 
 
 def optimize(params, lr=1e-3, betas=(0.9, 0.999), nesterov=False, *, foreach=None):
@@ -46,15 +55,67 @@ def test_a_list_or_ints_become_the_tuple_of_floats_that_the_default_is(betas):
     assert all(isinstance(beta, float) for beta in received)
 
 
-def test_what_the_function_itself_refuses_is_placed_and_chained():
-    def refuse(lr=1.0):
-        raise ValueError("Invalid learning rate")
+def annotated(count: int, rate: float | None, shuffle: bool, name: str = "x", *, other: Unknown = None, size: int = 1):
+    return count, rate
 
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"count": "640"}, "wants a whole number for 'count', got '640'"),
+        ({"count": 6.5}, "wants a whole number for 'count'"),
+        ({"count": True}, "wants a whole number for 'count'"),
+        ({"rate": "0.1"}, "wants a number for 'rate'"),
+        ({"shuffle": "False"}, "wants true or false for 'shuffle', got 'False'"),
+        ({"name": 3}, "wants a string for 'name', got 3"),
+        ({"rate": None}, ""),
+        ({"rate": 1}, ""),
+        ({"rate": torch.tensor(0.1)}, ""),
+    ],
+)
+@pytest.mark.parametrize("resolves", [True, False])
+def test_a_plain_annotation_tells_what_is_wanted(kwargs, said, resolves):
+    def sized(count: int, rate: float | None, shuffle: bool, name: str = "x"): ...
+
+    target = sized if resolves else annotated
+    found = list(calls.problems(target, {"count": 1, "rate": 0.1, "shuffle": True, **kwargs}))
+    assert [said in str(problem) for problem in found] == ([True] if said and resolves else [])
+
+
+def test_what_the_library_itself_refuses_is_placed_and_chained():
+    kwargs = {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": -1.0}
     with pytest.raises(
-        ConfigError, match=r"^o: .*refuse refused its arguments: ValueError: Invalid learning rate"
+        ConfigError, match=r"^o: AdamW refused its arguments: ValueError: Invalid learning rate"
     ) as caught:
-        calls.call(refuse, {"lr": -1.0}, "o")
+        calls.call(torch.optim.AdamW, kwargs, "o")
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_bare_assertion_of_a_library_names_the_arguments():
+    kwargs = {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": -1.0}
+    with pytest.raises(ConfigError, match=r"Lion refused its arguments \(lr=-1\.0\): AssertionError: assert lr > 0"):
+        calls.call(lion_pytorch.Lion, kwargs)
+
+
+def test_an_error_in_the_users_own_code_says_in_which_line():
+    def build(table=1):
+        return {}["key"]
+
+    with pytest.raises(ConfigError, match=r"^o: .*build failed: .*test_calls\.py:\d+: KeyError: 'key'$") as caught:
+        calls.call(build, {}, "o")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_repeated_problem_is_raised_once():
+    one, two = ConfigError("it is wrong", "a"), ConfigError("it is wrong", "a")
+    with pytest.raises(ConfigError, match="^a: it is wrong$"):
+        calls.raise_all([one, two, calls.listing([one, two])])
+
+
+def test_a_function_without_arguments_takes_none_and_one_written_in_c_is_left_to_judge():
+    (problem,) = calls.problems(lambda: 1, {"x": 1})
+    assert "has no argument 'x'. It takes no arguments." in str(problem)
+    assert not list(calls.problems(dict, {"x": 1}))
 
 
 def test_a_function_with_open_keywords_is_left_to_judge_them():

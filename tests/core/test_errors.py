@@ -11,6 +11,9 @@ from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameErro
         ("adamw", ["AdamW", "SGD"], ["AdamW"]),
         ("cosine", ["CosineAnnealingLR", "StepLR"], ["CosineAnnealingLR"]),
         ("xyz", ["AdamW", "SGD"], []),
+        ("weight-decay", ["weight_decay", "momentum_decay"], ["weight_decay"]),
+        ("learning_rate", ["lr", "learning_rates"], ["lr"]),
+        (3, ["lr", 3], ["3"]),
         ("norm_decay_mlt", ["norm_decay_mult", "flat_decay_mult"], ["norm_decay_mult"]),
     ],
 )

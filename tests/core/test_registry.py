@@ -1,4 +1,5 @@
 import itertools
+import re
 import sys
 
 import pytest
@@ -70,7 +71,7 @@ class TestLookUp:
 
     @pytest.mark.parametrize("target", [int, "os:system", "torch.nn:Linear", torch.optim.SGD.step])
     def test_what_is_not_an_optimizer_is_refused(self, target, empty):
-        with pytest.raises(ConfigError, match="cannot be used as optimizer: it must be a subclass of torch.optim.Opt"):
+        with pytest.raises(ConfigError, match="cannot be used as an optimizer: it must be a subclass of torch.optim"):
             empty.get(target)
 
     @pytest.mark.parametrize(
@@ -95,15 +96,43 @@ class TestLookUp:
             OPTIMIZERS.get("Lyon", "a.type")
         assert caught.value.suggestions == ["Lion"]
 
-    def test_torchs_own_spelling_of_a_class_leads_to_its_name(self):
-        with pytest.raises(UnknownNameError, match=r"Did you mean 'torch\.AdamW'"):
-            OPTIMIZERS.get("torch.optim.AdamW")
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("torch.optim.AdamW", "torch.optim:AdamW"),
+            ("task.Mine", "task:Mine"),
+            ("task.py:Mine", "task:Mine"),
+            ("zoo/task.py:Mine", "zoo.task:Mine"),
+            ("lion.Lyon", "lion.Lion"),
+        ],
+    )
+    def test_another_spelling_of_a_dotted_path_leads_to_the_right_one(self, name, meant):
+        with pytest.raises(ConfigError, match=re.escape(f"Did you mean '{meant}'?")):
+            OPTIMIZERS.get(name)
+
+    def test_a_module_that_is_hidden_by_an_installed_one_is_named(self, tmp_path, monkeypatch, empty):
+        (tmp_path / "colorsys.py").write_text("class Mine: ...")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        with pytest.raises(ConfigError, match=r"has no 'Mine'\. .*colorsys\.py is another module 'colorsys'"):
+            empty.get("colorsys:Mine")
+
+    def test_a_module_that_fails_says_in_which_line(self, tmp_path, monkeypatch, empty):
+        (tmp_path / "faulty_task.py").write_text("x = {}\nx['a']\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=r"importing 'faulty_task' failed: .*faulty_task\.py:2: KeyError: 'a'"):
+            empty.get("faulty_task:Mine")
 
     def test_a_missing_library_says_what_to_install(self):
         registry = registry_of(Entry("Nova", "no_such_library:Nova", extra="nova", **ACME))
         with pytest.raises(MissingDependencyError, match=r"^here: 'Nova' .* is not installed") as caught:
             registry.get("Nova", "here")
         assert caught.value.install == "pip install 'acme-zoo[nova]'"
+
+    def test_where_the_plugin_names_no_extra_no_command_is_guessed(self):
+        registry = registry_of(Entry("Nova", "no_such_library:Nova", **ACME))
+        with pytest.raises(MissingDependencyError, match="not installed. The plugin does not say what") as caught:
+            registry.get("Nova")
+        assert caught.value.install == ""
 
     def test_a_library_that_fails_to_import_says_why(self, tmp_path, monkeypatch):
         (tmp_path / "half_broken.py").write_text("import no_such_library")
@@ -118,7 +147,8 @@ class TestLookUp:
 
     def test_an_entry_is_found_by_its_class_without_importing_anything(self):
         assert OPTIMIZERS.entry_of(torch.optim.LBFGS).needs == ("closure", "one_group")
-        assert OPTIMIZERS.entry_of(Mine) is None
+        assert OPTIMIZERS.entry_of(Mine).name == "SGD", "by its nearest base"
+        assert OPTIMIZERS.entry_of(int) is None
 
 
 class TestBuild:
@@ -155,6 +185,11 @@ class TestDecorator:
     def test_several_names_lead_to_one_class(self, empty):
         empty.register_module(name=["A", "B"], module=Mine)
         assert empty.get("A") is empty.get("B") is Mine
+
+    def test_a_class_registered_twice_is_listed_under_both_names(self, empty):
+        empty.register_module(name="A", module=Mine)
+        empty.register_module(name="B", module=Mine)
+        assert list(empty) == ["A", "B"]
 
     def test_a_taken_name_is_refused_unless_forced_and_the_first_stays_reachable(self):
         registry = registry_of(Entry("Lion", "torch.optim:SGD", **OWN))

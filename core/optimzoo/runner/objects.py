@@ -49,9 +49,15 @@ def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
         target = import_dotted(target, path)
     if _makes(target, base):
         return target  # type: ignore[no-any-return]
-    kind = "a function that is not annotated to return one" if inspect.isfunction(target) else "not one"
+    if inspect.isfunction(target):
+        takes = inspect.Signature(list(calls.parameters(target).values()))
+        raise ConfigError(
+            f"{dotted(target)} does not say what it returns: write `def {target.__name__}{takes} -> {base.__name__}:`",
+            path,
+        )
+    given = dotted(target) if inspect.isclass(target) else f"the {type(target).__name__} {target!r}"
     raise ConfigError(
-        f"a subclass of {dotted(base)} is wanted, or a function that returns one; {target!r} is {kind}", path
+        f"a subclass of {dotted(base)} is wanted, or a function annotated to return one, got {given}", path
     )
 
 
@@ -62,15 +68,21 @@ def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callabl
         ConfigError: It is no function, or takes other arguments.
     """
     found = import_dotted(target, path) if isinstance(target, str) else target
-    if not callable(found):
-        raise ConfigError(
-            f"a function of {', '.join(arguments)} is wanted, as 'package.module:name', got {target!r}", path
-        )
+    name = path.rpartition(".")[2].partition("[")[0]
+    wanted = f"a function of your own is wanted, such as `def {name}({', '.join(arguments)}): ...`"
+    if not callable(found) or inspect.isclass(found):
+        raise ConfigError(f"{wanted}, got {dotted(found) if inspect.isclass(found) else repr(found)}", path)
     try:
         inspect.signature(found).bind(*arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{target!r} must take the arguments ({', '.join(arguments)}): {error}", path) from error
+        raise ConfigError(f"{wanted}; {_name(found)} does not take these: {error}", path) from error
+    if arguments == ("model", "batch") and _name(found).startswith("torch."):  # their two are an input and a target
+        raise ConfigError(f"{wanted}, which may call {_name(found)}; that itself knows no model", path)
     return found  # type: ignore[no-any-return]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return dotted(function) if hasattr(function, "__qualname__") else repr(function)
 
 
 def _makes(target: Any, base: type) -> bool:

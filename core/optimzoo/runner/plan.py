@@ -66,7 +66,7 @@ def plan_problems(cfg: Any) -> Iterator[ConfigError]:
         hint = did_you_mean(near(str(kind), LOOPS))
         yield ConfigError(f"{' or '.join(map(repr, LOOPS))} is wanted, got {kind!r}.{hint}", f"{path}.type")
     rest = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
-    yield from calls.problems(TrainPlan, rest, path)
+    yield from calls.problems(TrainPlan, rest, path, label=path)
     for key in (k for k in COUNTS if k in cfg):
         try:
             whole_number(cfg[key], f"{path}.{key}", 1)

@@ -173,7 +173,7 @@ class TestCheck:
             ("optim_wrapper.accumulative_counts=0", "optim_wrapper.accumulative_counts: a whole number"),
             ("param_scheduler[0].end=0", "param_scheduler[0].end: it must be larger than begin"),
             ("optim_wrapper.paramwise_cfg.bias_lr=1", "optim_wrapper.paramwise_cfg.bias_lr: Default"),
-            ("optim_wrapper.optimizer.type='os:system'", "optim_wrapper.optimizer.type: <built-in"),
+            ("optim_wrapper.optimizer.type='os:system'", "optim_wrapper.optimizer.type: posix:system cannot be"),
         ],
     )
     def test_values_are_tried_too(self, change, said, optimzoo, config):
