@@ -253,5 +253,6 @@ class DefaultOptimWrapperConstructor:
         cfg = {"type": "OptimWrapper", **self.optim_wrapper_cfg}
         wrapper = cast(BaseOptimWrapper, OPTIM_WRAPPERS.build(cfg, optimizer=optimizer))
         names = {id(p): n for group in groups for p, n in zip(group["params"], group["param_names"])}
+        wrapper.param_order = [names[id(p)] for p in model.parameters() if id(p) in names]
         wrapper.param_rules = {name: self._rules[key] for key, name in names.items() if key in self._rules}
         return wrapper

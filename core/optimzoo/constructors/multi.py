@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
 from typing import Any
 
 from torch import nn
@@ -14,6 +11,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.constructors.groups import NAMES, aliases_of
 from optimzoo.constructors.modules import unwrap
+from optimzoo.constructors.patterns import name_pattern, names_any, paths
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
@@ -141,6 +139,7 @@ def _build_member(model: nn.Module, name: str, cfg: Any) -> BaseOptimWrapper | O
     if isinstance(wrapper, BaseOptimWrapper):  # else OptimWrapperDict refuses it
         for group in wrapper.optimizer.param_groups:
             group[NAMES] = [f"{name}.{own}" for own in group[NAMES]]
+        wrapper.param_order = [f"{name}.{own}" for own in wrapper.param_order]
         wrapper.param_rules = {f"{name}.{own}": rule for own, rule in wrapper.param_rules.items()}
     return wrapper
 
@@ -150,10 +149,10 @@ def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:
     aliases = aliases_of(model)
     kept: set[int] = set()
     for pattern in patterns:
-        expression = _expression(pattern)
-        named = {key for key, names in aliases.items() if any(map(expression.fullmatch, _prefixes(names)))}
+        expression = name_pattern(f"re:{pattern}" if str(pattern).startswith(".") else pattern, "modules")
+        named = {key for key, names in aliases.items() if any(names_any(expression, name) for name in names)}
         if not named:
-            known = {part for names in aliases.values() for part in _prefixes(names)}
+            known = {part for names in aliases.values() for name in names for part in paths(name)}
             raise ConfigError(f"{pattern!r} names no parameter.{did_you_mean(near(pattern, known))}", "modules")
         kept |= named
     twins: dict[int, nn.Module] = {}
@@ -167,21 +166,6 @@ def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:
         return twins[id(module)]
 
     return twin_of(model)
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    try:
-        if pattern.startswith((".", "re:")):
-            return re.compile(pattern.removeprefix("re:"))
-    except re.error as error:
-        raise ConfigError(f"{pattern!r} is no regular expression: {error}", "modules") from error
-    return re.compile(fnmatch.translate(pattern))
-
-
-def _prefixes(names: Iterable[str]) -> Iterator[str]:
-    """Yield each name, and those of the modules around it."""
-    for name in names:
-        yield from accumulate(name.split("."), "{}.{}".format)
 
 
 def _claim_problems(model: nn.Module, wrappers: OptimWrapperDict) -> Iterator[ConfigError]:

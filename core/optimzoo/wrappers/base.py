@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import CheckpointError, ConfigError, did_you_mean, near
+from optimzoo.wrappers.state import fit_base, fit_state
 
 
 class StepOutcome(Enum):
@@ -39,6 +40,7 @@ class BaseOptimWrapper(ABC):
             groups' multipliers are. None with a single group.
         param_rules: For each parameter name, the rule that decided its settings; empty where nothing but the
             optimizer's own arguments did.
+        param_order: The names of the parameters in the order of the model, where it is known.
         update_count: Updates made, as far as the wrapper counts them.
         skipped_count: Updates skipped.
     """
@@ -52,6 +54,7 @@ class BaseOptimWrapper(ABC):
         if len(optimizer.param_groups) > 1:
             self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy(optimizer.defaults)}
         self.param_rules: dict[str, str] = {}
+        self.param_order: list[str] = []
 
     @abstractmethod
     def update_params(self, loss: Tensor) -> Any:
@@ -142,19 +145,32 @@ class BaseOptimWrapper(ABC):
         return {"momentum": [_momentum(group) for group in self.optimizer.param_groups]}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the optimizer's state, with ``base_param_settings`` where there are any."""
+        """Return the optimizer's state, parameter names included, with ``base_param_settings`` where there are any."""
         state = self.optimizer.state_dict()
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load what ``state_dict`` returned; ``state_dict`` is left as it is."""
-        state = dict(state_dict)
-        base = state.pop("base_param_settings", None)
-        if base is not None:
-            self.base_param_settings = dict(base)
-        self.optimizer.load_state_dict(state)
+        """Load what ``state_dict`` returned, or the state of a torch.optim optimizer or of an mmengine wrapper.
+
+        Parameters are matched by name where the state has names, so it may be of other groups; else by their order.
+
+        Args:
+            state_dict: The state; it is left as it is, and its tensors may be shared, as by torch.
+
+        Raises:
+            CheckpointError: It is of other parameters or of another optimizer.
+        """
+        fitted = fit_state(self.optimizer, state_dict, self.param_order)
+        try:
+            self.optimizer.load_state_dict(fitted)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: {error!r}"
+            ) from error
+        if self.base_param_settings is not None:
+            self.base_param_settings = fit_base(self.base_param_settings, self.optimizer.defaults, state_dict)
 
 
 def _momentum(group: Mapping[str, Any]) -> Any:

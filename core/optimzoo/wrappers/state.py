@@ -1,0 +1,161 @@
+"""Optimizer state by parameter name: a saved state, laid out for the parameter groups that it is loaded into.
+
+torch numbers parameters by their place in the groups, so a state fits only the grouping that it was saved with. Here
+the names in the groups decide; where there are none (a plain torch.optim, mmengine), the order of the parameters does.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo.checks import is_number
+from optimzoo.errors import CheckpointError, OptimzooWarning
+from optimzoo.zoo import needs_of
+
+Group = Mapping[str, Any]
+
+OF_THE_LOADER = ("params", "param_names", "fused", "foreach", "capturable", "differentiable")
+"""Keys of a group that say how this process computes, which no checkpoint changes."""
+
+
+def fit_state(optimizer: Optimizer, saved: Mapping[str, Any], order: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a saved state, laid out for the groups of ``optimizer``; ``saved`` is left as it is.
+
+    A group's hyperparameters are those of the saved groups that its parameters come from.
+
+    Args:
+        optimizer: What the state is for.
+        saved: What ``state_dict`` of a wrapper or an optimizer returned.
+        order: The names of the optimizer's parameters in the order of the model, which is that of a state saved with
+            one group per parameter, or with one for all.
+
+    Raises:
+        CheckpointError: It is of other parameters or of another optimizer.
+    """
+    for key in ("state", "param_groups"):
+        if key not in saved:
+            raise CheckpointError(f"it holds no optimizer state: there is no {key!r} in it, but {_listed(saved)}")
+    groups: list[Group] = saved["param_groups"]
+    _check_optimizer(optimizer, groups)
+    names = [_names(number, group) for number, group in enumerate(optimizer.param_groups)]
+    index_of = _match(optimizer, names, saved, order)
+    home = {index: group for group in groups for index in group["params"]}
+    state = {key: value for key, value in saved["state"].items() if key not in home}
+    fitted: list[dict[str, Any]] = []
+    number = 0
+    for group, group_names in zip(optimizer.param_groups, names):
+        numbers = range(number, number + len(group_names))
+        number += len(group_names)
+        indices = [index_of[name] for name in group_names]
+        state.update({n: saved["state"][i] for n, i in zip(numbers, indices) if i in saved["state"]})
+        sources = list({id(home[index]): home[index] for index in indices}.values())
+        fitted.append({**_settings(group, sources, len(fitted)), "params": list(numbers)})
+    _check_shapes(optimizer, state, [name for group_names in names for name in group_names])
+    return {"state": state, "param_groups": fitted}
+
+
+def fit_base(current: Group, defaults: Group, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base_param_settings`` for a saved state: its own, or those of its one group, or the defaults."""
+    groups = saved["param_groups"]
+    base = saved.get("base_param_settings") or (groups[0] if len(groups) == 1 else {})
+    own = {**current, **defaults}
+    return {**own, **{k: _like(own.get(k), v) for k, v in copy.deepcopy(base).items() if k not in OF_THE_LOADER}}
+
+
+def _names(number: int, group: Group) -> list[str]:
+    return list(group.get("param_names") or (f"parameter {i} of group {number}" for i in range(len(group["params"]))))
+
+
+def _match(
+    optimizer: Optimizer, names: list[list[str]], saved: Mapping[str, Any], order: Sequence[str]
+) -> dict[str, int]:
+    """Return the saved number of each parameter."""
+    groups = saved["param_groups"]
+    flat = [name for group in names for name in group]
+    indices = [index for group in groups for index in group["params"]]
+    if all("param_names" in group for group in (*groups, *optimizer.param_groups)):
+        by_name = dict(zip((name for group in groups for name in group["param_names"]), indices))
+        missing = [name for name in flat if name not in by_name]
+        lost = [name for name in by_name.keys() - set(flat) if by_name[name] in saved["state"]]
+        if missing or lost:
+            raise CheckpointError(
+                f"it is of other parameters: it lacks {_listed(missing)}, and has a state of {_listed(sorted(lost))} "
+                "that nothing here takes"
+            )
+        return by_name
+    if len(indices) != len(flat):
+        raise CheckpointError(
+            f"it is of {len(indices)} parameters without names, and the optimizer has {len(flat)}: {_listed(flat)}"
+        )
+    if order and [len(group["params"]) for group in groups] != [len(group) for group in names]:
+        flat = list(order)
+    return dict(zip(flat, indices))
+
+
+def _settings(group: Group, sources: list[Group], number: int) -> dict[str, Any]:
+    """Return the hyperparameters of a group: those on which the saved groups agree, else its own."""
+    settings = {key: value for key, value in group.items() if key != "params"}
+    split = []
+    for key in {key: None for source in sources for key in source if key not in OF_THE_LOADER}:
+        first, *others = (source[key] for source in sources if key in source)
+        if all(bool(first == other) for other in others):
+            settings[key] = _like(group.get(key), first)
+        else:
+            split.append(key)
+    if split:
+        warnings.warn(
+            f"the parameters of group {number} ({_listed(_names(number, group))}) come from saved groups that differ "
+            f"in {', '.join(split)}; the group keeps its own",
+            OptimzooWarning,
+            stacklevel=5,
+        )
+    return settings
+
+
+def _like(current: Any, value: Any) -> Any:
+    """Return a number as a tensor where the optimizer holds it as one, and the other way round."""
+    if isinstance(current, Tensor) and is_number(value):
+        return current.new_tensor(value)
+    return value.item() if is_number(current) and isinstance(value, Tensor) else value
+
+
+def _check_optimizer(optimizer: Optimizer, groups: list[Group]) -> None:
+    """Refuse the state of another optimizer; an older version of the same may lack a key, or have one more."""
+    for group, own in zip(groups, optimizer.param_groups):
+        lacks = [k for k, v in optimizer.defaults.items() if k not in group and (is_number(v) or isinstance(v, tuple))]
+        has = [k for k in group if k not in own and k not in OF_THE_LOADER and not k.startswith("initial_")]
+        if lacks and has:
+            raise CheckpointError(
+                f"it is of another optimizer than {type(optimizer).__name__}: it has {_listed(has)}, but not "
+                f"{_listed(lacks)}"
+            )
+
+
+def _check_shapes(optimizer: Optimizer, state: Mapping[Any, Any], names: list[str]) -> None:
+    if "closure" in needs_of(optimizer):
+        return  # LBFGS keeps all parameters in one vector
+    params = (p for group in optimizer.param_groups for p in group["params"])
+    wrong = []
+    for number, (parameter, name) in enumerate(zip(params, names)):
+        entry = state.get(number, {})
+        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and 0 < v.ndim == parameter.ndim]
+        if shapes and not any(_suits(shape, parameter.shape) for shape in shapes):
+            wrong.append(f"{name} {tuple(parameter.shape)} (saved {tuple(shapes[0])})")
+    if wrong:
+        raise CheckpointError(f"it is of parameters of other shapes: {_listed(wrong, quote=False)}")
+
+
+def _suits(saved: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor of the state may belong to a parameter; a factored one has sizes of 1."""
+    return all(size in (1, own) for size, own in zip(saved, shape))
+
+
+def _listed(names: Iterable[str], quote: bool = True) -> str:
+    every = [repr(name) if quote else name for name in names]
+    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "") or "nothing"
