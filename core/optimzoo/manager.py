@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -55,33 +56,58 @@ class PluginManager:
         self._pluggy.add_hookspecs(Hooks)
         self._reports: list[PluginReport] = []
         self._lock = threading.RLock()
-        self._started = False
+        self._waiting: list[tuple[PluginReport, EntryPoint]] = []
+        self._unsaid: list[OptimzooWarning] = []
+        self._loading = False
+        self._loaded = False
 
     def load(self) -> None:
-        """Load every plugin that is installed and not turned off; later calls do nothing."""
-        if self._started:
+        """Load every plugin that is installed and not turned off; later calls do nothing.
+
+        A plugin whose module asks for names while it is being imported by somebody else is loaded by the first call
+        after its import.
+        """
+        if self._loaded:
             return
         with self._lock:
-            if self._started:  # by another thread, since the look outside the lock
-                return  # type: ignore[unreachable]
-            self._started = True
-            self._load(PluginReport(CORE, "optimzoo.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
-            points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
-            turned_off = _turned_off({point.name for point in points})
-            for point in points:
-                report = _report(point)
-                rivals = [p for p in points if p.name == point.name and p is not point]
-                if point.name in turned_off:
-                    report.status, report.reason = "disabled", turned_off[point.name]
-                    self._reports.append(report)
-                elif point.name == CORE or (rivals and report.distribution != OWN_DISTRIBUTION):
-                    owners = ", ".join(sorted(str(_report(p)) for p in rivals)) or "optimzoo itself"
-                    self._give_up(report, f"the plugin name is declared by {owners} too")
-                else:
-                    self._load(report, point.load)
-        for report in self._reports:  # not sooner: where warnings are errors, the rest must be loaded all the same
-            if report.status == "broken":
-                _warn(report, report.reason)
+            if self._loading:  # by this thread, which asks on behalf of a plugin that it loads
+                return
+            self._loading = True
+            try:
+                if not self._reports:
+                    self._discover()
+                self._load_waiting()
+            finally:
+                self._loading = False
+            self._loaded = not self._waiting
+        self._say()
+
+    def _discover(self) -> None:
+        """Load the core, and note the plugins that are to be loaded."""
+        self._load(PluginReport(CORE, "optimzoo.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
+        points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
+        turned_off, self._unsaid = _turned_off({point.name for point in points})
+        for point in points:
+            report = _report(point)
+            rivals = [p for p in points if p.name == point.name and p is not point]
+            if point.name in turned_off:
+                report.status, report.reason = "disabled", turned_off[point.name]
+                self._reports.append(report)
+            elif point.name == CORE or (rivals and report.distribution != OWN_DISTRIBUTION):
+                owners = ", ".join(sorted(str(_report(p)) for p in rivals)) or "optimzoo itself"
+                self._give_up(report, f"the plugin name is declared by {owners} too")
+            else:
+                self._waiting.append((report, point))
+
+    def _load_waiting(self) -> None:
+        """Load the plugins that were found, but for those whose module is still being imported."""
+        waiting, self._waiting = self._waiting, []
+        for report, point in waiting:
+            spec = getattr(sys.modules.get(point.module), "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                self._waiting.append((report, point))
+            else:
+                self._load(report, point.load)
 
     def reports(self) -> list[PluginReport]:
         """Return a report for each plugin found, in the order of loading."""
@@ -110,13 +136,24 @@ class PluginManager:
         self.load()
         report = PluginReport(name, type(plugin).__qualname__)
         self._load(report, lambda: plugin)
-        if report.status == "broken":
-            _warn(report, report.reason)
+        self._say()
         return report
 
     def remove(self, name: str) -> None:
-        """Forget the hooks of a plugin. Names that it registered stay."""
-        self._pluggy.unregister(name=name)
+        """Forget a plugin: its hooks, and the names that it registered.
+
+        Raises:
+            PluginError: There is no such plugin.
+        """
+        removed = [report for report in self.reports() if report.name == name]
+        if not removed:
+            raise PluginError(
+                f"there is no plugin {name!r}.{did_you_mean(near(name, [r.name for r in self._reports]))}"
+            )
+        if self._pluggy.has_plugin(name):
+            self._pluggy.unregister(name=name)
+        for kind, entry in (named for report in removed for named in report.entries):
+            self._registries[kind].discard(entry)
         self._reports = [report for report in self._reports if report.name != name]
 
     def call(self, hook: str, **arguments: Any) -> None:
@@ -127,7 +164,7 @@ class PluginManager:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except (Exception, SystemExit) as error:
                 report = next(r for r in self._reports if r.name == implementation.plugin_name)
-                _warn(report, f"{hook} raised {_last_line(error)}")
+                warnings.warn(PluginWarning(f"{report}: {hook} raised {_last_line(error)}"), stacklevel=2)
 
     def _load(self, report: PluginReport, import_plugin: Callable[[], Any]) -> None:
         """Import one plugin and register its hooks and names: all of them, or none."""
@@ -184,24 +221,30 @@ class PluginManager:
     def _give_up(self, report: PluginReport, reason: str) -> None:
         report.status, report.reason = "broken", reason
         self._reports.append(report)
+        self._unsaid.append(PluginWarning(f"{report}: {reason}"))
+
+    def _say(self) -> None:
+        """Warn of what went wrong; not sooner, so that all is loaded even where a warning is an error."""
+        while self._unsaid:
+            warnings.warn(self._unsaid.pop(0), stacklevel=3)
 
 
-def _turned_off(names: set[str]) -> dict[str, str]:
-    """Return the plugins that the environment turns off, each with the reason."""
+def _turned_off(names: set[str]) -> tuple[dict[str, str], list[OptimzooWarning]]:
+    """Return the plugins that the environment turns off, each with the reason, and warnings of names it has wrong."""
     denied, allowed = _names_in(DISABLE), _names_in(ONLY)
-    for variable, mentioned in ((DISABLE, denied), (ONLY, allowed)):
-        for name in sorted(mentioned - names):
-            warnings.warn(
-                f"{variable} names {name!r}, which is not an installed plugin.{did_you_mean(near(name, names))}",
-                OptimzooWarning,
-                stacklevel=2,
-            )
+    unknown = [
+        OptimzooWarning(
+            f"{variable} names {name!r}, which is not an installed plugin.{did_you_mean(near(name, names))}"
+        )
+        for variable, mentioned in ((DISABLE, denied), (ONLY, allowed))
+        for name in sorted(mentioned - names)
+    ]
     off: dict[str, str] = {}
     if os.environ.get(AUTOLOAD, "1").strip().lower() in ("0", "false", "no"):
         off = dict.fromkeys(names - allowed, f"{AUTOLOAD}={os.environ[AUTOLOAD]}")
     elif allowed:
         off = dict.fromkeys(names - allowed, f"not in {ONLY}")
-    return {**off, **dict.fromkeys(names & denied, f"{DISABLE} names it")}
+    return {**off, **dict.fromkeys(names & denied, f"{DISABLE} names it")}, unknown
 
 
 def _names_in(variable: str) -> set[str]:
@@ -217,10 +260,6 @@ def _own_version() -> str:
     from optimzoo import __version__
 
     return __version__
-
-
-def _warn(report: PluginReport, reason: str) -> None:
-    warnings.warn(f"{report}: {reason}", PluginWarning, stacklevel=3)
 
 
 def _last_line(error: BaseException) -> str:

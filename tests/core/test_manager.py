@@ -1,9 +1,11 @@
 import json
+import sys
+import threading
 
 import pytest
 
 from optimzoo import hookimpl
-from optimzoo.errors import PluginWarning
+from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning
 from optimzoo.manager import PluginManager
 from optimzoo.registry import Registry
 
@@ -167,6 +169,57 @@ class Core:
 def manager():
     kinds = ("optimizer", "optimizer wrapper", "constructor", "parameter scheduler")
     return PluginManager({kind: Registry(kind, "torch.optim:Optimizer", "one") for kind in kinds}, Core())
+
+
+def test_a_plugin_that_was_removed_can_be_added_again(monkeypatch):
+    monkeypatch.setenv("OPTIMZOO_PLUGINS_AUTOLOAD", "0")
+    plugins = manager()
+    optimizers = plugins._registries["optimizer"]
+
+    class Brings:
+        @hookimpl
+        def optimzoo_register(self, zoo):
+            zoo.optimizer("Pulsar", "torch.optim:SGD")
+
+    for _ in range(2):
+        assert plugins.add(Brings(), "mine").status == "loaded"
+        assert list(optimizers) == ["Nova", "Pulsar"]
+        plugins.remove("mine")
+        assert list(optimizers) == ["Nova"]
+    plugins.add(Brings(), "mine")
+    with pytest.raises(PluginError, match="there is no plugin 'nine'. Did you mean 'mine'"):
+        plugins.remove("nine")
+
+
+def test_another_thread_waits_until_every_plugin_is_loaded(install_plugin, monkeypatch):
+    monkeypatch.setenv("OPTIMZOO_PLUGINS", "slow")
+    monkeypatch.syspath_prepend(install_plugin("from tests.core.test_manager import gate\ngate()\n" + GOOD, "slow"))
+    plugins, seen = manager(), []
+    other = threading.Thread(target=lambda: seen.append(plugins.reports()))
+
+    def gate():
+        other.start()
+        other.join(0.2)  # in vain: it waits for this import
+
+    monkeypatch.setattr(sys.modules[__name__], "gate", gate, raising=False)
+    plugins.load()
+    other.join(30)
+    assert [r.status for r in seen[0] if r.name == "slow"] == ["loaded"]
+
+
+def test_a_plugin_that_asks_for_names_while_a_program_imports_it_is_loaded_afterwards(install_plugin, run):
+    code = "from optimzoo import OPTIMIZERS\nassert 'Nova' not in OPTIMIZERS and 'Lion' in OPTIMIZERS\n" + GOOD
+    program = "import acme_plugin, optimzoo; print('Nova' in optimzoo.OPTIMIZERS)"
+    done = run("-W", "error", "-c", program, path=[install_plugin(code)])
+    assert done.stdout == "True\n"
+
+
+def test_where_warnings_are_errors_a_misspelt_variable_leaves_nothing_half_loaded(monkeypatch):
+    monkeypatch.setenv("OPTIMZOO_DISABLE_PLUGINS", "lyon")
+    plugins = manager()
+    with pytest.raises(OptimzooWarning, match="Did you mean 'lion'"):
+        plugins.load()
+    assert {"lion", "torch"} <= {r.name for r in plugins.reports() if r.status == "loaded"}
 
 
 def test_a_hook_that_raises_is_named_and_the_others_are_still_called(monkeypatch):
