@@ -96,6 +96,16 @@ def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", 
         raise ConfigError(f"{label or _label(target)} {what}: {describe_error(error)}", path) from error
 
 
+def caught(function: Callable[..., Any], *arguments: Any) -> Iterator[OptimzooError]:
+    """Call ``function``, and yield the problems that it raises instead of raising them."""
+    try:
+        function(*arguments)
+    except ConfigError as error:
+        yield from error.problems
+    except OptimzooError as error:
+        yield error
+
+
 def raise_all(problems: Iterable[OptimzooError]) -> None:
     """Raise nothing, the one problem, or one error that lists all of them."""
     found = distinct(problems)

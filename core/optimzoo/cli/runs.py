@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +24,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest checkpoint in the work dir.")
     ] = False,
+    on_change: Annotated[
+        str,
+        typer.Option(
+            metavar="error|restore|config",
+            help="If schedules differ from the checkpoint's: stop, keep the checkpoint's, or take the config's, with "
+            "its learning rates and weight decays.",
+        ),
+    ] = "error",
     work_dir: Annotated[
         Path | None, typer.Option(help="Where results go, instead of the config's work_dir or runs/<config name>.")
     ] = None,
@@ -35,10 +42,7 @@ def train(
         cfg["work_dir"] = str(work_dir)
     from optimzoo.runner import Runner
 
-    runner = Runner.from_cfg(cfg, resume=resume)
-    if resume and not runner.iter:
-        say("note", f"there is no checkpoint in {runner.work_dir} to resume from; starting anew", "cyan")
-    runner.train()
+    Runner.from_cfg(cfg, resume=resume, on_change=on_change).train()
 
 
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -60,9 +64,7 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
     if is_program:
         say("note", f"{path} is a Python config: it is being run as a program", "cyan")
     cfg = load_config(path, overrides or ())
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)  # at the end: a module beside a config cannot stand in for an installed one
+    cfg.setdefault("code_dir", str(path.parent.resolve()))
     cfg.setdefault("work_dir", f"runs/{path.stem}")
     return _without_helpers(cfg) if is_program else cfg
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,18 +11,24 @@ from torch import nn
 
 from optimzoo import calls
 from optimzoo.build import build_param_scheduler, optim_wrapper_problems, param_scheduler_problems
+from optimzoo.checks import whole_number
 from optimzoo.constructors import DefaultOptimWrapperConstructor
+from optimzoo.constructors.multi import NOT_A_MEMBER, constructor_of
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import dataloader_problems
 from optimzoo.runner.device import find_device
-from optimzoo.runner.objects import find_function, object_problems
+from optimzoo.runner.hooks import Hook
+from optimzoo.runner.metrics import metrics_problems
+from optimzoo.runner.objects import find_factory, find_function, look_for_modules_in, object_problems
 from optimzoo.runner.plan import TrainPlan, plan_problems
 from optimzoo.runner.randomness import seed_of
-from optimzoo.runner.runner import Runner, find_metrics
+from optimzoo.runner.runner import NOT_OF_THE_CONFIG, Runner
+from optimzoo.runner.workdir import folder_of
+from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS
 
-KEYS = [name for name in inspect.signature(Runner).parameters if name not in ("hooks", "resume")]
-"""The keys of a run config: what the Runner takes, less what only a program can give it."""
+KEYS = [name for name in inspect.signature(Runner).parameters if name not in NOT_OF_THE_CONFIG]
+"""The keys of a run config."""
 
 LONG_EPOCH = 1_000_000
 """Iterations in an epoch, where the data is not there to tell: so many that no schedule by iteration is too long."""
@@ -29,6 +36,7 @@ LONG_EPOCH = 1_000_000
 
 def config_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
     """Yield every problem in a run config."""
+    look_for_modules_in(cfg.get("code_dir"))
     for key in (k for k in cfg if k not in KEYS):
         hint = did_you_mean(near(key, KEYS)) or f" A run config has the keys {', '.join(KEYS)}."
         yield ConfigError(f"there is no such key.{hint}", key)
@@ -37,10 +45,12 @@ def config_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
         yield ConfigError("it is missing", key)
     sound = True
     for key, problems in _checks().items():
-        for problem in problems(cfg[key]) if key in cfg else ():
+        for problem in problems(cfg[key]) if cfg.get(key) is not None or (key in required and key in cfg) else ():
             sound = sound and key not in ("optim_wrapper", "param_scheduler", "train_cfg")
             yield problem
-    if sound and "optim_wrapper" in cfg and "train_cfg" in cfg:
+    if cfg.get("loss") is None and "model" in cfg:
+        yield from _loss_problems(cfg["model"])
+    if sound and isinstance(cfg.get("optim_wrapper"), Mapping) and "train_cfg" in cfg:
         yield from _value_problems(cfg)
 
 
@@ -49,39 +59,56 @@ def _checks() -> dict[str, Callable[[Any], Iterator[OptimzooError]]]:
     two = ("model", "batch")
     return {
         "model": lambda value: object_problems(value, nn.Module, "model"),
+        "work_dir": lambda value: calls.caught(folder_of, value),
         "train_dataloader": lambda value: dataloader_problems(value, "train_dataloader"),
         "val_dataloader": lambda value: dataloader_problems(value, "val_dataloader"),
         "train_cfg": plan_problems,
         "optim_wrapper": optim_wrapper_problems,
         "param_scheduler": param_scheduler_problems,
-        "loss": lambda value: _caught(find_function, value, two, "loss"),
-        "curvature": lambda value: _caught(find_function, value, two, "curvature"),
-        "metrics": lambda value: _caught(find_metrics, value),
-        "checkpoint": lambda value: _caught(calls.call, CheckpointHook, value, "checkpoint"),
-        "randomness": lambda value: _caught(seed_of, value),
-        "device": lambda value: _caught(find_device, value),
+        "loss": lambda value: calls.caught(find_function, value, two, "loss"),
+        "curvature": lambda value: calls.caught(find_function, value, two, "curvature"),
+        "metrics": metrics_problems,
+        "hooks": lambda value: (p for i, hook in enumerate(value) for p in object_problems(hook, Hook, f"hooks[{i}]")),
+        "checkpoint": lambda value: calls.caught(calls.call, CheckpointHook, value, "checkpoint"),
+        "randomness": lambda value: calls.caught(seed_of, value),
+        "device": lambda value: calls.caught(find_device, value),
+        "log_interval": lambda value: calls.caught(whole_number, value, "log_interval", 1),
     }
 
 
-def _caught(function: Callable[..., Any], *arguments: Any) -> Iterator[OptimzooError]:
+def _loss_problems(model: Any) -> Iterator[OptimzooError]:
+    """Yield a problem if a model needs a loss and there is none; a function does not tell what model it returns."""
     try:
-        function(*arguments)
-    except OptimzooError as error:
-        yield error
+        made = find_factory(model["type"], nn.Module, "model.type") if isinstance(model, Mapping) else model
+    except (OptimzooError, KeyError):
+        return
+    if (inspect.isclass(made) or isinstance(made, nn.Module)) and not hasattr(made, "train_step"):
+        yield ConfigError("it is missing, and the model has no train_step(data, optim_wrapper) of its own", "loss")
 
 
 def _value_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
-    """Yield what the optimizer, its wrapper and the schedules refuse, tried on a stand-in for the model."""
-    if not isinstance(cfg["optim_wrapper"].get("optimizer"), Mapping):
-        return  # another constructor's affair
-    settings = {k: v for k, v in cfg["optim_wrapper"].items() if k not in ("constructor", "paramwise_cfg", "_scope_")}
+    """Yield what the constructor refuses, and the wrapper and the schedules on a stand-in for the model."""
+    settings = {k: v for k, v in cfg["optim_wrapper"].items() if k not in NOT_A_MEMBER}
+    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(cfg["optim_wrapper"]))
+    paramwise_cfg = cfg["optim_wrapper"].get("paramwise_cfg")
     plan = TrainPlan.from_cfg(cfg["train_cfg"])
-    try:
-        wrapper = DefaultOptimWrapperConstructor(settings)(nn.Linear(1, 1, bias=False))
-    except ConfigError as error:
-        yield from error.under("optim_wrapper").problems
-        return
-    try:
-        build_param_scheduler(wrapper, cfg.get("param_scheduler"), LONG_EPOCH, plan.max_epochs, plan.max_iters)
-    except ConfigError as error:
-        yield from error.problems
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a run repeats them
+        try:
+            constructor(dict(settings), paramwise_cfg)
+            if not issubclass(constructor, DefaultOptimWrapperConstructor) or not isinstance(
+                settings["optimizer"], Mapping
+            ):
+                return  # what it makes of the model is its own affair
+            wrapper = DefaultOptimWrapperConstructor(settings)(nn.Linear(1, 1, bias=False))
+        except ConfigError as error:
+            yield from error.under("optim_wrapper").problems
+            return
+        except Exception:  # it may want more than there is before training
+            return
+        for group in wrapper.param_groups:
+            for rule in (paramwise_cfg or {}).get("custom_keys", {}).values():
+                group.update({k: v for k, v in rule.items() if k not in group})
+        yield from calls.caught(
+            build_param_scheduler, wrapper, cfg.get("param_scheduler"), LONG_EPOCH, plan.max_epochs, plan.max_iters
+        )

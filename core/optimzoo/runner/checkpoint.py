@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from optimzoo import calls
 from optimzoo.checks import whole_number
 from optimzoo.errors import CheckpointError
 from optimzoo.runner.hooks import Hook
@@ -50,7 +51,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version of optimzoo (format {FORMAT})")
     return state
@@ -74,15 +76,18 @@ class CheckpointHook(Hook):
     """
 
     def __init__(self, interval: int = 1, keep: int = 2) -> None:
-        self.interval = whole_number(interval, "interval", 1)
-        self.keep = whole_number(keep, "keep", 1)
-        self._calls = 0
+        settings = {"interval": interval, "keep": keep}
+        calls.raise_all(p for key, value in settings.items() for p in calls.caught(whole_number, value, key, 1))
+        self.interval, self.keep = interval, keep
 
     def checkpoint_due(self, runner: Runner) -> None:
         """Save, if the interval has passed or the run has ended, and remove the oldest."""
-        self._calls += 1
-        if self._calls % self.interval and not runner.finished:
+        plan = runner.plan
+        count = runner.epoch if plan.by_epoch else runner.iter // plan.val_interval
+        if count % self.interval and not runner.finished:
             return
-        save_checkpoint(runner.state_dict(), runner.work_dir / f"checkpoint_{runner.iter:08d}.pt")
-        for path in checkpoints_in(runner.work_dir)[: -self.keep]:
+        written = runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"
+        save_checkpoint(runner.state_dict(), written)
+        others = [path for path in checkpoints_in(runner.work_dir) if path != written]
+        for path in others[: max(0, len(others) + 1 - self.keep)]:
             path.unlink()

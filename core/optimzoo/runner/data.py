@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from optimzoo import calls
+from optimzoo.checks import one_of, whole_number
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.runner.objects import build_object, find_function, object_problems
 
@@ -31,6 +33,11 @@ def dataloader_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
     if isinstance(kwargs.get("dataset"), (str, Mapping)):
         yield from object_problems(kwargs["dataset"], Dataset, f"{path}.dataset")
     yield from calls.problems(DataLoader, kwargs, path)
+    if kwargs.get("batch_size") is not None:
+        yield from calls.caught(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
+    yield from calls.caught(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
+    if not isinstance(kwargs.get("shuffle", False), bool):
+        yield ConfigError(f"true or false is wanted, got {kwargs['shuffle']!r}", f"{path}.shuffle")
 
 
 def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:
@@ -53,22 +60,38 @@ def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:
     return loader
 
 
+def epoch_length(loader: Iterable[Any]) -> int | None:
+    """Return the number of batches in a pass over ``loader``, or None if it cannot tell."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:  # a DataLoader has a length, but not over a data set without one
+        return None
+
+
 def start_epoch(loader: Iterable[Any], seed: int, epoch: int) -> None:
     """Make the order of the coming pass over ``loader`` depend on the seed and the epoch alone."""
-    sampler = getattr(loader, "sampler", None)
-    if sampler is not None and hasattr(sampler, "set_epoch"):
-        sampler.set_epoch(epoch)
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for sampler in (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)):
+        if sampler is not None and hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
     generator = getattr(loader, "generator", None)
     if isinstance(generator, torch.Generator):
         generator.manual_seed(seed + epoch)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Return ``batch`` with its tensors on ``device``; dicts, lists and tuples keep their types."""
+    """Return ``batch`` with its tensors, and what has a method ``to``, on ``device``; containers keep their type."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
+    if hasattr(batch, "to"):
+        return batch.to(device)
     if isinstance(batch, Mapping):
-        return {key: to_device(item, device) for key, item in batch.items()}
+        moved = {key: to_device(item, device) for key, item in batch.items()}
+        if not isinstance(batch, MutableMapping):
+            return moved
+        copied = copy.copy(batch)  # what it holds besides its items stays: a default factory, attributes
+        copied.update(moved)
+        return copied
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(to_device(item, device) for item in batch))
     if isinstance(batch, (list, tuple)):
@@ -76,29 +99,35 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
-def batch_size(batch: Any) -> int:
-    """Return the length of the first tensor in ``batch``, or 1 if it has none."""
+def batch_size(batch: Any) -> int | None:
+    """Return the length of the first tensor in ``batch`` that has one, or None."""
     if isinstance(batch, Tensor):
-        return len(batch) if batch.ndim else 1
+        return len(batch) if batch.ndim else None
     items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
-    return next((batch_size(item) for item in items), 1)
+    return next((size for size in map(batch_size, items) if size is not None), None)
 
 
 def _loader_kwargs(cfg: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return the arguments of DataLoader, with mmengine's way of naming samplers and collate functions resolved."""
     kwargs = dict(cfg)
-    sampler = kwargs.get("sampler")
-    if isinstance(sampler, Mapping):
-        if sampler.get("type") not in SAMPLERS:
-            wanted = " or ".join(map(repr, SAMPLERS))
-            raise ConfigError(f"{wanted} is wanted, got {sampler.get('type')!r}", f"{path}.sampler.type")
-        del kwargs["sampler"]
+    if isinstance(kwargs.get("sampler"), Mapping):
+        sampler = _named(kwargs.pop("sampler"), f"{path}.sampler", ("shuffle",))
+        one_of(sampler["type"], SAMPLERS, f"{path}.sampler.type")
         kwargs.setdefault("shuffle", sampler.get("shuffle", True))
     collate = kwargs.get("collate_fn")
     if isinstance(collate, Mapping):
-        collate = collate.get("type")
+        collate = _named(collate, f"{path}.collate_fn")["type"]
     if collate == "default_collate":
         del kwargs["collate_fn"]
     elif collate is not None:
         kwargs["collate_fn"] = find_function(collate, ("samples",), f"{path}.collate_fn")
     return kwargs
+
+
+def _named(cfg: Mapping[str, Any], path: str, keys: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Return ``cfg`` if it has the key ``type`` and none but ``keys`` beside it."""
+    if "type" not in cfg:
+        raise ConfigError("the key 'type' is missing", path)
+    for key in cfg:
+        one_of(key, ("type", *keys, "_scope_"), path)
+    return cfg

@@ -11,13 +11,14 @@ def find_device(device: str | torch.device | None) -> torch.device:
     """Return the device asked for, else an accelerator if there is one, else the CPU.
 
     Raises:
-        ConfigError: torch knows no such device.
+        ConfigError: torch knows no such device, or this machine has none.
     """
     if device is not None:
         try:
-            return torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise ConfigError(f"{device!r} is not a device: {str(error).splitlines()[0]}", "device") from error
+            return torch.empty(0, device=torch.device(device)).device
+        except Exception as error:  # each backend has its own way of saying that it is not there
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ConfigError(f"{str(device)!r} cannot be trained on: {reason}", "device") from error
     for kind, available in (
         ("cuda", torch.cuda.is_available()),
         ("mps", torch.backends.mps.is_available()),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +13,9 @@ from torch import Tensor
 
 from optimzoo.console import make_console
 from optimzoo.inspect import group_table, plot_history
+from optimzoo.runner.checkpoint import checkpoints_in
 from optimzoo.runner.hooks import Hook
+from optimzoo.runner.members import members
 from optimzoo.wrappers import StepOutcome
 
 if TYPE_CHECKING:
@@ -32,22 +36,35 @@ class LoggerHook(Hook):
         self.console = console or make_console()
         self._progress: Progress | None = None
         self._waiting: list[dict[str, Any]] = []
+        self._losses: collections.deque[float] = collections.deque()
+        self._last: dict[str, float] = {}
         self._metrics: Mapping[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Print the parameter groups and start the progress bar."""
-        self.console.print(group_table(runner.optim_wrapper))
-        if runner.iter:
-            self.console.print(f"resumed after step {runner.iter} (epoch {runner.epoch})")
-        if self.console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        """Print what is about to be trained, and start the progress bar."""
+        self._losses = collections.deque(self._losses, runner.log_interval)
+        elements = sum(p.numel() for p in runner.model.parameters())
+        self._print(f"{type(runner.model).__name__} with {elements:,} parameters on {runner.device}, {_length(runner)}")
+        for name, member in members(runner.optim_wrapper).items():
+            if name:
+                self._print(f"{name}:")
+            self.console.print(group_table(member))
+        if runner.moved_to is not None:
+            self._print(f"what an earlier run left in {runner.work_dir} is now in {runner.moved_to}")
+        if runner.resumed_from is not None:
+            self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
+        if runner.finished:
+            self._print("the run is complete and there is nothing to do; a larger train_cfg makes it longer")
+        elif self.console.is_terminal:
+            description = TextColumn("{task.description}", markup=False)
+            columns = description, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()
             self._progress = Progress(*columns, console=self.console, transient=True)
             self._progress.start()
             self._progress.add_task("", total=runner.max_iters, completed=runner.iter)
 
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
-        numbers = {k: v for k, v in logs.items() if isinstance(v, (int, float, Tensor)) and not isinstance(v, bool)}
+        numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
         self._waiting.append({"iter": runner.iter, "epoch": runner.current_epoch, **numbers, **hyperparameters(runner)})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
@@ -56,12 +73,12 @@ class LoggerHook(Hook):
         """Note what the validation found."""
         self._flush(runner)
         self._metrics = {f"val_{name}": value for name, value in metrics.items()}
-        runner.history.append({"iter": runner.iter, "epoch": runner.epoch, **self._metrics})
+        runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **self._metrics})
 
     def checkpoint_due(self, runner: Runner) -> None:
         """Print a line for the epoch or interval that has just ended, and bring the CSV file up to date."""
         self._flush(runner)
-        self.console.print(f"{_where(runner)}  {_values({**self._last(runner), **self._metrics})}", highlight=False)
+        self._print(f"{_where(runner)}  {_values({**self._shown(), **self._metrics})}")
         self._metrics = {}
         runner.history.flush()
 
@@ -69,15 +86,21 @@ class LoggerHook(Hook):
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
         plot_history(runner.history, runner.work_dir / "curves.png", title=str(runner.work_dir))
-        last = {name: runner.history.column(name)[-1][1] for name in runner.history.columns if name.startswith("val_")}
+        last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if n.startswith("val_")}
         if last:
-            self.console.print(f"final: {_values(last)}", highlight=False)
-        where = f"curves, metrics, checkpoint and config are in {runner.work_dir}"
-        self.console.print(where, highlight=False, soft_wrap=True)
+            self._print(f"final: {_values(last)}")
+        self._print(f"curves, metrics, checkpoint and config are in {runner.work_dir}")
 
     def on_exception(self, runner: Runner, error: BaseException) -> None:
-        """Finish the bar and write what was noted."""
+        """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
         self._stop(runner)
+        if isinstance(error, KeyboardInterrupt):
+            saved = checkpoints_in(runner.work_dir)
+            resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
+            self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _stop(self, runner: Runner) -> None:
         if self._progress is not None:
@@ -87,29 +110,37 @@ class LoggerHook(Hook):
         runner.history.flush()
 
     def _flush(self, runner: Runner) -> None:
-        for row in self._waiting:
-            runner.history.append({k: float(v) if isinstance(v, Tensor) else v for k, v in row.items()})
+        for waiting in self._waiting:
+            row = {k: float(v) if isinstance(v, Tensor) else v for k, v in waiting.items()}
+            runner.history.append(row)
+            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss")}
+            if "loss" in row:
+                self._losses.append(row["loss"])
         self._waiting = []
         if self._progress is not None:
             task = self._progress.task_ids[0]
-            text = f"{_where(runner)}  {_values(self._last(runner))}"
-            self._progress.update(task, completed=runner.iter, description=text)
+            self._progress.update(
+                task, completed=runner.iter, description=f"{_where(runner)}  {_values(self._shown())}"
+            )
 
-    def _last(self, runner: Runner) -> dict[str, float]:
+    def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
-        rows = [row for row in runner.history.rows[-runner.log_interval :] if "loss" in row]
-        if not rows:
-            return {}
-        mean = sum(row["loss"] for row in rows) / len(rows)
-        return {"loss": mean, **{k: v for k, v in rows[-1].items() if k not in ("iter", "epoch", "loss")}}
+        loss = {"loss": sum(self._losses) / len(self._losses)} if self._losses else {}
+        return {**loss, **self._last}
 
 
 def hyperparameters(runner: Runner) -> dict[str, float]:
     """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
-    wrapper = runner.optim_wrapper
-    group = wrapper.base_param_settings or wrapper.optimizer.param_groups[0]
-    found = {"lr": group["lr"]} if group.get("lr") is not None else {}
-    return {**found, **{scheduler.param_name: scheduler.hyperparam.get(group) for scheduler in runner.schedulers}}
+    found: dict[str, float] = {}
+    for name, member in members(runner.optim_wrapper).items():
+        prefix = f"{name}." if name else ""
+        group = member.base_param_settings or member.optimizer.param_groups[0]
+        if group.get("lr") is not None:
+            found[f"{prefix}lr"] = float(group["lr"])
+        for scheduler in runner.schedulers:
+            if scheduler.optimizer in (member, member.optimizer):
+                found[prefix + scheduler.param_name] = scheduler.hyperparam.get(group)
+    return found
 
 
 def _where(runner: Runner) -> str:
@@ -121,3 +152,9 @@ def _where(runner: Runner) -> str:
 
 def _values(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _length(runner: Runner) -> str:
+    plan = runner.plan
+    batches = "" if runner.epoch_length is None else f" of {runner.epoch_length} iterations"
+    return f"{plan.max_epochs} epochs{batches}" if plan.by_epoch else f"{plan.max_iters} iterations"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from optimzoo import calls
@@ -37,6 +39,12 @@ def build_object(cfg: Any, base: type, path: str) -> Any:
     calls.raise_all(object_problems(cfg, base, path))
     factory = find_factory(cfg["type"], base, join_path(path, "type"))
     return calls.call(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+
+
+def look_for_modules_in(folder: str | Path | None) -> None:
+    """Let dotted paths name modules in ``folder``; an installed module of the same name goes first."""
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.checks import whole_number
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.checks import one_of, whole_number
+from optimzoo.errors import ConfigError, OptimzooError
 
 LOOPS = {"EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
 """mmengine's loops, and whether each goes by epoch."""
@@ -55,23 +55,19 @@ class TrainPlan:
         return None if epoch_length is None or self.max_epochs is None else self.max_epochs * epoch_length
 
 
-def plan_problems(cfg: Any) -> Iterator[ConfigError]:
+def plan_problems(cfg: Any) -> Iterator[OptimzooError]:
     """Yield what is wrong with a ``train_cfg``."""
     path = "train_cfg"
     if not isinstance(cfg, Mapping):
         yield ConfigError(f"a dict such as {{'by_epoch': True, 'max_epochs': 3}} is wanted, got {cfg!r}", path)
         return
     kind = cfg.get("type")
-    if kind is not None and kind not in LOOPS:
-        hint = did_you_mean(near(str(kind), LOOPS))
-        yield ConfigError(f"{' or '.join(map(repr, LOOPS))} is wanted, got {kind!r}.{hint}", f"{path}.type")
+    if kind is not None:
+        yield from calls.caught(one_of, kind, LOOPS, f"{path}.type")
     rest = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
     yield from calls.problems(TrainPlan, rest, path, label=path)
     for key in (k for k in COUNTS if k in cfg):
-        try:
-            whole_number(cfg[key], f"{path}.{key}", 1)
-        except ConfigError as error:
-            yield error
+        yield from calls.caught(whole_number, cfg[key], f"{path}.{key}", 1)
     by_epoch = cfg.get("by_epoch", LOOPS.get(str(kind), "max_iters" not in cfg))
     wanted, other = ("max_epochs", "max_iters") if by_epoch else ("max_iters", "max_epochs")
     if wanted not in cfg:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +13,34 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper, build_param_scheduler
-from optimzoo.config import config_text, describe
+from optimzoo.checks import one_of, whole_number
+from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
-from optimzoo.errors import CheckpointError, ConfigError
-from optimzoo.runner.checkpoint import CheckpointHook, checkpoints_in, load_checkpoint
-from optimzoo.runner.data import batch_size, build_dataloader, start_epoch, to_device
+from optimzoo.errors import ConfigError
+from optimzoo.runner.checkpoint import CheckpointHook
+from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, start_epoch, to_device
 from optimzoo.runner.device import find_device
 from optimzoo.runner.history import History
 from optimzoo.runner.hooks import Hook, ParamSchedulerHook
 from optimzoo.runner.log import LoggerHook
-from optimzoo.runner.objects import build_object, find_function
+from optimzoo.runner.members import members
+from optimzoo.runner.metrics import find_metrics
+from optimzoo.runner.objects import build_object, find_function, look_for_modules_in
 from optimzoo.runner.plan import TrainPlan
 from optimzoo.runner.randomness import random_state, seed_all, seed_of, set_random_state
+from optimzoo.runner.resume import find_checkpoint, restore
 from optimzoo.runner.step import LossFunction, TrainStep
 from optimzoo.runner.watch import LossWatch
-from optimzoo.runner.workdir import prepare_work_dir
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+ON_CHANGE = ("error", "restore", "config")
+NOT_OF_THE_CONFIG = ("resume", "on_change")
+"""Arguments that say how to start a run, not what it is."""
 
 
 class Runner:
-    """Trains a model as a config says.
+    """Trains a model as a config says. Nothing is written before ``train``.
 
     Args:
         model: A module, or a dict with ``type`` (a dotted path) and its arguments. A model with a method
@@ -47,21 +57,28 @@ class Runner:
             these. The values are averaged over the samples of the validation data.
         curvature: For an optimizer such as SophiaG: a function of the model and a batch that returns a loss on sampled
             labels and their number, or its dotted path; called when an estimate is due.
-        hooks: Further hooks, called before the Runner's own.
+        hooks: Further hooks, called before the Runner's own; each a ``Hook``, or ``type`` and its arguments as a dict.
         checkpoint: ``interval`` and ``keep``, see ``CheckpointHook``.
-        resume: True continues from the newest checkpoint in ``work_dir``, if there is one; a path from that file.
+        resume: True continues from the newest checkpoint in ``work_dir``; a path from that file.
+        on_change: What to do where schedules differ from those of the checkpoint: ``"error"``; ``"restore"`` the
+            checkpoint's; or ``"config"``, which takes schedules, learning rates, weight decays and all other settings
+            of the parameter groups from the config.
         randomness: ``seed`` of Python, NumPy and torch; drawn, and noted in the resolved config, if it is missing.
         device: The device to train on; an accelerator where there is one.
         log_interval: Iterations from one update of the log to the next.
+        code_dir: A folder with modules that dotted paths may name; looked up after the installed ones.
 
     Attributes:
         epoch: Passes over the data completed.
         iter: Iterations completed.
         history: The values logged so far.
+        config: The arguments in plain values, as ``config.yaml`` has them.
+        resumed_from: The checkpoint that the run continues from, or None.
+        moved_to: The folder that an earlier run in ``work_dir`` was moved to, or None.
 
     Raises:
         ConfigError: An argument is wrong.
-        CheckpointError: The checkpoint to resume from is damaged or does not fit.
+        CheckpointError: The checkpoint to resume from is missing or damaged, or does not fit.
     """
 
     def __init__(
@@ -69,26 +86,35 @@ class Runner:
         model: nn.Module | Mapping[str, Any],
         work_dir: str | Path,
         train_dataloader: Iterable[Any] | Mapping[str, Any],
-        optim_wrapper: BaseOptimWrapper | Mapping[str, Any],
+        optim_wrapper: BaseOptimWrapper | OptimWrapperDict | Mapping[str, Any],
         train_cfg: Mapping[str, Any],
         param_scheduler: Any = None,
         val_dataloader: Iterable[Any] | Mapping[str, Any] | None = None,
         loss: str | LossFunction | None = None,
         metrics: Any = None,
         curvature: str | Callable[[nn.Module, Any], tuple[Tensor, int]] | None = None,
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[Hook | Mapping[str, Any]] = (),
         checkpoint: Mapping[str, Any] | None = None,
         resume: bool | str | Path = False,
+        on_change: str = "error",
         randomness: Mapping[str, Any] | None = None,
         device: str | torch.device | None = None,
         log_interval: int = 10,
+        code_dir: str | Path | None = None,
     ) -> None:
         arguments = dict(locals())
+        self.work_dir = folder_of(work_dir)
+        self.log_interval = whole_number(log_interval, "log_interval", 1)
+        one_of(on_change, ON_CHANGE, "on_change")
         self.plan = TrainPlan.from_cfg(train_cfg)
-        self.seed = seed_of(randomness)
-        seed_all(self.seed)
         self.device = find_device(device)
-        self.log_interval = log_interval
+        self.seed = seed_of(randomness)
+        self.resumed_from: Path | None = None
+        if resume is not False:
+            self.resumed_from, state = find_checkpoint(resume, self.work_dir)
+            self.seed = state["seed"]
+        look_for_modules_in(code_dir)
+        seed_all(self.seed)
         self.model: nn.Module = build_object(model, nn.Module, "model").to(self.device)
         self.train_dataloader = build_dataloader(train_dataloader, "train_dataloader", self.seed)
         self.val_dataloader: Iterable[Any] | None = None
@@ -105,31 +131,39 @@ class Runner:
         self._measures_loss = loss is not None
         if self.val_dataloader is not None and not (self.metrics or self._measures_loss):
             raise ConfigError("there is validation data, but neither metrics nor a loss to evaluate on it", "metrics")
-        self.epoch_length = len(self.train_dataloader) if isinstance(self.train_dataloader, Sized) else None
+        self.epoch_length = epoch_length(self.train_dataloader)
         self.max_iters = self.plan.length(self.epoch_length)
         self.schedulers = build_param_scheduler(
             self.optim_wrapper, param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
         )
-        checkpoint_hook = calls.call(CheckpointHook, checkpoint or {}, "checkpoint")
-        self.hooks: list[Hook] = [*hooks, LoggerHook(), ParamSchedulerHook(), checkpoint_hook]
+        self.hooks: list[Hook] = [
+            *(build_object(hook, Hook, f"hooks[{index}]") for index, hook in enumerate(hooks)),
+            LoggerHook(),
+            ParamSchedulerHook(),
+            calls.call(CheckpointHook, checkpoint or {}, "checkpoint"),
+        ]
         self.epoch = self.iter = self._iter_in_epoch = 0
-        self._random_state: Mapping[str, Any] | None = None
-        # Nothing above touches the disk: a mistake in the config leaves an earlier run in the folder as it was.
-        self.work_dir = prepare_work_dir(Path(work_dir), keep=bool(resume))
+        self._epoch_start: Mapping[str, Any] = {}
+        self._restored: Mapping[str, Any] | None = None
         self.history = History(self.work_dir / "metrics.csv")
-        self.watch = LossWatch(self.work_dir)
-        arguments["randomness"] = {"seed": self.seed}
-        (self.work_dir / "config.yaml").write_text(config_text(_as_config(arguments)), encoding="utf-8")
-        if resume:
-            self._resume(None if resume is True else Path(resume))
+        self.watch = LossWatch(self.work_dir, self.device)
+        self.config = _as_config(arguments)
+        if self.resumed_from is not None:
+            restore(self, state, self.resumed_from, on_change)
+            self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
+            self._restored = state["random"]
+        self.config["randomness"] = {"seed": self.seed}
+        self.moved_to: Path | None = None
+        self._begun = False
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any], resume: bool = False) -> Runner:
+    def from_cfg(cls, cfg: Mapping[str, Any], resume: bool | str | Path = False, on_change: str = "error") -> Runner:
         """Build a Runner from a config; every problem in it is reported at once.
 
         Args:
             cfg: The arguments of the Runner by name.
             resume: As for the Runner.
+            on_change: As for the Runner.
 
         Raises:
             ConfigError: The config is wrong.
@@ -137,7 +171,7 @@ class Runner:
         from optimzoo.runner.check import config_problems
 
         calls.raise_all(config_problems(cfg))
-        return cls(**cfg, resume=resume)
+        return cls(**cfg, resume=resume, on_change=on_change)
 
     @property
     def finished(self) -> bool:
@@ -156,16 +190,20 @@ class Runner:
         Raises:
             NonFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
         """
-        if hasattr(self.optim_wrapper, "initialize_count_status"):
+        with hold(self.work_dir):
+            if not self._begun:
+                self.moved_to = make_room(self.work_dir, self.resumed_from)
+                write_config(self.config, self.work_dir)
+                self._begun = True
             self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters or -1)
-        try:
-            self._call("before_train")
-            while not self.finished:
-                self._train_epoch()
-            self._call("after_train")
-        except BaseException as error:
-            self._call("on_exception", error)
-            raise
+            try:
+                self._call("before_train")
+                while not self.finished:
+                    self._train_epoch()
+                self._call("after_train")
+            except BaseException as error:
+                self._call("on_exception", error)
+                raise
         return self.model
 
     def val(self) -> dict[str, float]:
@@ -178,15 +216,19 @@ class Runner:
             raise ConfigError("there is no validation data", "val_dataloader")
         totals: dict[str, Any] = {}
         count = 0
+        modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
-        with torch.no_grad():
-            for batch in self.val_dataloader:
-                batch = to_device(batch, self.device)
-                size = batch_size(batch)
-                count += size
-                for name, value in self._measure(batch).items():
-                    totals[name] = totals.get(name, 0.0) + value * size
-        self.model.train()
+        try:
+            with torch.no_grad():
+                for batch in self.val_dataloader:
+                    batch = to_device(batch, self.device)
+                    size = batch_size(batch) or 1
+                    count += size
+                    for name, value in self._measure(batch).items():
+                        totals[name] = totals.get(name, 0.0) + value * size
+        finally:
+            for module, mode in modes:
+                module.training = mode
         if count == 0:
             raise ConfigError("it yields no batch", "val_dataloader")
         return {name: float(total) / count for name, total in totals.items()}
@@ -194,36 +236,20 @@ class Runner:
     def state_dict(self) -> dict[str, Any]:
         """Return all that a checkpoint holds; refuse if the loss has become NaN or infinite."""
         self.watch.check()
+        now = random_state()
         return {
             "model": self.model.state_dict(),
             "optim_wrapper": self.optim_wrapper.state_dict(),
+            "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
             "param_scheduler": self.schedulers.state_dict(),
+            "gradients": {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None},
             "epoch": self.epoch,
             "iter": self.iter,
             "iter_in_epoch": self._iter_in_epoch,
-            "optimizer": dotted(type(self.optim_wrapper.optimizer)),
             "seed": self.seed,
-            "random": random_state(),
+            "random": {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now},
+            "config": self.config,
         }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned.
-
-        Raises:
-            CheckpointError: It was made with another optimizer.
-        """
-        optimizer = dotted(type(self.optim_wrapper.optimizer))
-        if state["optimizer"] != optimizer:
-            raise CheckpointError(
-                f"it was made with the optimizer {state['optimizer']}, and the config names {optimizer}"
-            )
-        self.model.load_state_dict(state["model"])
-        self.optim_wrapper.load_state_dict(state["optim_wrapper"])
-        self.schedulers.load_state_dict(state["param_scheduler"])
-        self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
-        self.seed = state["seed"]
-        self._random_state = state["random"]
-        self.history.load(self.iter)
 
     def _train_epoch(self) -> None:
         by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
@@ -245,27 +271,23 @@ class Runner:
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of the current epoch; after resuming, those that are left of it."""
+        restored, self._restored = self._restored, None
+        if restored is not None:
+            set_random_state(restored["epoch_start"])  # what shuffles the data may have been drawn from it
+        self._epoch_start = random_state()
         start_epoch(self.train_dataloader, self.seed, self.epoch)
-        skip = self._iter_in_epoch
-        if skip == 0:
-            self._restore_random_state()
-        for index, batch in enumerate(self.train_dataloader):
-            if index == skip:
-                self._restore_random_state()
-            if index >= skip:
-                yield batch
-
-    def _restore_random_state(self) -> None:
-        if self._random_state is not None:
-            set_random_state(self._random_state)
-            self._random_state = None
+        batches = iter(self.train_dataloader)
+        if self._iter_in_epoch:
+            collections.deque(itertools.islice(batches, self._iter_in_epoch), maxlen=0)
+            if restored is not None:
+                set_random_state(restored["now"])
+        yield from batches
 
     def _train_iter(self, batch: Any) -> None:
         outcome, logs = self.train_step(batch)
         self.iter += 1
         self._iter_in_epoch += 1
-        if "loss" in logs:
-            self.watch.add(self.iter, logs["loss"])
+        self.watch.add(self.iter, logs)
         if self.device.type == "cpu" or self.iter % self.log_interval == 0:
             self.watch.check()
         self._call("after_iter", outcome, logs)
@@ -279,18 +301,7 @@ class Runner:
 
     def _measure(self, batch: Any) -> dict[str, Any]:
         found = {name: value for metric in self.metrics for name, value in metric(self.model, batch).items()}
-        return {**({"loss": self.train_step.loss(batch)} if self._measures_loss else {}), **found}
-
-    def _resume(self, path: Path | None) -> None:
-        found = checkpoints_in(self.work_dir)
-        if path is None and not found:
-            return
-        path = path or found[-1]
-        state = load_checkpoint(path)
-        try:
-            self.load_state_dict(state)
-        except (CheckpointError, KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} does not fit this config: {error}") from error
+        return {"loss": self.train_step.loss(batch), **found} if self._measures_loss else found
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self.hooks:
@@ -298,13 +309,9 @@ class Runner:
 
 
 def _as_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a Runner as a config that can be written; what no text can describe becomes its type."""
-    config = {k: v for k, v in arguments.items() if k not in ("self", "hooks", "resume") and v is not None}
-    objects = ("model", "train_dataloader", "val_dataloader")
-    return {k: describe(v) if k in objects and not isinstance(v, Mapping) else v for k, v in config.items()}
-
-
-def find_metrics(metrics: Any) -> list[Callable[[nn.Module, Any], Mapping[str, Any]]]:
-    """Return the metric functions that a config's ``metrics`` names."""
-    listed = [] if metrics is None else metrics if isinstance(metrics, (list, tuple)) else [metrics]
-    return [find_function(metric, ("model", "batch"), f"metrics[{index}]") for index, metric in enumerate(listed)]
+    """Return the arguments of a Runner in plain values; what no text can describe becomes its type."""
+    config = {k: v for k, v in arguments.items() if k not in ("self", *NOT_OF_THE_CONFIG) and v not in (None, ())}
+    for key in ("model", "train_dataloader", "val_dataloader"):
+        if key in config and not isinstance(config[key], Mapping):
+            config[key] = describe(config[key])
+    return plain(config)  # type: ignore[no-any-return]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +19,23 @@ class LossWatch:
 
     Args:
         work_dir: The folder of the run, to name its last checkpoint.
+        device: Where the losses are put together, so that one look fetches all of them.
     """
 
-    def __init__(self, work_dir: Path) -> None:
+    def __init__(self, work_dir: Path, device: torch.device) -> None:
         self.work_dir = work_dir
-        self._waiting: list[tuple[int, Tensor]] = []
+        self.device = device
+        self._waiting: list[tuple[int, str, Tensor]] = []
 
-    def add(self, step: int, loss: Tensor | float) -> None:
-        """Note the loss of a step; it stays on its device."""
-        self._waiting.append((step, torch.as_tensor(loss, dtype=torch.float32).detach().reshape(())))
+    def add(self, step: int, logs: Mapping[str, Any]) -> None:
+        """Note every value of a step with ``loss`` in its name; tensors stay on their device."""
+        for name, value in logs.items():
+            if "loss" not in name:
+                continue
+            if isinstance(value, Tensor):
+                self._waiting.append((step, name, value.to(self.device)))
+            elif isinstance(value, (int, float)) and not math.isfinite(value):
+                self._stop(step, name, value)
 
     def check(self) -> None:
         """Look at the losses added since the last call.
@@ -32,16 +43,20 @@ class LossWatch:
         Raises:
             NonFiniteError: One of them is NaN or infinite.
         """
-        if not self._waiting:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
             return
-        steps, losses = zip(*self._waiting)
-        self._waiting = []
-        values = torch.stack(losses)
-        for step, value in zip(steps, values.tolist() if not bool(values.isfinite().all()) else ()):
-            if value - value != 0:  # NaN or infinite
-                saved = checkpoints_in(self.work_dir)
-                kept = f"the last checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-                raise NonFiniteError(
-                    f"the loss is {value} at step {step}; {kept}. Lower the learning rate, warm up longer, or clip the "
-                    "gradients with optim_wrapper.clip_grad"
-                )
+        values = torch.stack([value for _, _, value in waiting])
+        if bool(values.isfinite().all()):
+            return
+        for (step, name, _), value in zip(waiting, values.tolist()):
+            if not math.isfinite(value):
+                self._stop(step, name, value)
+
+    def _stop(self, step: int, name: str, value: float) -> None:
+        saved = checkpoints_in(self.work_dir)
+        kept = f"the last checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
+        raise NonFiniteError(
+            f"the {'loss' if name == 'loss' else f'value {name!r}'} is {value} at step {step}; {kept}. Lower the "
+            "learning rate, warm up longer, or clip the gradients with optim_wrapper.clip_grad"
+        )

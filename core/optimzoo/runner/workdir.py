@@ -1,37 +1,130 @@
-"""The folder of a run."""
+"""The folder of a run: one run at a time, and nothing of an earlier one lost."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from optimzoo.config import config_text
 from optimzoo.errors import ConfigError
+from optimzoo.runner.checkpoint import checkpoints_in
 
-OURS = ("checkpoint_*.pt", "config.yaml", "curves.png", "metrics.csv")
+try:
+    import fcntl
+except ImportError:  # on Windows two runs in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+MARKER = "# Written by optimzoo"
+RECORDS = ("config.yaml", "curves.png", "metrics.csv")
 
 
-def prepare_work_dir(folder: Path, keep: bool) -> Path:
-    """Create ``folder`` and return it.
-
-    Args:
-        folder: The folder.
-        keep: Whether the run continues one that is in there. Else what an earlier run left is moved into a subfolder
-            ``previous-1``, ``previous-2``, ..., so that nothing is lost and no run resumes from another's checkpoint.
+def folder_of(work_dir: str | Path) -> Path:
+    """Return the folder that a config's ``work_dir`` names.
 
     Raises:
-        ConfigError: The folder cannot be written to.
+        ConfigError: It is no path.
+    """
+    if not isinstance(work_dir, (str, Path)) or not str(work_dir):
+        raise ConfigError(f"the path of a folder is wanted, got {work_dir!r}", "work_dir")
+    return Path(work_dir)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Create ``folder``, and keep other runs out of it; the system lets go when the process ends, however it ends.
+
+    Raises:
+        ConfigError: The folder cannot be written to, or another run is in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-        earlier = [] if keep else [path for pattern in OURS for path in folder.glob(pattern)]
-        if earlier:
-            aside = next(f for n in itertools.count(1) if not (f := folder / f"previous-{n}").exists())
-            aside.mkdir()
-            for path in earlier:
-                path.rename(aside / path.name)
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written to ({error}); choose another folder", "work_dir") from error
-    return folder
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise ConfigError(
+                f"another run (process {lock.read()}) is writing to {folder}; wait for it, or choose another folder",
+                "work_dir",
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def make_room(folder: Path, start: Path | None) -> Path | None:
+    """Move what an earlier run left in ``folder`` into a subfolder, ``previous-1``, ``previous-2``, ...
+
+    Args:
+        folder: The folder.
+        start: The checkpoint that the new run continues from. If it is one of those in ``folder``, it and the older
+            ones stay, and only what came after it goes.
+
+    Returns:
+        The subfolder, or None if there was nothing to move. One without a checkpoint is used again, so that attempts
+        that fail early do not pile up.
+
+    Raises:
+        ConfigError: A file that no run wrote is in the way.
+    """
+    saved = checkpoints_in(folder)
+    kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
+    records = [folder / name for name in RECORDS if (folder / name).exists()]
+    if records and not _is_ours(folder / "config.yaml"):
+        raise ConfigError(
+            f"{records[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
+        )
+    for partial in folder.glob("checkpoint_*.partial"):
+        partial.unlink()
+    if not saved[kept:] and (kept or not records):
+        return None
+    aside = _aside(folder)
+    for path in saved[kept:]:
+        path.replace(aside / path.name)
+    for path in records:
+        shutil.copy2(path, aside) if kept else path.replace(aside / path.name)
+    return aside
+
+
+def write_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Write the config of a run where ``optimzoo train`` can read it."""
+    path = folder / "config.yaml"
+    header = f"{MARKER}: the config of this run. To run it again: optimzoo train {path} --work-dir ANOTHER_FOLDER\n"
+    path.write_text(header + config_text(config), encoding="utf-8")
+
+
+def earlier_runs(folder: Path) -> list[Path]:
+    """Return the subfolders that earlier runs were moved into, oldest first."""
+    found = [(int(match[1]), p) for p in folder.glob("*") if (match := re.fullmatch(r"previous-(\d+)", p.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _aside(folder: Path) -> Path:
+    """Return the subfolder to move an earlier run into."""
+    earlier = earlier_runs(folder)
+    last = earlier[-1] if earlier else folder / "previous-0"
+    if not earlier or checkpoints_in(last):
+        last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
+        last.mkdir()
+    for name in RECORDS:
+        (last / name).unlink(missing_ok=True)
+    return last
+
+
+def _is_ours(config: Path) -> bool:
+    if not config.is_file():
+        return False
+    with config.open(encoding="utf-8", errors="replace") as file:
+        return file.read(len(MARKER)) == MARKER

@@ -7,6 +7,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from optimzoo import Runner
 
+SCHEDULES = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=4),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=4),
+    dict(type="MultiStepMomentum", milestones=[2], gamma=0.5),
+]
+
 
 def mse(model, batch):
     x, y = batch
@@ -26,6 +32,10 @@ def dataset(count=20):
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+
+
+def parameters(runner):
+    return torch.cat([p.detach().flatten() for p in runner.model.parameters()])
 
 
 @pytest.fixture

@@ -1,3 +1,6 @@
+import pytest
+
+from optimzoo.errors import CheckpointError
 from optimzoo.runner import History
 
 
@@ -21,11 +24,28 @@ def test_a_resumed_history_keeps_the_rows_up_to_its_iteration_to_the_last_digit(
         first.append({"iter": step, "epoch": 1, "loss": 1 / (3 * step)})
     first.flush()
     second = History(tmp_path / "metrics.csv")
-    second.load(3)
-    assert second.rows == first.rows[:3]
+    second.load(first.path, 3)
+    assert list(second.rows()) == list(first.rows())[:3]
     second.append({"iter": 4, "epoch": 1, "loss": 7.0})
     second.flush()
     third = History(tmp_path / "metrics.csv")
-    third.load(99)
-    assert third.rows == second.rows
+    third.load(first.path, 99)
+    assert list(third.rows()) == list(second.rows())
     assert third.column("loss")[-1] == (4, 7.0)
+
+
+@pytest.mark.parametrize("cut", range(1, 25))
+def test_a_last_line_cut_short_by_a_crash_is_left_out(cut, tmp_path):
+    path = tmp_path / "metrics.csv"
+    whole = "iter,epoch,loss\n1,1,0.5\n2,1,0.25\n"
+    path.write_text(whole[:-cut])
+    history = History(path)
+    history.load(path, 99)
+    assert len(history) == max(0, whole[:-cut].count("\n") - 1)
+
+
+def test_a_file_of_something_else_is_named_with_its_line(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("iter,epoch,loss\n1,1,0.5\nlead,gold,7\n")
+    with pytest.raises(CheckpointError, match=r"metrics\.csv, line 3, is not a row"):
+        History(path).load(path, 99)

@@ -1,0 +1,10 @@
+"""The optimizer wrappers of a run by name, be there one or several."""
+
+from __future__ import annotations
+
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+
+def members(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, BaseOptimWrapper]:
+    """Return the members of an OptimWrapperDict, or the one wrapper under an empty name."""
+    return dict(optim_wrapper.items()) if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}

@@ -1,0 +1,48 @@
+"""The metrics of a run: functions of the model and a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import nn
+
+from optimzoo import calls
+from optimzoo.errors import OptimzooError
+from optimzoo.runner.objects import find_function
+from optimzoo.runner.step import name_of, scalars
+
+Metric = Callable[[nn.Module, Any], dict[str, Any]]
+
+
+def metrics_problems(metrics: Any) -> Iterator[OptimzooError]:
+    """Yield what is wrong with a config's ``metrics``."""
+    for index, metric in enumerate(_listed(metrics)):
+        yield from calls.caught(_find, metric, index)
+
+
+def find_metrics(metrics: Any) -> list[Metric]:
+    """Return the functions that a config's ``metrics`` names, each made to check what it returns.
+
+    Raises:
+        ConfigError: One is no function of a model and a batch.
+    """
+    calls.raise_all(metrics_problems(metrics))
+    return [_checked(metric, index) for index, metric in enumerate(_listed(metrics))]
+
+
+def _listed(metrics: Any) -> list[Any]:
+    return [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+
+
+def _find(metric: Any, index: int) -> Callable[..., Any]:
+    return find_function(metric, ("model", "batch"), f"metrics[{index}]")
+
+
+def _checked(metric: Any, index: int) -> Metric:
+    function = _find(metric, index)
+
+    def measure(model: nn.Module, batch: Any) -> dict[str, Any]:
+        return scalars(function(model, batch), name_of(function), f"metrics[{index}]", strict=True)
+
+    return measure
