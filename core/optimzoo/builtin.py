@@ -7,13 +7,29 @@ from optimzoo.hookspecs import Zoo, hookimpl
 CURVES = {
     "Constant": "A constant factor inside the window",
     "CosineAnnealing": "Half a cosine down to a minimum",
+    "CosineRestart": "Half a cosine per period, each beginning anew",
+    "Exponential": "A factor on every step",
+    "InverseSqrt": "A linear warm-up, then the inverse square root of the step",
+    "Lambda": "A function of the step, from a Python config",
     "Linear": "A straight line between two factors; the usual warm-up",
     "MultiStep": "A factor at each milestone",
+    "OneCycle": "Up to a peak and down to nearly nothing",
+    "Poly": "A power of the steps that are left",
+    "QuadraticWarmup": "A parabola up from nearly zero",
+    "ReduceOnPlateau": "A factor when a metric stops improving",
+    "Sequence": "Other curves, one after another",
+    "Step": "A factor every few steps",
+    "WSD": "Warm-up, stay, and decay at the end",
 }
 """The name of each curve, and one line about it; optimzoo.schedulers makes the classes."""
 
 FAMILIES = {"LR": "the learning rate", "Momentum": "the momentum", "ParamScheduler": "any hyperparameter"}
 """The ending of a schedule's name, and what such a schedule acts on."""
+
+
+def families_of(curve: str) -> list[str]:
+    """Return the families that a curve has: all, but there is no momentum that peaks like the rate of 1cycle."""
+    return [family for family in FAMILIES if (curve, family) != ("OneCycle", "Momentum")]
 
 
 @hookimpl
@@ -33,5 +49,6 @@ def optimzoo_register(zoo: Zoo) -> None:
         about="One optimizer for each child module, or for each set of name patterns",
     )
     for curve, about in CURVES.items():
-        for family, what in FAMILIES.items():
-            zoo.scheduler(f"{curve}{family}", f"optimzoo.schedulers:{curve}{family}", about=f"{about}, for {what}")
+        for family in families_of(curve):
+            name = f"{curve}{family}"
+            zoo.scheduler(name, f"optimzoo.schedulers:{name}", about=f"{about}, for {FAMILIES[family]}")

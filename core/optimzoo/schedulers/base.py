@@ -6,9 +6,10 @@ cosine has set. The numbers are those of mmengine.optim 0.10.7.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from torch.optim import Optimizer
@@ -17,26 +18,27 @@ from optimzoo import calls
 from optimzoo.checks import one_of, whole_number
 from optimzoo.errors import ConfigError
 from optimzoo.schedulers.hyperparam import HyperParam
+from optimzoo.schedulers.state import ScheduleState, StandIn
+from optimzoo.schedulers.windows import INF, each_step, in_iterations, step_count
 from optimzoo.wrappers import BaseOptimWrapper
 
 logger = logging.getLogger("optimzoo")
-
-INF = int(1e9)
-"""The ``end`` of a schedule that never stops."""
 
 UNITS = ("epoch", "iter", "update")
 Self = TypeVar("Self", bound="ParamScheduler")
 
 
-class ParamScheduler:
+class ParamScheduler(ScheduleState):
     """Base of every schedule. A subclass gives the curve by overriding ``multiplier`` or ``_get_value``.
 
     Args:
-        optimizer: The optimizer, or the wrapper around it.
+        optimizer: The optimizer, or the wrapper around it. A group that is added to it later joins the schedule at the
+            next step: what it was added with is its initial value.
         param_name: The key of the parameter groups to schedule, such as ``lr``, or an element, such as ``betas[0]``.
         begin: The step at which the schedule begins to act.
         end: The step before which it last acts.
-        last_step: The index of the last step, to resume without a state dict; -1 to start.
+        last_step: The index of the last step, to resume without a state dict; -1 to start. The window is counted from
+            there, as in mmengine; a state dict resumes in the middle of any window.
         by_epoch: Whether a step is an epoch; else it is an iteration.
         verbose: Whether to log each new value.
         by: What a step is, ``"epoch"``, ``"iter"`` or ``"update"`` (of the parameters, so that accumulation and skipped
@@ -47,7 +49,10 @@ class ParamScheduler:
     """
 
     step_args: ClassVar[tuple[str, ...]] = ("begin", "end")
-    """Arguments counted in steps, multiplied by the epoch's length when epochs are turned into iterations."""
+    """Arguments counted in steps: those that follow when epochs are turned into iterations, or may be ``"5%"``."""
+
+    need_val_args: ClassVar[bool] = False
+    """Whether ``step`` takes the metrics of a validation too."""
 
     def __init__(
         self,
@@ -62,23 +67,22 @@ class ParamScheduler:
     ) -> None:
         if not isinstance(optimizer, (Optimizer, BaseOptimWrapper)):
             raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {optimizer!r}", "optimizer")
-        whole_number(begin, "begin", 0)
-        whole_number(last_step, "last_step", -1)
-        if whole_number(end, "end") <= begin:
+        self.begin = step_count(begin, "begin", 0)
+        self.end = step_count(end, "end")
+        if self.end <= self.begin:
             raise ConfigError(f"it must be larger than begin, which is {begin}; got {end}", "end")
         one_of(by, (None, *UNITS), "by")
         self.optimizer = optimizer
         self.param_name = param_name
-        self.begin = begin
-        self.end = end
-        self.by = by or ("epoch" if by_epoch else "iter")
+        self.by = unit_of({"by": by, "by_epoch": by_epoch})
         self.verbose = verbose
-        self.last_step = last_step
+        self.last_step = whole_number(last_step, "last_step", -1)
         self._global_step = -1
+        self._base_values: list[float] | None = None
         self.hyperparam = HyperParam.parse(param_name)
         self._initial = f"initial_{param_name}"
         for number, group in enumerate(optimizer.param_groups):
-            current = self.hyperparam.get(group)
+            current = self.hyperparam.check(group)
             if last_step == -1:
                 group.setdefault(self._initial, current)
             elif self._initial not in group:
@@ -87,7 +91,8 @@ class ParamScheduler:
                     "optimizer's state first, or start with last_step=-1",
                     "last_step",
                 )
-        self._last_value: list[float] = self._current()
+        self._known = len(self._own_groups)
+        self._last_value = self._current()
         self._start()
 
     def _start(self) -> None:
@@ -100,21 +105,36 @@ class ParamScheduler:
         return self.by == "epoch"
 
     @property
+    def total_iters(self) -> int:
+        """Steps from the first of the window to the last."""
+        return self.end - self.begin - 1
+
+    @property
     def base_values(self) -> list[float]:
-        """The value of each group before any schedule touched it."""
+        """The value of each group before any schedule touched it, unless others are set for this schedule."""
+        if self._base_values is not None:
+            return self._base_values
         return [group[self._initial] for group in self.optimizer.param_groups]
+
+    @base_values.setter
+    def base_values(self, values: list[float]) -> None:
+        self._base_values = list(values)
 
     def get_last_value(self) -> list[float]:
         """Return the value of each group after the last step."""
-        return self._last_value
+        return [float(value) for value in self._last_value]
 
     def step(self) -> None:
         """Advance by one step; inside the window, set the groups' values."""
+        if len(self._own_groups) != self._known:
+            self._admit(self._own_groups[self._known :])
         self._global_step += 1
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
-            self._write(self._get_value())
-        self._last_value = self._current()
+            self._last_value = self._get_value()
+            self._write(self._last_value)
+        else:
+            self._last_value = self._current()
 
     def multiplier(self, step: int) -> float:
         """Return what the value, less its floor, is multiplied by on step ``step`` of the window, counted from 0."""
@@ -124,7 +144,7 @@ class ParamScheduler:
         """Return the value that the multiplier does not touch, given the group's initial value."""
         return 0.0
 
-    def _get_value(self) -> list[float]:
+    def _get_value(self) -> list[Any]:
         """Return the new value of each group, computed from the current one."""
         factor = self.multiplier(self.last_step)
         current = self._current()
@@ -133,26 +153,48 @@ class ParamScheduler:
         floors = map(self.floor, self.base_values)
         return [(value - floor) * factor + floor for value, floor in zip(current, floors)]
 
-    def _current(self) -> list[float]:
-        return [self.hyperparam.get(group) for group in self.optimizer.param_groups]
+    def _current(self) -> list[Any]:
+        get = self.hyperparam.get
+        return [get(group) for group in self.optimizer.param_groups]
 
-    def _write(self, values: list[float]) -> None:
-        for number, (group, value) in enumerate(zip(self.optimizer.param_groups, values)):
-            self.hyperparam.set(group, value)
-            if self.verbose:
+    def _write(self, values: list[Any]) -> None:
+        put = self.hyperparam.set
+        for group, value in zip(self.optimizer.param_groups, values):
+            put(group, value)
+        if self.verbose:
+            for number, value in enumerate(values):
                 logger.info("%s of group %d is now %.4e", self.param_name, number, value)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the schedule's arguments and counters, all of them plain numbers, strings and lists."""
-        return {
-            key: value
-            for key, value in vars(self).items()
-            if key != "optimizer" and isinstance(value, (int, float, str, list, tuple, dict, type(None)))
-        }
+    @property
+    def _own_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups, without the base settings of a wrapper."""
+        groups: list[dict[str, Any]] = getattr(self.optimizer, "optimizer", self.optimizer).param_groups
+        return groups
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; the groups' values come with the optimizer's state."""
-        vars(self).update(state_dict)
+    def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
+        """Act on ``optimizer`` from now on; its groups keep their values."""
+        for group in optimizer.param_groups:
+            group.setdefault(self._initial, self.hyperparam.check(group))
+        self.optimizer = optimizer
+
+    def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
+        """Take ``groups`` through the steps so far, as if they had been there; return the schedule that did it."""
+        for group in groups:
+            group.setdefault(self._initial, self.hyperparam.check(group))
+        alone = copy.copy(self)
+        alone.optimizer = StandIn(groups, self.optimizer.defaults)
+        alone._base_values = None
+        if self._base_values is not None:
+            self._base_values[self._known : self._known] = alone.base_values
+        for alone.last_step in range(0 if self.need_val_args else self.last_step + 1):
+            alone._write(alone._get_value())
+        self._known += len(groups)
+        return alone
+
+    @classmethod
+    def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return keyword arguments of the class with ``change`` applied to every count of steps among them."""
+        return {k: each_step(v, change) if k in cls.step_args else v for k, v in kwargs.items()}
 
     @classmethod
     def build_iter_from_epoch(cls: type[Self], *args: Any, epoch_length: int, **kwargs: Any) -> Self:
@@ -167,11 +209,12 @@ class ParamScheduler:
             ConfigError: The arguments do not count epochs.
         """
         whole_number(epoch_length, "epoch_length", 1)
-        if not kwargs.pop("by_epoch", True) or kwargs.pop("by", "epoch") != "epoch":
+        if not kwargs.pop("by_epoch", True) or kwargs.pop("by", None) not in (None, "epoch"):
             raise ConfigError("only a schedule by epoch can be converted", "convert_to_iter_based")
-        for key in cls.step_args:
-            kwargs[key] = _in_iterations(kwargs.get(key), epoch_length)
-        kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        kwargs = cls.map_steps(kwargs, lambda steps: in_iterations(steps, epoch_length))
+        for key in ("begin", "end"):
+            if isinstance(kwargs.get(key), float):
+                kwargs[key] = int(kwargs[key])
         built: Self = calls.call(
             cls, {**dict(zip(inspect.signature(cls).parameters, args)), **kwargs, "by_epoch": False}
         )
@@ -181,11 +224,7 @@ class ParamScheduler:
         return f"{type(self).__name__}({self.param_name}, begin={self.begin}, end={self.end}, by={self.by!r})"
 
 
-def _in_iterations(steps: Any, epoch_length: int) -> Any:
-    if steps is None or steps == INF:
-        return steps
-    if isinstance(steps, (list, tuple)):
-        return [_in_iterations(s, epoch_length) for s in steps]
-    if isinstance(steps, float):
-        return int(steps * epoch_length)
-    return steps * epoch_length
+def unit_of(arguments: Mapping[str, Any]) -> str:
+    """Return what a step is to a schedule with these keyword arguments."""
+    by: str = arguments.get("by") or ("epoch" if arguments.get("by_epoch", True) else "iter")
+    return by

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
@@ -17,21 +16,6 @@ GENERAL = "ParamScheduler"
 """The suffix of the curves themselves."""
 
 
-@dataclass(frozen=True)
-class Family:
-    """What a family schedules.
-
-    Args:
-        suffix: The end of its class names.
-        what: The hyperparameter, in words.
-        param_name: Finds its key in the optimizer's groups.
-    """
-
-    suffix: str
-    what: str
-    param_name: Callable[[Optimizer | BaseOptimWrapper], str]
-
-
 def _momentum(optimizer: Optimizer | BaseOptimWrapper) -> str:
     if "momentum" in optimizer.defaults:
         return "momentum"
@@ -40,34 +24,40 @@ def _momentum(optimizer: Optimizer | BaseOptimWrapper) -> str:
     raise ConfigError("the optimizer has neither momentum nor betas to schedule", "type")
 
 
-LR = Family("LR", "learning rate", lambda optimizer: "lr")
-MOMENTUM = Family("Momentum", "momentum (the first of the betas, for optimizers like Adam)", _momentum)
+PARAM_NAME: dict[str, Callable[[Optimizer | BaseOptimWrapper], str]] = {
+    "LR": lambda optimizer: "lr",
+    "Momentum": _momentum,
+}
+"""What finds the key that a family schedules, by the suffix of its class names."""
+
+SEE = {
+    "LR": "The value is the learning rate",
+    "Momentum": "The value is the momentum (the first of the betas, for optimizers like Adam)",
+}
 
 
-def derive(curve: type[ParamScheduler], family: Family) -> type[ParamScheduler]:
+def derive(curve: type[ParamScheduler], family: str) -> type[ParamScheduler]:
     """Return the class of ``curve`` in ``family``: the same arguments, without ``param_name``."""
-    signature = inspect.signature(curve)
+    if family == GENERAL:
+        return curve
+    find_name = PARAM_NAME[family]
     own = inspect.signature(curve.__init__)
 
     def init(self: Any, optimizer: Optimizer | BaseOptimWrapper, *args: Any, **kwargs: Any) -> None:
-        param_name = "" if not isinstance(optimizer, (Optimizer, BaseOptimWrapper)) else family.param_name(optimizer)
+        param_name = find_name(optimizer) if isinstance(optimizer, (Optimizer, BaseOptimWrapper)) else ""
         curve.__init__(self, optimizer, param_name, *args, **kwargs)
 
-    init.__signature__ = _without_param_name(own)  # type: ignore[attr-defined]
-    name = curve.__name__.removesuffix(GENERAL) + family.suffix
-    more = f"The value is the {family.what}; see {ParamScheduler.__name__} for the other arguments."
+    init.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[p for p in own.parameters.values() if p.name != "param_name"]
+    )
+    name = curve.__name__.removesuffix(GENERAL) + family
     return type(
         name,
         (curve,),
         {
             "__init__": init,
-            "__signature__": _without_param_name(signature),
-            "__doc__": f"{inspect.getdoc(curve)}\n\n{more}",
+            "__doc__": f"{inspect.getdoc(curve)}\n\n{SEE[family]}; see ParamScheduler for the other arguments.",
             "__module__": "optimzoo.schedulers",
             "__qualname__": name,
         },
     )
-
-
-def _without_param_name(signature: inspect.Signature) -> inspect.Signature:
-    return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "param_name"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from optimzoo.checks import is_number
 from optimzoo.errors import ConfigError, did_you_mean, near
 
 
@@ -35,8 +36,8 @@ class HyperParam:
     def __str__(self) -> str:
         return self.key if self.index is None else f"{self.key}[{self.index}]"
 
-    def get(self, group: Mapping[str, Any]) -> float:
-        """Return the value in ``group`` as a number.
+    def check(self, group: Mapping[str, Any]) -> float:
+        """Return the value in ``group`` as a number of Python.
 
         Raises:
             ConfigError: The group has no such key, or no number under it.
@@ -49,23 +50,26 @@ class HyperParam:
                 "param_name",
             )
         value = group[self.key]
-        if self.index is not None:
-            if not isinstance(value, (tuple, list)) or self.index >= len(value):
-                raise ConfigError(f"{self.key!r} is {value!r} and has no element {self.index}", "param_name")
-            value = value[self.index]
-        if isinstance(value, Tensor):
+        if self.index is not None and not (isinstance(value, (tuple, list)) and self.index < len(value)):
+            raise ConfigError(f"{self.key!r} is {value!r} and has no element {self.index}", "param_name")
+        value = self.get(group)
+        if isinstance(value, Tensor) and value.numel() == 1:
             return float(value)
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
+        if not is_number(value):
             raise ConfigError(f"{self} is {value!r}, not a number to schedule", "param_name")
-        return value
+        number: float = value
+        return number
 
-    def set(self, group: dict[str, Any], value: float) -> None:
+    def get(self, group: Mapping[str, Any]) -> Any:
+        """Return the value in ``group``: a number, or a tensor, so that the host need not wait for the device."""
+        value = group[self.key]
+        return value if self.index is None else value[self.index]
+
+    def set(self, group: dict[str, Any], value: Any) -> None:
         """Put ``value`` into ``group``; a tensor is filled in place, so that a captured or compiled step sees it."""
-        held = group[self.key]
-        if self.index is not None:
-            held = held[self.index]
+        held = self.get(group)
         if isinstance(held, Tensor):
-            held.fill_(value)
+            held.copy_(value) if isinstance(value, Tensor) else held.fill_(value)
         elif self.index is None:
             group[self.key] = value
         else:

@@ -9,19 +9,22 @@ import inspect
 from pathlib import Path
 
 import optimzoo.schedulers as package
-from optimzoo.schedulers.base import INF
+from optimzoo.schedulers.windows import INF
 
 HEADER = """\
 # Written by `python -m optimzoo.schedulers.stubs`; do not edit.
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
 
 from optimzoo.wrappers import BaseOptimWrapper
 
-from .base import INF as INF
 from .base import ParamScheduler as ParamScheduler
 from .group import SchedulerGroup as SchedulerGroup
+from .windows import INF as INF
+
+_ParamScheduler = ParamScheduler
 
 __all__: list[str]
 """
@@ -31,8 +34,8 @@ STUB = Path(__file__).with_name("__init__.pyi")
 
 def stub() -> str:
     """Return the text of the stub."""
-    classes = [getattr(package, name) for name in package.__all__ if name != "INF"]
-    return HEADER + "".join(_class(c) for c in classes if f"import {c.__name__} as" not in HEADER)
+    classes = [getattr(package, name) for name in package.__all__ if name not in HEADER]
+    return HEADER + "".join(map(_class, classes))
 
 
 def _class(cls: type) -> str:

@@ -221,7 +221,10 @@ class TestGroup:
     )
     def test_each_schedule_steps_by_its_own_unit(self, by, outcome, epoch_end, steps):
         wrapper = OptimWrapper(sgd())
-        self.group(by, wrapper).step(outcome, epoch_end=epoch_end)
+        group = self.group(by, wrapper)
+        wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
+        wrapper.update_count = int(outcome is StepOutcome.UPDATED)
+        group.step(outcome, epoch_end=epoch_end)
         assert wrapper.get_lr()["lr"] == [0.5 + 0.25 * steps]
 
     def test_it_is_a_sequence(self):
