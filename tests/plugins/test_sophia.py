@@ -133,6 +133,31 @@ def test_sophia_g_without_a_sampled_loss_says_what_it_does_instead():
     assert all(state["hessian"].abs().sum() > 0 for state in wrapper.optimizer.state.values())
 
 
+@pytest.mark.parametrize("wrapper", [dict(nonfinite="skip"), dict(type="AmpOptimWrapper", dtype="float16")])
+def test_a_skipped_update_leaves_no_trace_of_its_estimate(wrapper):
+    models = [network().float(), network().float()]
+    x = X.float()
+    for model, factors in zip(models, ([1.0, torch.inf, 1.0], [1.0, 1.0])):
+        built = build_optim_wrapper(model, dict(optimizer=dict(type="SophiaG", k=1, lr=0.1, rho=50.0), **wrapper))
+        for update, factor in enumerate(factors):
+            torch.manual_seed(0 if update == 0 else len(factors) - 1 - update)
+            logits = model(x)
+            built.update_params(
+                nn.functional.cross_entropy(logits, Y) * factor,
+                curvature=lambda logits=logits: sampled_cross_entropy(logits),
+            )
+        assert built.update_count == 2
+    for mine, theirs in zip(*(model.parameters() for model in models)):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_sampled_loss_without_its_number_of_labels_is_explained():
+    model = network()
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SophiaG")))
+    with pytest.raises(OptimzooError, match="a loss on sampled labels and their number.* got Tensor"):
+        wrapper.update_params(model(X).square().mean(), curvature=lambda: model(X).square().mean())
+
+
 def test_stepping_past_the_wrapper_without_an_estimate_is_a_warning():
     model = network()
     optimizer = Sophia(model.parameters())
@@ -178,7 +203,7 @@ def test_an_operation_without_a_second_derivative_is_explained():
 def test_sparse_gradients_are_refused():
     model = nn.Embedding(4, 2, sparse=True)
     optimizer = Sophia(model.parameters())
-    optimizer.param_groups[0]["estimates"] = 1
+    optimizer.param_groups[0]["step"] = 1
     model(torch.tensor([1])).sum().backward()
     with pytest.raises(OptimzooError, match="sparse gradients"):
         optimizer.step()

@@ -19,7 +19,10 @@ class EstimatesCurvature(Protocol):
         """Whether the next update wants a fresh estimate."""
 
     def update_curvature(self, loss: Tensor, sampled_loss: SampledLoss | None) -> None:
-        """Estimate from the graph of ``loss`` (which is kept), or of the loss that ``sampled_loss`` returns."""
+        """Estimate from the graph of ``loss`` (which is kept), or of the loss that ``sampled_loss`` returns.
+
+        The estimate counts from the next ``step`` on: an update that is skipped leaves no trace of it.
+        """
 
 
 def sampled_cross_entropy(logits: Tensor) -> tuple[Tensor, int]:

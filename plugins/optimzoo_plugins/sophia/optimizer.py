@@ -79,22 +79,25 @@ class Sophia(Optimizer):
         self.k = k
         self.estimator = str(estimator).lower()
         defaults = {"lr": lr, "betas": tuple(betas), "rho": rho, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "step": 0, "estimates": 0})
+        super().__init__(params, {**defaults, "step": 0})
+        self._estimates: list[tuple[Tensor, Tensor]] = []
 
     def curvature_due(self) -> bool:
         """Whether the next update is one in ``k`` that wants a fresh estimate."""
         return bool(self.param_groups[0]["step"] % self.k == 0)
 
     def update_curvature(self, loss: Tensor, sampled_loss: SampledLoss | None = None) -> None:
-        """Estimate the diagonal of the Hessian and fold it into the moving average. The graph of ``loss`` is kept.
+        """Estimate the diagonal of the Hessian. The graph of ``loss`` is kept.
+
+        The next ``step`` folds the estimate into the moving average; if there is none, because the update is skipped,
+        the next estimate takes its place.
 
         Args:
             loss: The loss before its backward pass; Hutchinson's estimate differentiates it twice.
             sampled_loss: Returns the mean loss on sampled labels and their number, for ``estimator="gnb"``; without it
                 that estimator falls back on Hutchinson's, with a warning.
         """
-        pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.requires_grad]
-        params = [p for p, _ in pairs]
+        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
         if self.estimator == "gnb" and sampled_loss is not None:
             estimates = _gauss_newton_bartlett(sampled_loss, params)
         else:
@@ -106,12 +109,8 @@ class Sophia(Optimizer):
                     stacklevel=3,
                 )
             estimates = _hutchinson(loss, params)
-        for (parameter, group), estimate in zip(pairs, _averaged_over_processes(estimates)):
-            if estimate is not None:
-                hessian = self._state_of(parameter)["hessian"]
-                hessian.lerp_(estimate.to(hessian.dtype), 1 - group["betas"][1])
-        for group in self.param_groups:
-            group["estimates"] = group["step"] + 1
+        averaged = zip(params, _averaged_over_processes(estimates))
+        self._estimates = [(p, estimate) for p, estimate in averaged if estimate is not None]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -124,14 +123,18 @@ class Sophia(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.curvature_due() and self.param_groups[0]["estimates"] <= self.param_groups[0]["step"]:
+        if self.curvature_due() and not self._estimates:
             warnings.warn(
                 "Sophia steps without a fresh curvature estimate. Train through OptimWrapper.update_params, or call "
                 "update_curvature(loss) before loss.backward()",
                 OptimzooWarning,
                 stacklevel=2,
             )
+        estimates, self._estimates = dict(self._estimates), []
         for group in self.param_groups:
+            for p in (p for p in group["params"] if p in estimates):
+                hessian = self._state_of(p)["hessian"]
+                hessian.lerp_(estimates[p].to(hessian.dtype), 1 - group["betas"][1])
             params = [p for p in group["params"] if p.grad is not None]
             group["step"] += 1
             if params:
@@ -201,7 +204,13 @@ class SophiaG(Sophia):
 
 
 def _gauss_newton_bartlett(sampled_loss: SampledLoss, params: list[Tensor]) -> list[Tensor | None]:
-    loss, count = sampled_loss()
+    sampled = sampled_loss()
+    if not (isinstance(sampled, tuple) and len(sampled) == 2 and isinstance(sampled[0], Tensor)):
+        raise OptimzooError(
+            "curvature= returns a loss on sampled labels and their number, as sampled_cross_entropy(logits) does; got "
+            f"{type(sampled).__name__}"
+        )
+    loss, count = sampled
     grads = torch.autograd.grad(loss, params, retain_graph=True, allow_unused=True)
     return [None if grad is None else grad.square().mul_(count) for grad in grads]
 

@@ -167,7 +167,12 @@ class TestParametersWithAHistory:
 
     @pytest.mark.parametrize(
         "wrap",
-        [nn.DataParallel, AveragedModel, BaseAveragedModel, lambda model: torch.compile(nn.DataParallel(model))],
+        [
+            nn.DataParallel,
+            AveragedModel,
+            BaseAveragedModel,
+            lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
+        ],
         ids=["parallel", "averaged", "mmengine", "compiled"],
     )
     def test_a_wrapped_model_keeps_the_names_inside_the_wrapper(self, wrap):
