@@ -6,12 +6,12 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
-from optimzoo.constructors.groups import NAMES, Group
+from optimzoo.constructors.groups import as_groups
 from optimzoo.constructors.modules import unwrap
 from optimzoo.constructors.multi import construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
@@ -81,7 +81,7 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
         if isinstance(model_or_params, nn.Module):
             model = unwrap(model_or_params)
             return create_optimizer(cfg, DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model), model)
-        return create_optimizer(cfg, _as_groups(model_or_params))
+        return create_optimizer(cfg, as_groups(model_or_params))
     except ConfigError as error:
         raise error.under("" if error.path.startswith("optimizer") else "optimizer") from error.__cause__
 
@@ -232,25 +232,3 @@ def _schedules(cfg: Any) -> Iterator[tuple[str, Any]]:
             yield f"param_scheduler[{index}]", item
     else:
         yield "param_scheduler", cfg
-
-
-def _as_groups(params: Iterable[Any]) -> list[Group]:
-    """Return parameters, ``(name, parameter)`` pairs or groups as a list of groups."""
-    if isinstance(params, Tensor):
-        raise ConfigError("parameters come in a list, got one tensor")
-    groups: list[Group] = []
-    loose: Group = {"params": []}
-    for item in params:
-        if isinstance(item, Mapping):
-            params = item["params"]
-            groups.append({**item, "params": [params] if isinstance(params, Tensor) else list(params)})
-            continue
-        if isinstance(item, tuple):
-            loose.setdefault(NAMES, []).append(item[0])
-            item = item[1]
-        if not isinstance(item, Tensor):
-            raise ConfigError(f"a parameter is a tensor, got {item!r}")
-        loose["params"].append(item)
-    if loose["params"] and groups:
-        raise ConfigError("parameters and groups of parameters are mixed in one list")
-    return groups or [loose]

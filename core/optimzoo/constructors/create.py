@@ -5,65 +5,120 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
+from optimzoo.constructors.described import DescribedOptimizer
 from optimzoo.constructors.groups import NAMES, Group
 from optimzoo.errors import ConfigError
 from optimzoo.zoo import OPTIMIZERS
 
-FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+FUSED = {
+    torch.optim.Adam: ("cpu", "cuda", "mps"),
+    torch.optim.AdamW: ("cpu", "cuda", "mps"),
+    torch.optim.SGD: ("cpu", "cuda", "mps"),
+    torch.optim.Adagrad: ("cpu",),
+}
 """Where torch 2.5 and later have fused kernels."""
+FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.Module | None = None) -> Optimizer:
     """Build the optimizer that ``cfg`` describes over ``groups``.
 
+    A learning rate that is a tensor is copied for each group, since a schedule writes into it.
+
     Args:
         cfg: ``type`` and the optimizer's arguments.
         groups: Parameter groups; their dicts are copied.
         model: The model the parameters belong to. With it, ``fused=True`` is chosen where the optimizer and every
-            parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``.
+            parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``; it is turned off again if a gradient
+            of the first step is sparse.
 
     Raises:
         ConfigError: ``cfg`` is wrong, there is nothing to optimize, or the groups do not suit the optimizer.
     """
-    cls, kwargs = OPTIMIZERS.resolve(cfg)
-    groups = list(groups)
-    if not any(group["params"] for group in groups):
-        raise ConfigError(f"{cls.__name__} has nothing to optimize: the parameter list is empty")
-    first = next(iter(calls.parameters(cls)), "params")  # not every library calls it `params`
+    described = DescribedOptimizer(cfg)
+    cls, given = described.cls, _copied(described.given)
     entry = OPTIMIZERS.entry_of(cls)
-    _check_needs(cls.__name__, entry.needs if entry else (), {**_defaults(cls), **kwargs}, groups)
+    needs = entry.needs if entry else ()
+    groups = [_copied(group) for group in groups]
+    if "matrices" in needs:
+        groups = [_without_frozen(group) for group in groups]
+    _check_there_are_any(cls.__name__, groups, model)
+    _check_lr((given, *groups))
+    _check_needs(cls.__name__, needs, described.settings, groups)
 
     def build(**extra: Any) -> Optimizer:
-        built: Optimizer = calls.call(cls, {first: [dict(group) for group in groups], **kwargs, **extra})
+        own_groups = [dict(group) for group in groups]
+        built: Optimizer = calls.call(cls, {described.first_argument: own_groups, **given, **extra})
+        for group in built.param_groups:
+            group.update(_copied(group))
         return built
 
-    if model is not None and _may_fuse(cls, kwargs, groups, model):
+    if model is not None and _may_fuse(cls, given, groups):
         try:
-            return build(fused=True)
+            built = build(fused=True)
         except ConfigError as error:
             if not isinstance(error.__cause__, RuntimeError):  # what torch says of options that exclude each other
                 raise
+        else:
+            _unfuse_for_sparse_gradients(built)
+            return built
     return build()
 
 
-def _defaults(cls: type) -> dict[str, Any]:
-    return {n: p.default for n, p in calls.parameters(cls).items() if p.default is not p.empty}
+def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.clone() if isinstance(value, Tensor) and key != "params" else value
+        for key, value in settings.items()
+    }
 
 
-def _may_fuse(cls: type, kwargs: Mapping[str, Any], groups: list[Group], model: nn.Module) -> bool:
-    if "fused" not in calls.parameters(cls):
-        return False
-    if any(key in settings for settings in (kwargs, *groups) for key in ("fused", "foreach")):
+def _without_frozen(group: Group) -> Group:
+    kept = [index for index, parameter in enumerate(group["params"]) if parameter.requires_grad]
+    return {**group, **{key: [group[key][index] for index in kept] for key in ("params", NAMES) if key in group}}
+
+
+def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group]) -> bool:
+    if any(key in settings for settings in (given, *groups) for key in ("fused", "foreach")):
         return False
     # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
-    params = (p for group in groups for p in group["params"])
-    if not all(p.is_floating_point() and p.device.type in FUSED_DEVICES for p in params):
-        return False
-    return not any(getattr(module, "sparse", False) is True for module in model.modules())  # sparse gradients
+    devices = FUSED.get(cls, ())
+    return all(p.device.type in devices and p.dtype in FUSED_DTYPES for group in groups for p in group["params"])
+
+
+def _unfuse_for_sparse_gradients(optimizer: Optimizer) -> None:
+    """Turn ``fused`` off in the first step if a gradient is sparse, which no fused kernel takes."""
+    first = True
+
+    def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        nonlocal first
+        if first and any(p.grad is not None and p.grad.is_sparse for g in optimizer.param_groups for p in g["params"]):
+            for settings in (optimizer.defaults, *optimizer.param_groups):
+                settings["fused"] = False
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
+        first = False  # the hook stays, since torch does not allow to remove it while it runs
+
+    optimizer.register_step_pre_hook(hook)
+
+
+def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:
+    params = [parameter for group in groups for parameter in group["params"]]
+    if model is not None and not any(parameter.requires_grad for parameter in params):
+        count = len(list(model.parameters()))
+        why = f"all {count} parameters are frozen (requires_grad=False)" if count else "the model has no parameters"
+        raise ConfigError(f"{optimizer} has nothing to optimize: {why}")
+    if not params:
+        raise ConfigError(f"{optimizer} has nothing to optimize: the parameter list is empty")
+
+
+def _check_lr(settings: Iterable[Mapping[str, Any]]) -> None:
+    for lr in (s["lr"] for s in settings if isinstance(s.get("lr"), Tensor)):
+        if not lr.is_floating_point():
+            raise ConfigError(f"a tensor of floats is wanted, got {lr.dtype}: schedules write fractions into it", "lr")
 
 
 def _check_needs(optimizer: str, needs: Iterable[str], settings: Mapping[str, Any], groups: list[Group]) -> None:
@@ -86,7 +141,9 @@ def _check_needs(optimizer: str, needs: Iterable[str], settings: Mapping[str, An
         if wrong:
             raise ConfigError(
                 f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
-                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer"
+                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: "
+                "optim_wrapper = {matrices = {optimizer = ..., modules = [...]}, rest = {optimizer = ..., modules = "
+                "[...]}}, where modules are patterns of names (MultiOptimWrapperConstructor)"
             )
 
 

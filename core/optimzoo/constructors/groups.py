@@ -14,6 +14,38 @@ NAMES = "param_names"
 """torch's key for the names of a group's parameters, in their order."""
 
 
+def as_groups(params: Iterable[Any]) -> list[Group]:
+    """Return parameters, ``(name, parameter)`` pairs, or groups of either, as a list of groups.
+
+    Raises:
+        ConfigError: It is none of these, or a mixture.
+    """
+    if isinstance(params, Tensor):
+        raise ConfigError("parameters come in a list, got one tensor")
+    items = list(params)
+    if not any(isinstance(item, Mapping) for item in items):
+        return [_as_group({"params": items})]
+    if not all(isinstance(item, Mapping) for item in items):
+        raise ConfigError("parameters and groups of parameters are mixed in one list")
+    return [_as_group(item) for item in items]
+
+
+def _as_group(group: Mapping[str, Any]) -> Group:
+    if "params" not in group:
+        raise ConfigError(
+            f"a group has its parameters under the key 'params', got {', '.join(map(str, group)) or '{}'}"
+        )
+    params = group["params"]
+    items = [params] if isinstance(params, Tensor) else list(params)
+    named = [item for item in items if isinstance(item, tuple) and len(item) == 2]
+    if named and len(named) < len(items):
+        raise ConfigError("some parameters of a group have names, and others have not")
+    tensors = [tensor for _, tensor in named] if named else items
+    for wrong in (item for item in tensors if not isinstance(item, Tensor)):
+        raise ConfigError(f"a parameter is a tensor, got {wrong!r}")
+    return {**group, "params": tensors, **({NAMES: [name for name, _ in named]} if named else {})}
+
+
 def aliases_of(model: nn.Module) -> dict[int, list[str]]:
     """Return every name of each parameter, by the parameter's id; a shared parameter has several."""
     aliases: dict[int, list[str]] = {}
@@ -56,7 +88,7 @@ def merge_groups(groups: Iterable[Group], defaults: Mapping[str, Any]) -> list[G
         defaults: Hyperparameters that a group has where it does not say otherwise.
     """
     merged: dict[Hashable, Group] = {}
-    for group in groups:
+    for group in (g for g in groups if g["params"]):
         own = {k: v for k, v in group.items() if k not in ("params", NAMES)}
         own = {k: v for k, v in own.items() if k not in defaults or _frozen(defaults[k]) != _frozen(v)}
         key = tuple(sorted((k, _frozen(v)) for k, v in own.items()))
@@ -68,6 +100,8 @@ def merge_groups(groups: Iterable[Group], defaults: Mapping[str, Any]) -> list[G
 
 def _frozen(value: Any) -> Hashable:
     """Return a hashable stand-in: equal values have equal ones, and True is not 1."""
+    if isinstance(value, Tensor):
+        return ("tensor", value.dtype, value.device, _frozen(value.tolist()))
     if isinstance(value, (list, tuple)):
         return ("sequence", *map(_frozen, value))
     if isinstance(value, Mapping):

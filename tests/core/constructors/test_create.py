@@ -32,6 +32,84 @@ class TestTheFastestKernel:
         wrapper.update_params(model(torch.tensor([1])).sum())
         assert (before - model.weight).abs().sum(1).nonzero().flatten().tolist() == [1]
 
+    def test_it_is_not_chosen_for_a_class_that_only_derives_from_one_that_has_it(self, model):
+        class Own(torch.optim.SGD):
+            pass
+
+        assert not build_optimizer(model, dict(type=Own, lr=0.1)).defaults["fused"]
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    def test_it_trains_as_the_slow_one_does(self, dtype):
+        params = []
+        for said in (dict(), dict(fused=False)):
+            torch.manual_seed(0)
+            model = nn.Linear(4, 4, dtype=dtype)
+            optimizer = build_optimizer(model, dict(type="AdamW", lr=0.1, **said))
+            for _ in range(3):
+                model(torch.ones(4, dtype=dtype)).square().sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            params.append(model.weight.detach())
+        torch.testing.assert_close(*params)
+
+
+class TestTensorLearningRates:
+    def test_each_group_has_its_own_and_the_config_keeps_its_own(self):
+        lr = torch.tensor(0.1)
+        wrapper = build_optim_wrapper(
+            nn.Linear(2, 2), dict(optimizer=dict(type="AdamW", lr=lr), paramwise_cfg=dict(bias_decay_mult=0.0))
+        )
+        first, second = (group["lr"] for group in wrapper.optimizer.param_groups)
+        first.fill_(5.0)
+        wrapper.optimizer.defaults["lr"].fill_(7.0)
+        assert (float(second), float(lr)) == pytest.approx((0.1, 0.1))
+
+    def test_equal_ones_share_a_group_and_are_multiplied(self):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        cfg = dict(optimizer=dict(type="Adam", lr=torch.tensor(0.1)), paramwise_cfg=dict(bias_lr_mult=2.0))
+        _, biases = build_optim_wrapper(model, cfg).optimizer.param_groups
+        assert biases["param_names"] == ["0.bias", "1.bias"]
+        assert float(biases["lr"]) == pytest.approx(0.2)
+
+    def test_whole_numbers_are_refused(self):
+        with pytest.raises(ConfigError, match=r"optimizer\.lr: a tensor of floats is wanted, got torch\.int64"):
+            build_optimizer(nn.Linear(1, 1), dict(type="SGD", lr=torch.tensor(1)))
+
+
+class TestWhatThereIsToOptimize:
+    def test_a_model_whose_parameters_are_all_frozen_is_an_error(self, model):
+        model.requires_grad_(False)
+        for paramwise_cfg in (None, dict(bias_lr_mult=2.0)):
+            cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=paramwise_cfg)
+            with pytest.raises(ConfigError, match=r"optimizer: SGD has nothing .*: all 8 parameters are frozen"):
+                build_optim_wrapper(model, cfg)
+
+    def test_so_is_a_model_without_parameters(self):
+        with pytest.raises(ConfigError, match="SGD has nothing to optimize: the model has no parameters"):
+            build_optim_wrapper(nn.ReLU(), dict(optimizer=dict(type="SGD", lr=0.1)))
+
+    def test_groups_may_hold_named_parameters(self):
+        model = nn.Linear(2, 2)
+        groups = [dict(params=[("w", model.weight)]), dict(params=[("b", model.bias)], lr=0.5)]
+        optimizer = build_optimizer(groups, dict(type="SGD", lr=0.1))
+        assert [(g["param_names"], g["lr"]) for g in optimizer.param_groups] == [(["w"], 0.1), (["b"], 0.5)]
+
+    @pytest.mark.parametrize(
+        ("params", "said"),
+        [
+            ([dict(lr=0.1)], "has its parameters under the key 'params', got lr"),
+            ([dict(params=[("w", torch.ones(1)), torch.ones(1)])], "some parameters of a group have names"),
+            ([("w", torch.ones(1)), torch.ones(1)], "some parameters of a group have names"),
+            ([dict(params=["w"])], "a parameter is a tensor, got 'w'"),
+            ([dict(params=[]), torch.ones(1)], "are mixed in one list"),
+            ([], "the parameter list is empty"),
+        ],
+        ids=str,
+    )
+    def test_a_list_that_cannot_be_optimized_says_why(self, params, said):
+        with pytest.raises(ConfigError, match=said):
+            build_optimizer(params, dict(type="SGD", lr=0.1))
+
 
 class TestNeeds:
     def test_one_group_for_lbfgs(self, model):
@@ -55,6 +133,18 @@ class TestNeeds:
             build_optim_wrapper(model, dict(optimizer=dict(type="Muon")))
         with pytest.raises(ConfigError, match=r"parameter 1 of group 0 \(2,\)"):
             build_optimizer(nn.Linear(2, 2).parameters(), dict(type="Muon"))
+
+    def test_frozen_parameters_are_none_of_muons_business(self):
+        model = nn.Linear(2, 2)
+        model.bias.requires_grad_(False)
+        assert build_optimizer(model, dict(type="Muon")).param_groups[0]["param_names"] == ["weight"]
+
+    def test_a_class_derived_from_one_with_needs_has_them_too(self, model):
+        class Own(torch.optim.LBFGS):
+            pass
+
+        with pytest.raises(ConfigError, match="Own takes one parameter group"):
+            build_optim_wrapper(model, dict(optimizer=dict(type=Own), paramwise_cfg=dict(bias_lr_mult=2.0)))
 
 
 def test_the_first_argument_may_have_any_name(model):

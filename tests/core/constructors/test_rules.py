@@ -137,11 +137,8 @@ class TestMistakes:
             (dict(match="head"), "rules[0]", "it sets nothing"),
             (dict(match="head", lr_mult="x"), "rules[0].lr_mult", "a number is wanted, got 'x'"),
             (dict(match="head", lr_mul=1), "rules[0].lr_mul", "Did you mean 'lr_mult'"),
-            (
-                dict(match="head", wd=0.1),
-                "rules[0].wd",
-                "has a key 'wd'. Did you mean 'weight_decay'",
-            ),
+            (dict(match="head", wd=0.1), "rules[0].wd", "Did you mean 'weight_decay'"),
+            (dict(match="head", xyz=0.1), "rules[0].xyz", "AdamW has no argument 'xyz'. It takes lr, betas,"),
             (dict(match="head", params=[]), "rules[0].params", "neither a rule nor AdamW has a key 'params'"),
             (dict(match="head", eps="tiny"), "rules[0].eps", "wants a number for 'eps'"),
             ("head", "rules[0]", "a dict such as {'match': 'head.*', 'lr_mult': 10} is wanted"),
