@@ -71,10 +71,8 @@ def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.
 
 
 def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value.clone() if isinstance(value, Tensor) and key != "params" else value
-        for key, value in settings.items()
-    }
+    """Return a copy in which no tensor is that of another dict."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in settings.items()}
 
 
 def _without_frozen(group: Group) -> Group:
