@@ -87,6 +87,8 @@ class AmpOptimWrapper(OptimWrapper):
             from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
             scaler_cls = ShardedGradScaler
+            # Else torch hands the flag of this scaler to fused kernels, in a shape that they refuse.
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
         self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(loss_scale)})
 
