@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
+import sys
 import warnings
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 FILE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe."""
 
 
 def make_console() -> Console:
-    """Return a console on the standard output: as wide as the terminal, or as a table needs."""
+    """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs."""
     console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH)
 
 
 out = make_console()
@@ -27,10 +31,34 @@ def say(kind: str, message: object, style: str) -> None:
     err.print(str(message), markup=False, highlight=False)
 
 
-def show_warnings() -> None:
-    """Print a warning as one line, without the place in the code that it came from."""
+def as_text(renderable: RenderableType) -> str:
+    """Return what rich prints of ``renderable``, as plain text of at most 80 columns."""
+    console = Console(file=io.StringIO(), width=80)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get().rstrip()
+
+
+def prepare_streams() -> None:
+    """Print warnings and the log of optimzoo as one line each, and any text on a terminal of any encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say("warning", message, "yellow")
 
     warnings.showwarning = show
+    logger = logging.getLogger("optimzoo")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_Lines())
+    logger.propagate = False
+    logging.getLogger("optimzoo.groups").setLevel(logging.WARNING)  # a run prints the table of groups itself
+
+
+class _Lines(logging.Handler):
+    """Prints each record as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_note = record.levelno < logging.WARNING
+        say("note" if is_note else "warning", record.getMessage(), "cyan" if is_note else "yellow")

@@ -21,7 +21,7 @@ NEEDS = {
     "curvature": "estimates the diagonal of the Hessian every k updates; the wrapper runs the estimate",
     "one_group": "takes one parameter group: no parameter-wise settings",
     "one_lr": "adapts one step size over all groups: their learning rates must be equal (or 0)",
-    "matrices": "updates 2-D parameters only",
+    "matrices": "updates 2-D parameters only: optim_wrapper = {muon = {...}, rest = {...}} gives the rest to another",
     "sparse": "takes sparse gradients only, as from torch.nn.Embedding(sparse=True)",
 }
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""

@@ -37,7 +37,9 @@ def _optimizers() -> Iterator[tuple[str, str, str]]:
     for folder in folders or ():
         package = Path(folder, "optim")
         exports = [
-            node for node in ast.parse((package / "__init__.py").read_text()).body if isinstance(node, ast.ImportFrom)
+            node
+            for node in ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ImportFrom)
         ]
         modules = {alias.name: (node.module or "").rpartition(".")[2] for node in exports for alias in node.names}
         sources = {module: _read(package / f"{module}.py") for module in set(modules.values())}
@@ -59,4 +61,4 @@ def _optimizers() -> Iterator[tuple[str, str, str]]:
 
 
 def _read(file: Path) -> str:
-    return file.read_text() if file.is_file() else ""
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

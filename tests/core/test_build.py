@@ -243,3 +243,10 @@ class TestParamScheduler:
         with pytest.raises(ConfigError) as caught:
             build_param_scheduler(wrapper, cfg)
         assert (caught.value.path, said in str(caught.value)) == (path, True), str(caught.value)
+
+
+def test_the_groups_are_logged_to_whoever_listens(model, caplog):
+    with caplog.at_level("INFO", "optimzoo.groups"):
+        build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(bias_lr_mult=2.0)))
+    (record,) = caplog.records
+    assert "SGD: 2 parameter groups" in record.getMessage()

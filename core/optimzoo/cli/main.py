@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from optimzoo import __version__
 from optimzoo.cli import names, plugins, runs
-from optimzoo.console import out, say, show_warnings
+from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError
+from optimzoo.traces import user_frames
 from optimzoo.zoo import plugins as plugin_manager
+
+TRACEBACK = "OPTIMZOO_TRACEBACK"
 
 app = typer.Typer(
     name="optimzoo",
@@ -39,11 +44,23 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. An error that optimzoo raises on purpose is printed as one message, with exit code 1."""
-    show_warnings()
+    """Run the command line.
+
+    An error that optimzoo raises on purpose is printed as one message, any other with the lines of the user's code that
+    it passed through; the exit code is 1. ``OPTIMZOO_TRACEBACK=1`` shows the whole traceback instead.
+    """
+    prepare_streams()
     plugin_manager.call("optimzoo_commands", app=app)
     try:
         app()
-    except OptimzooError as error:
-        say("error", error, "bold red")
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        say("error", error if isinstance(error, OptimzooError) else _with_lines(error), "bold red")
         sys.exit(1)
+
+
+def _with_lines(error: Exception) -> str:
+    frames = user_frames(error) or traceback.extract_tb(error.__traceback__)[-1:]
+    lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
+    return "\n".join([f"{type(error).__name__}: {error}", *lines, f"({TRACEBACK}=1 shows the whole traceback)"])

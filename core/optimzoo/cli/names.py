@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from optimzoo import calls
 from optimzoo.console import out
-from optimzoo.entry import NEEDS, Entry, library_version
+from optimzoo.entry import NEEDS, Entry, dotted, library_version
 from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
 from optimzoo.registry import Registry
 from optimzoo.zoo import REGISTRIES
@@ -36,6 +37,9 @@ def list_names(
     for name, entries in found.items():
         if entries:
             out.print(_table(REGISTRIES[name], entries))
+    missing = [entry for entries in found.values() for entry in entries if not entry.installed]
+    for command in dict.fromkeys(entry.install for entry in missing if entry.install):
+        out.print(f"to install what is missing: {command}", highlight=False, markup=False, soft_wrap=True)
     if not any(found.values()):
         hint = did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry]))
         out.print(f"no name matches {pattern!r}.{hint}", highlight=False, markup=False)
@@ -44,7 +48,7 @@ def list_names(
 
 def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or an alias.")]) -> None:
     """Show where a name comes from, what it needs and what arguments it takes."""
-    found = [(registry, registry.entry(name)) for registry in REGISTRIES.values() if name in registry]
+    found = [(registry, entry) for registry in REGISTRIES.values() for entry in registry.claimants(name)]
     if not found:
         suggestions = near(name, [n for registry in REGISTRIES.values() for n in registry])
         raise UnknownNameError(
@@ -85,15 +89,15 @@ def _as_dict(registry: Registry, entry: Entry) -> dict[str, object]:
 
 def _table(registry: Registry, entries: list[Entry]) -> Table:
     table = Table(title=f"{registry.kind}s", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("library", no_wrap=True)
-    table.add_column("installed", no_wrap=True)
+    for heading in ("name", "library"):
+        table.add_column(heading, no_wrap=True)
     table.add_column("about")
     for entry in entries:
-        name = Text(registry.display_name(entry), "bold")
-        name.append(f" ({', '.join(entry.aliases)})" if entry.aliases else "", "not bold dim")
-        status = Text("yes", "green") if entry.installed else Text(entry.install, "yellow")
-        table.add_row(name, entry.library, status, Text(entry.about))
+        name = Text("\n").join(
+            [Text(registry.display_name(entry), "bold"), *(Text(f"  {a}", "dim") for a in entry.aliases)]
+        )
+        library = Text(entry.library) if entry.installed else Text(f"{entry.library}\n(not installed)", "yellow")
+        table.add_row(name, library, Text(entry.about))
     return table
 
 
@@ -104,23 +108,26 @@ def _show(registry: Registry, entry: Entry) -> None:
         "kind": registry.kind,
         "qualified name": entry.qualified,
         "aliases": ", ".join(entry.aliases),
-        "class": entry.target,
+        "class": dotted(entry.target),
         "library": f"{entry.library} {version}",
         "plugin": f"{report.name} ({report.target}), from {report.distribution} {report.version}" if report else "",
         "about": entry.about,
         "paper": entry.paper,
         "needs": "; ".join(NEEDS[need] for need in entry.needs),
     }
-    out.print(registry.display_name(entry), style="bold", highlight=False)
-    for label, value in facts.items():
-        if value:
-            out.print(f"  {label + ':':16}{value}", highlight=False, markup=False, soft_wrap=True)
     try:
         target = entry.load()
     except MissingDependencyError as error:
-        out.print(f"  {'install:':16}{error.install}", highlight=False, markup=False, soft_wrap=True)
-        return
-    out.print("  arguments:")
-    for parameter in inspect.signature(target).parameters.values():
-        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        out.print(f"    {parameter.name}{default}", highlight=False, markup=False, soft_wrap=True)
+        facts["install"] = error.install
+    else:
+        facts["arguments"] = "\n".join(map(_argument, calls.parameters(target).values()))
+    grid = Table.grid(padding=(0, 2))
+    for label, value in facts.items():
+        if value:
+            grid.add_row(f"  {label}:", Text(str(value), overflow="fold"))
+    out.print(registry.display_name(entry), style="bold", highlight=False)
+    out.print(grid)
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name} = {parameter.default!r}"

@@ -6,7 +6,7 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from optimzoo.console import out
@@ -24,21 +24,14 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     if as_json:
         print(json.dumps([_as_dict(report) for report in reports], indent=2))
         return
-    table = Table(title="plugins", title_justify="left")
-    for heading in ("plugin", "module", "distribution", "status", "registered, or why not"):
-        table.add_column(heading, no_wrap=heading in ("plugin", "status"))
     for report in reports:
         names = _names(report)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         notes = [", ".join(names[:SHOWN]) + more, report.reason, *_losses(report)]
-        table.add_row(
-            Text(report.name, "bold"),
-            report.target,
-            f"{report.distribution} {report.version}".strip() or "(added by the program)",
-            Text(report.status, STYLES[report.status]),
-            Text("\n".join(note for note in notes if note)),
-        )
-    out.print(table)
+        origin = f"{report.distribution} {report.version}".strip() or "added by the program"
+        status = (report.status, STYLES[report.status])
+        out.print(Text.assemble((report.name, "bold"), ": ", status, f", {report.target} ({origin})"))
+        out.print(Padding(Text("\n".join(note for note in notes if note)), (0, 0, 0, 2)))
 
 
 def _names(report: PluginReport) -> list[str]:

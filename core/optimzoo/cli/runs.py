@@ -9,7 +9,7 @@ import typer
 
 from optimzoo.config import Config, load_config
 from optimzoo.console import out, say
-from optimzoo.errors import did_you_mean, near
+from optimzoo.errors import did_you_mean, distinct, near
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A .toml, .yaml, .json or .py file.")]
 Overrides = Annotated[
@@ -33,13 +33,13 @@ def train(
         ),
     ] = "error",
     work_dir: Annotated[
-        Path | None, typer.Option(help="Where results go, instead of the config's work_dir or runs/<config name>.")
+        str | None, typer.Option(help="Where results go, instead of the config's work_dir or runs/<config name>.")
     ] = None,
 ) -> None:
     """Train the model that CONFIG describes."""
     cfg = read_run_config(config, overrides)
     if work_dir is not None:
-        cfg["work_dir"] = str(work_dir)
+        cfg["work_dir"] = work_dir
     from optimzoo.runner import Runner
 
     Runner.from_cfg(cfg, resume=resume, on_change=on_change).train()
@@ -50,7 +50,7 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
     cfg = read_run_config(config, overrides)
     from optimzoo.runner.check import config_problems
 
-    problems = list(config_problems(cfg))
+    problems = distinct(config_problems(cfg))
     for problem in problems:
         say("problem", problem, "bold red")
     if problems:

@@ -29,8 +29,22 @@ def data() -> TensorDataset:
 def loss(model, batch):
     return (model(batch[0]) - batch[1]).square().mean()
 
+def faulty(model, batch):
+    return batch['x']
+
+def square(model, batch):
+    return model(batch[0]).square().mean()
+
 def error(model, batch):
     return {"error": (model(batch[0]) - batch[1]).abs().mean()}
+"""
+
+PLUGIN = """
+from optimzoo import hookimpl
+
+@hookimpl
+def optimzoo_register(zoo):
+    zoo.optimizer("Nova", "{target}", {more})
 """
 
 
@@ -105,6 +119,7 @@ class TestTrain:
             (["{config}", "--set", "loss='task:lose'"], "has no 'lose'. Did you mean 'loss'?"),
             (["{config}", "--set", "optim_wrapper.optimizer.lr=inf"], "the loss is nan at step 2"),
             (["{config}", "--work-dir", "/proc/nowhere"], "work_dir: /proc/nowhere cannot be written to"),
+            (["{config}", "--set", "loss='task:faulty'"], "task.py:13 in faulty: return batch['x']\n"),
         ],
     )
     def test_an_error_is_one_message_and_an_exit_code(self, arguments, said, optimzoo, config):
@@ -112,6 +127,32 @@ class TestTrain:
         assert done.returncode == 1
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_error_in_the_users_code_shows_the_users_lines_or_on_demand_all(optimzoo, config):
+    faulty = ("train", config, "--set", "loss='task:faulty'")
+    shown = optimzoo(*faulty, check=False).stderr
+    assert shown.count(".py:") == 1
+    assert "error: TypeError: list indices must be integers or slices, not str" in shown
+    assert "Traceback (most recent call last)" in optimzoo(*faulty, check=False, OPTIMZOO_TRACEBACK="1").stderr
+
+
+def test_what_optimzoo_logs_is_a_line_and_the_table_of_groups_comes_once(optimzoo, config):
+    batch_norm = ("--set", "model={type='torch.nn:BatchNorm1d', num_features=3}", "--set", "loss='task:square'")
+    config.with_name("task.py").write_text(
+        TASK + "def square(model, batch):\n    return model(batch[0]).square().sum()\n"
+    )
+    changes = (*batch_norm, "--set", "optim_wrapper.accumulative_counts=2", "--set", "metrics=[]")
+    done = optimzoo("train", config, *changes)
+    assert "warning: the model has batch norm" in done.stderr
+    assert (done.stdout + done.stderr).count("parameter groups") == 1
+
+
+def test_an_ascii_terminal_shows_everything(optimzoo, config):
+    (config.with_name("größe.toml")).write_text(config.read_text() + "# größer\n", encoding="utf-8")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "Adafactor" in optimzoo("list", "torch", **ascii_only).stdout
+    assert "no problem found" in optimzoo("check", config.with_name("größe.toml"), **ascii_only).stdout
 
 
 def _in_a_terminal(pty, arguments, folder):
@@ -195,7 +236,7 @@ class TestNames:
         assert names["bnb_Adam"] == {"bitsandbytes.Adam", "bitsandbytes.AdamW"}
 
     def test_list_says_what_is_installed_and_how_to_install_the_rest(self, optimzoo, tmp_path):
-        assert "yes" in optimzoo("list", "SophiaG").stdout
+        assert "not installed" not in optimzoo("list", "SophiaG").stdout
         rows = json.loads(optimzoo("list", "Lion", "--json").stdout)
         assert {row["install"] for row in rows if row["name"] == "Lion"} == {"pip install 'optimzoo[lion]'"}
 
@@ -241,6 +282,31 @@ print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion
         done = run("-c", code + "from optimzoo.cli import main; main()")
         assert "lion_pytorch (not installed)" in done.stdout
         assert "pip install 'optimzoo[lion]'" in done.stdout
+
+    def test_a_missing_library_is_listed_with_what_installs_it_if_that_is_known(self, optimzoo, install_plugin):
+        folder = install_plugin(PLUGIN.format(target="no_such_library:Nova", more="extra='nova'"))
+        listed = optimzoo("list", "nova", path=[folder]).stdout
+        assert re.search(r"Nova +│ no_such_library", listed)
+        assert "(not installed)" in listed
+        assert "to install what is missing: pip install 'acme-plugin[nova]'" in listed
+        assert "pip install 'acme-plugin[nova]'" in optimzoo("show", "Nova", path=[folder]).stdout
+        (folder / "acme_plugin.py").write_text(PLUGIN.format(target="no_such_library:Nova", more=""))
+        assert "pip" not in optimzoo("list", "nova", path=[folder]).stdout
+        assert "pip" not in optimzoo("show", "Nova", path=[folder]).stdout
+
+    def test_show_of_a_name_that_two_plugins_claim_shows_both(self, optimzoo, install_plugin):
+        folders = [
+            install_plugin(PLUGIN.format(target=target, more=""), name)
+            for name, target in (("acme", "torch.optim:SGD"), ("other", "torch.optim:Adam"))
+        ]
+        shown = optimzoo("show", "Nova", path=folders).stdout
+        assert re.findall(r"class: +(\S+)", shown) == ["torch.optim:SGD", "torch.optim:Adam"]
+
+    @pytest.mark.parametrize("command", [["list"], ["plugins"], ["show", "LBFGS"]], ids=" ".join)
+    def test_everything_fits_into_eighty_columns(self, command, optimzoo):
+        lines = optimzoo(*command, COLUMNS="80").stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert not [line for line in lines if "…" in line]
 
     def test_show_of_an_unknown_name_says_what_is_near(self, optimzoo):
         done = optimzoo("show", "Lyon", check=False)
