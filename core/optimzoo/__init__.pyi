@@ -1,7 +1,7 @@
 # The public names, and the module each is loaded from.
 from .build import build_optim_wrapper as build_optim_wrapper
 from .build import build_optimizer as build_optimizer
-from .build import build_param_scheduler as build_param_scheduler
+from .build_schedules import build_param_scheduler as build_param_scheduler
 from .config import load_config as load_config
 from .constructors import DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor
 from .hookspecs import hookimpl as hookimpl

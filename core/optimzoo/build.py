@@ -1,9 +1,8 @@
-"""From config dicts to the objects: the one place where the parts meet."""
+"""From config dicts to optimizers and their wrappers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -16,9 +15,8 @@ from optimzoo.constructors.modules import unwrap
 from optimzoo.constructors.multi import construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.registry import Registry
-from optimzoo.schedulers import ParamScheduler, SchedulerGroup
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, plugins
+from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, plugins
 
 NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", "_scope_")
 """Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""
@@ -86,61 +84,6 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
         raise error.under("" if error.path.startswith("optimizer") else "optimizer") from error.__cause__
 
 
-def build_param_scheduler(
-    optim_wrapper: BaseOptimWrapper | OptimWrapperDict | Optimizer,
-    cfg: Mapping[str, Any] | Sequence[Any] | ParamScheduler | None,
-    epoch_length: int | None = None,
-    max_epochs: int | None = None,
-    max_iters: int | None = None,
-) -> SchedulerGroup:
-    """Build the schedules that ``cfg`` describes.
-
-    Args:
-        optim_wrapper: What they act on.
-        cfg: A dict with ``type`` and the schedule's arguments, a list of such dicts, or None for no schedule. With
-            ``convert_to_iter_based=True`` arguments in epochs are turned into iterations. A missing ``end`` is the end
-            of the run, where that is known.
-        epoch_length: Iterations in an epoch.
-        max_epochs: Epochs in the run.
-        max_iters: Iterations in the run; ``epoch_length * max_epochs`` by default.
-
-    Raises:
-        ConfigError: ``cfg`` is wrong; the error's path begins with ``param_scheduler``.
-    """
-    calls.raise_all(param_scheduler_problems(cfg))
-    if max_iters is None and epoch_length and max_epochs:
-        max_iters = epoch_length * max_epochs
-    accumulated = getattr(optim_wrapper, "_accumulative_counts", 1)
-    ends = {
-        "epoch": max_epochs,
-        "iter": max_iters,
-        "update": None if max_iters is None else math.ceil(max_iters / accumulated),
-    }
-    built = []
-    for path, item in _schedules(cfg):
-        if isinstance(item, ParamScheduler):
-            built.append(item)
-            continue
-        target, kwargs = PARAM_SCHEDULERS.resolve(item, path)
-        by = kwargs.get("by") or ("epoch" if kwargs.get("by_epoch", True) else "iter")
-        run_end = ends.get(by)
-        if run_end is not None and "end" not in kwargs and "end" in calls.parameters(target):
-            if kwargs.get("begin", 0) >= run_end:
-                raise ConfigError(f"the schedule begins at {by} {kwargs['begin']}, and the run ends at {run_end}", path)
-            kwargs["end"] = run_end
-        convert = kwargs.pop("convert_to_iter_based", False)
-        try:
-            if convert and epoch_length is None:
-                raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
-            if convert:
-                built.append(target.build_iter_from_epoch(optim_wrapper, epoch_length=epoch_length, **kwargs))
-            else:
-                built.append(calls.call(target, {"optimizer": optim_wrapper, **kwargs}))
-        except ConfigError as error:
-            raise error.under(path) from error.__cause__
-    return SchedulerGroup(built)
-
-
 def optim_wrapper_problems(cfg: Any, path: str = "optim_wrapper") -> Iterator[OptimzooError]:
     """Yield what is wrong with an ``optim_wrapper`` config, as far as it can be told without a model."""
     if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
@@ -205,30 +148,3 @@ def _get(registry: Registry, name: Any, path: str) -> Generator[OptimzooError, N
     except OptimzooError as error:
         yield error
         return None
-
-
-def param_scheduler_problems(cfg: Any) -> Iterator[OptimzooError]:
-    """Yield what is wrong with a ``param_scheduler`` config, as far as it can be told without an optimizer."""
-    for path, item in _schedules(cfg):
-        if isinstance(item, ParamScheduler):
-            continue
-        try:
-            target, kwargs = PARAM_SCHEDULERS.resolve(item, path)
-        except OptimzooError as error:
-            yield error
-            continue
-        convert = kwargs.pop("convert_to_iter_based", False)
-        if not isinstance(convert, bool):
-            yield ConfigError(f"true or false is wanted, got {convert!r}", f"{path}.convert_to_iter_based")
-        yield from calls.problems(target, kwargs, path, given=("optimizer",))
-
-
-def _schedules(cfg: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each schedule's config with its path."""
-    if cfg is None:
-        return
-    if isinstance(cfg, (list, tuple, SchedulerGroup)):
-        for index, item in enumerate(cfg):
-            yield f"param_scheduler[{index}]", item
-    else:
-        yield "param_scheduler", cfg

@@ -112,6 +112,7 @@ def test_any_chain_of_schedules_on_any_groups(family, schedules, values):
         assert ours == oracle
 
 
+@pytest.mark.filterwarnings("ignore:.*their proportions are lost")
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(schedules=schedules, values=values, shift=st.sampled_from([0, 0.4, 0.5]))
 def test_epochs_turned_into_iterations(schedules, values, shift):

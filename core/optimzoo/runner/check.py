@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from optimzoo import calls
-from optimzoo.build import build_param_scheduler, optim_wrapper_problems, param_scheduler_problems
+from optimzoo.build import optim_wrapper_problems
+from optimzoo.build_schedules import build_param_scheduler, param_scheduler_problems
 from optimzoo.checks import whole_number
 from optimzoo.constructors import DefaultOptimWrapperConstructor
 from optimzoo.constructors.multi import NOT_A_MEMBER, constructor_of
-from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, did_you_mean, near
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import dataloader_problems
 from optimzoo.runner.device import find_device
@@ -109,6 +110,16 @@ def _value_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
         for group in wrapper.param_groups:
             for rule in (paramwise_cfg or {}).get("custom_keys", {}).values():
                 group.update({k: v for k, v in rule.items() if k not in group})
-        yield from calls.caught(
-            build_param_scheduler, wrapper, cfg.get("param_scheduler"), LONG_EPOCH, plan.max_epochs, plan.max_iters
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimzooWarning)  # the epoch is not really that long
+            found = list(
+                calls.caught(
+                    build_param_scheduler,
+                    wrapper,
+                    cfg.get("param_scheduler"),
+                    LONG_EPOCH,
+                    plan.max_epochs,
+                    plan.max_iters,
+                )
+            )
+        yield from found

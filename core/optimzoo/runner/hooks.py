@@ -43,7 +43,7 @@ class Hook:
 
 
 class ParamSchedulerHook(Hook):
-    """Steps the schedules: after each iteration, and after each epoch."""
+    """Steps the schedules: after each iteration, each epoch, and each validation."""
 
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Step the schedules by iteration and by update."""
@@ -52,3 +52,7 @@ class ParamSchedulerHook(Hook):
     def after_epoch(self, runner: Runner) -> None:
         """Step the schedules by epoch."""
         runner.schedulers.step(epoch_end=True)
+
+    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        """Show the metrics to the schedules that watch one."""
+        runner.schedulers.step(metrics=metrics)

@@ -84,7 +84,7 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
             for member, settings in zip(members(runner.optim_wrapper).values(), of_config):
                 for group, values in zip(member.param_groups, settings):
                     group.update(values)
-        runner.schedulers.load_state_dict(state["param_scheduler"])
+        runner.schedulers.load_state_dict(state["param_scheduler"], on_change)
     except (CheckpointError, KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit this config: {error}") from error
     for name, parameter in runner.model.named_parameters():

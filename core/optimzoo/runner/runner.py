@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from optimzoo import calls
-from optimzoo.build import build_optim_wrapper, build_param_scheduler
+from optimzoo.build import build_optim_wrapper
+from optimzoo.build_schedules import build_param_scheduler
 from optimzoo.checks import one_of, whole_number
 from optimzoo.config import describe, plain
 from optimzoo.entry import dotted

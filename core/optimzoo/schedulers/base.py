@@ -110,6 +110,11 @@ class ParamScheduler(ScheduleState):
         return self.end - self.begin - 1
 
     @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value; INF if it has no end."""
+        return self.end
+
+    @property
     def base_values(self) -> list[float]:
         """The value of each group before any schedule touched it, unless others are set for this schedule."""
         if self._base_values is not None:

@@ -405,6 +405,11 @@ class MultiStepParamScheduler(ParamScheduler):
         self.gamma = number(gamma, "gamma", 0)
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
 
+    @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value."""
+        return self.begin + max(self.milestones, default=0)
+
     def multiplier(self, step: int) -> float:
         """Return gamma for each milestone at this step."""
         return float(self.gamma ** self.milestones.count(step))
@@ -445,6 +450,11 @@ class CosineAnnealingParamScheduler(FlooredScheduler):
             raise ConfigError(f"a number of steps above 0 is wanted, got {T_max!r}", "T_max")
         self._set_floor(eta_min, eta_min_ratio)
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+
+    @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value."""
+        return self.begin + self.T_max
 
     def multiplier(self, step: int) -> float:
         """Return the ratio of two successive heights of the cosine."""
@@ -506,6 +516,11 @@ class CosineRestartParamScheduler(FlooredScheduler):
         self._starts = [0, *accumulate(self.periods)]
         self._set_floor(eta_min, eta_min_ratio)
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+
+    @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value."""
+        return self.begin + self._starts[-1]
 
     def multiplier(self, step: int) -> float:
         """Return the ratio of two successive heights of the cosine."""
@@ -622,6 +637,11 @@ class OneCycleParamScheduler(ParamScheduler):
         else:
             self._phases = [(rise, low, 1.0), (self.total_steps - 1.0, 1.0, last)]
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+
+    @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value."""
+        return self.begin + self.total_steps
 
     def height(self, step: int) -> float:
         """Return the value as a fraction of the peak; past the last step it stays."""

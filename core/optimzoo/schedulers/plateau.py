@@ -71,6 +71,11 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
         one_per_group(min_value, "min_value", optimizer)
 
+    @property
+    def reach(self) -> float:
+        """INF: the metric decides."""
+        return INF
+
     def _start(self) -> None:
         """Change nothing: training starts with the values as they are."""
         self._global_step = 0

@@ -163,14 +163,16 @@ class BaseOptimWrapper(ABC):
             CheckpointError: It is of other parameters or of another optimizer.
         """
         fitted = fit_state(self.optimizer, state_dict, self.param_order)
+        base = self.base_param_settings
+        if base is not None:  # before the groups: a schedule that listens to their loading acts on these too
+            self.base_param_settings = fit_base(base, self.optimizer.defaults, state_dict)
         try:
             self.optimizer.load_state_dict(fitted)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            self.base_param_settings = base
             raise CheckpointError(
                 f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: {error!r}"
             ) from error
-        if self.base_param_settings is not None:
-            self.base_param_settings = fit_base(self.base_param_settings, self.optimizer.defaults, state_dict)
 
 
 def _momentum(group: Mapping[str, Any]) -> Any:
