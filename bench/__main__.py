@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from mmengine.logging import MMLogger
 
-from bench import build, checkpoint, process, step
+from bench import build, checkpoint, process, schedulers, step
 from bench.measure import Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -36,7 +36,7 @@ def main() -> None:
     MMLogger.get_instance("mmengine", log_level="ERROR")  # a line per parameter would be timed as part of its build
     start = time.perf_counter()
     found: list[Row] = []
-    for module in (process, step, build, checkpoint):
+    for module in (process, step, schedulers, build, checkpoint):
         for row in module.rows():
             found.append(row)
             print("  ".join(row.cells()), flush=True)

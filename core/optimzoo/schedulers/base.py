@@ -91,7 +91,8 @@ class ParamScheduler(ScheduleState):
                     "optimizer's state first, or start with last_step=-1",
                     "last_step",
                 )
-        self._known = len(self._own_groups)
+        self._own = _own(optimizer)
+        self._known = len(self._own.param_groups)
         self._last_value = self._current()
         self._start()
 
@@ -131,8 +132,8 @@ class ParamScheduler(ScheduleState):
 
     def step(self) -> None:
         """Advance by one step; inside the window, set the groups' values."""
-        if len(self._own_groups) != self._known:
-            self._admit(self._own_groups[self._known :])
+        if len(self._own.param_groups) != self._known:
+            self._admit(self._own.param_groups[self._known :])
         self._global_step += 1
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
@@ -142,52 +143,34 @@ class ParamScheduler(ScheduleState):
             self._last_value = self._current()
 
     def multiplier(self, step: int) -> float:
-        """Return what the value, less its floor, is multiplied by on step ``step`` of the window, counted from 0."""
+        """Return what the value is multiplied by on step ``step`` of the window, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__} must override multiplier() or _get_value()")
-
-    def floor(self, base: float) -> float:
-        """Return the value that the multiplier does not touch, given the group's initial value."""
-        return 0.0
 
     def _get_value(self) -> list[Any]:
         """Return the new value of each group, computed from the current one."""
         factor = self.multiplier(self.last_step)
-        current = self._current()
-        if factor == 1:
-            return current
-        floors = map(self.floor, self.base_values)
-        return [(value - floor) * factor + floor for value, floor in zip(current, floors)]
+        return [value * factor for value in self._current()]
 
     def _current(self) -> list[Any]:
-        get = self.hyperparam.get
-        return [get(group) for group in self.optimizer.param_groups]
+        return self.hyperparam.values(self.optimizer.param_groups)
 
     def _write(self, values: list[Any]) -> None:
-        put = self.hyperparam.set
-        for group, value in zip(self.optimizer.param_groups, values):
-            put(group, value)
+        self.hyperparam.write(self.optimizer.param_groups, values)
         if self.verbose:
             for number, value in enumerate(values):
                 logger.info("%s of group %d is now %.4e", self.param_name, number, value)
-
-    @property
-    def _own_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups, without the base settings of a wrapper."""
-        groups: list[dict[str, Any]] = getattr(self.optimizer, "optimizer", self.optimizer).param_groups
-        return groups
 
     def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
         """Act on ``optimizer`` from now on; its groups keep their values."""
         for group in optimizer.param_groups:
             group.setdefault(self._initial, self.hyperparam.check(group))
         self.optimizer = optimizer
+        self._own = _own(optimizer)
 
     def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
         """Take ``groups`` through the steps so far, as if they had been there; return the schedule that did it."""
-        for group in groups:
-            group.setdefault(self._initial, self.hyperparam.check(group))
         alone = copy.copy(self)
-        alone.optimizer = StandIn(groups, self.optimizer.defaults)
+        alone.move_to(StandIn(groups, self.optimizer.defaults))
         alone._base_values = None
         if self._base_values is not None:
             self._base_values[self._known : self._known] = alone.base_values
@@ -227,6 +210,11 @@ class ParamScheduler(ScheduleState):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.param_name}, begin={self.begin}, end={self.end}, by={self.by!r})"
+
+
+def _own(optimizer: Any) -> Optimizer:
+    """Return the optimizer itself, whose groups are without the base settings of a wrapper."""
+    return optimizer.optimizer if isinstance(optimizer, BaseOptimWrapper) else optimizer
 
 
 def unit_of(arguments: Mapping[str, Any]) -> str:

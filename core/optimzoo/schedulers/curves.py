@@ -26,18 +26,15 @@ class HeightScheduler(ParamScheduler):
         """Return what the value at ``begin`` is multiplied by at step ``step`` of the window, 0 being the first."""
         raise NotImplementedError
 
-    def multiplier(self, step: int) -> float:
-        """Return the ratio of two successive heights."""
-        return self.height(step) / self.height(step - 1) if step else self.height(0)
-
     def _get_value(self) -> list[Any]:
-        step = self.last_step
+        step, current = self.last_step, self._current()
+        height, before = self.height(step), self.height(step - 1) if step else 1.0
         if step == 0:
-            self._entry = [float(value) for value in self._current()]
-        elif self.height(step - 1) == 0:  # the recursion cannot leave zero; the definition can
-            height = self.height(step)
+            self._entry = [float(value) for value in current]
+        if before == 0:  # the recursion cannot leave zero; the definition can
             return [value * height for value in self._entry or self.base_values]
-        return super()._get_value()
+        factor = height / before
+        return [value * factor for value in current]
 
     def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
         known = self._known
@@ -62,6 +59,15 @@ class FlooredScheduler(ParamScheduler):
     def floor(self, base: float) -> float:
         """Return the minimum for a group."""
         return self.eta_min if self.eta_min_ratio is None else base * self.eta_min_ratio
+
+    def _get_value(self) -> list[Any]:
+        factor, current = self.multiplier(self.last_step), self._current()
+        if factor == 1:
+            return current
+        if self.eta_min_ratio is None:
+            low = self.eta_min
+            return [(value - low) * factor + low for value in current]
+        return [(value - low) * factor + low for value, low in zip(current, map(self.floor, self.base_values))]
 
 
 def horizon(begin: int, end: int, argument: str) -> int:
@@ -153,7 +159,7 @@ class LinearParamScheduler(HeightScheduler):
 
     def height(self, step: int) -> float:
         """Return the factor on the line."""
-        return self.start_factor + (self.end_factor - self.start_factor) * step / max(self.total_iters, 1)
+        return self.start_factor + (self.end_factor - self.start_factor) * step / max(self.end - self.begin - 1, 1)
 
 
 class QuadraticWarmupParamScheduler(HeightScheduler):

@@ -92,15 +92,16 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         while self._load_hooks:
             self._load_hooks.pop().remove()
         if outcome is not None:
-            updates = self._updates(outcome)
-            self.counts["iter"] += 1
-            self.counts["update"] += max(updates.values(), default=0)
+            updates: dict[int, int] = {}
             for scheduler in self._schedulers:
                 if scheduler.by == "iter":
                     scheduler.step()
                 elif scheduler.by == "update":
+                    updates = updates or self._updates(outcome)
                     for _ in range(updates[id(scheduler.optimizer)]):
                         scheduler.step()
+            self.counts["iter"] += 1
+            self.counts["update"] += max(updates.values()) if updates else outcome is StepOutcome.UPDATED
         if epoch_end:
             self.counts["epoch"] += 1
             for scheduler in self._schedulers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,20 @@ class HyperParam:
         """Return the value in ``group``: a number, or a tensor, so that the host need not wait for the device."""
         value = group[self.key]
         return value if self.index is None else value[self.index]
+
+    def values(self, groups: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """Return the value in each of the ``groups``."""
+        key, index = self.key, self.index
+        return [group[key] for group in groups] if index is None else [group[key][index] for group in groups]
+
+    def write(self, groups: Iterable[dict[str, Any]], values: Iterable[Any]) -> None:
+        """Put a value into each of the ``groups``."""
+        key = self.key
+        for group, value in zip(groups, values):
+            if type(group[key]) is float:
+                group[key] = value
+            else:
+                self.set(group, value)
 
     def set(self, group: dict[str, Any], value: Any) -> None:
         """Put ``value`` into ``group``; a tensor is filled in place, so that a captured or compiled step sees it."""
