@@ -42,10 +42,17 @@ def families_of(curve: str) -> list[str]:
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
-    """Register the wrappers, the constructors and the schedules."""
+    """Register the wrappers, the constructors, ZeRO and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
     zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
     zoo.wrapper("ApexOptimWrapper", "optimzoo.wrappers:ApexOptimWrapper", about="Mixed precision by NVIDIA's apex.amp")
+    zoo.optimizer(
+        "ZeroRedundancyOptimizer",
+        "optimzoo.optimizers.zero:ZeroRedundancyOptimizer",
+        about="ZeRO around the optimizer that optimizer_type names: its state is spread over processes",
+        paper="https://arxiv.org/abs/1910.02054",
+        needs=("process_group",),
+    )
     zoo.constructor(
         "DefaultOptimWrapperConstructor",
         "optimzoo.constructors:DefaultOptimWrapperConstructor",

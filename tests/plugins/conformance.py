@@ -32,7 +32,7 @@ ARGUMENTS = {
 # What upstream itself cannot do on a CPU, with its own error; docs/optimizers.md lists these.
 BROKEN_UPSTREAM = dict.fromkeys(("AdEMAMix32bit", "PagedAdEMAMix32bit"), "doesn't match the broadcast shape")
 
-NAMES = list(OPTIMIZERS)
+NAMES = [name for name in OPTIMIZERS if "process_group" not in OPTIMIZERS.entry(name).needs]
 WORKING = [name for name in NAMES if name not in BROKEN_UPSTREAM]
 STEPS = 50
 

@@ -97,13 +97,13 @@ class BaseOptimWrapper(ABC):
             ...     dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(norm_decay_mult=0.0)),
             ... )
             >>> wrapper.explain("1.weight")
-            'group 1 (lr 0.1, weight_decay 0): norm_decay_mult'
+            'group 1 (lr 0.1, weight_decay 0.0): norm_decay_mult'
             >>> wrapper.explain("0.weight")
             "group 0 (lr 0.1, weight_decay 0.01): the optimizer's own arguments"
         """
         for index, group in enumerate(self.optimizer.param_groups):
             if name in group.get("param_names", ()):
-                settings = ", ".join(f"{key} {group[key]:g}" for key in ("lr", "weight_decay") if key in group)
+                settings = ", ".join(f"{key} {_value(group[key])}" for key in ("lr", "weight_decay") if key in group)
                 return f"group {index} ({settings}): {self.param_rules.get(name, SELF_EXPLAINED)}"
         known = [each for group in self.optimizer.param_groups for each in group.get("param_names", ())]
         raise ConfigError(f"no parameter group holds {name!r}.{did_you_mean(near(name, known))}")

@@ -45,7 +45,7 @@ def test_each_child_module_gets_a_wrapper_with_settings_of_its_own(gan):
         ["generator.0.weight", "generator.0.bias"],
         ["generator.1.weight", "generator.1.bias"],
     ]
-    assert wrappers.explain("generator.1.bias") == "generator, group 1 (lr 0.1, weight_decay 0): norm_decay_mult"
+    assert wrappers.explain("generator.1.bias") == "generator, group 1 (lr 0.1, weight_decay 0.0): norm_decay_mult"
     assert names(discriminator) == [n for n, _ in gan.named_parameters() if n.startswith("discriminator")]
 
 
@@ -87,7 +87,7 @@ def test_under_patterns_the_constructor_sees_the_modules_and_their_whole_names(g
     settings = sgd(modules="*", paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys={"discriminator": dict(lr_mult=2)}))
     settings["optimizer"]["weight_decay"] = 0.1
     wrapper = build_optim_wrapper(gan, dict(all=settings))["all"]
-    assert wrapper.explain("generator.1.weight") == "group 1 (lr 0.1, weight_decay 0): norm_decay_mult"
+    assert wrapper.explain("generator.1.weight") == "group 1 (lr 0.1, weight_decay 0.0): norm_decay_mult"
     assert wrapper.explain("discriminator.head.weight").startswith("group 2 (lr 0.2")
 
 

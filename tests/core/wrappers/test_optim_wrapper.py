@@ -344,6 +344,10 @@ class TestExplaining:
         assert wrapper.explain("4.bias") == "group 1 (lr 0.05, weight_decay 0): custom_keys['4']"
         assert wrapper.explain("0.bias") == "group 0 (lr 0.1, weight_decay 0): the optimizer's own arguments"
 
+    def test_a_setting_may_be_left_to_the_optimizer(self, model):
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="Adafactor")))
+        assert wrapper.explain("4.bias").startswith("group 0 (lr None, weight_decay 0.0)")
+
     def test_an_unknown_name_is_an_error_with_those_that_are_near(self, model):
         with pytest.raises(ConfigError, match=r"no parameter group holds '4\.wieght'\. Did you mean '4\.weight'"):
             sgd(model).explain("4.wieght")
