@@ -104,11 +104,16 @@ def optim_wrapper_problems(cfg: Any, path: str = "optim_wrapper") -> Iterator[Op
     if constructor_cls is not None and not issubclass(constructor_cls, DefaultOptimWrapperConstructor):
         return  # what another constructor reads is its own affair
     if "optimizer" not in cfg:
+        if constructor_cls is None:
+            return
         hint = did_you_mean(near("optimizer", cfg)).replace("Did you mean", "Is it under")
         yield ConfigError(
             f"the key 'optimizer' is missing; it is a dict such as {{'type': 'AdamW', 'lr': 1e-3}}.{hint}", path
         )
-    elif not isinstance(cfg["optimizer"], Optimizer):
+    elif isinstance(cfg["optimizer"], Optimizer):
+        for key in (k for k in ("paramwise_cfg", "constructor") if cfg.get(k) is not None):
+            yield ConfigError("a built optimizer has its groups: describe it by a dict", f"{path}.{key}")
+    else:
         found = list(_optimizer_problems(cfg["optimizer"], f"{path}.optimizer"))
         yield from found
         if not found and constructor_cls is not None:

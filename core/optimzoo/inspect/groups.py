@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from optimzoo import calls
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
-HIDDEN = ("params", "param_names", "lr", "weight_decay")
+HIDDEN = ("params", "param_names", "lr", "initial_lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class GroupRow:
         elements: Their elements.
         lr: Its learning rate, before any schedule.
         weight_decay: Its weight decay.
-        settings: Its other hyperparameters that differ from the optimizer's.
+        settings: Its other hyperparameters that differ from the optimizer's, and entries that not all groups have.
         example: The name of its first parameter.
     """
 
@@ -40,11 +43,19 @@ class GroupRow:
 def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[GroupRow]:
     """Return a row for each parameter group of ``optim_wrapper``."""
     rows = []
-    defaults = optim_wrapper.defaults
-    for index, group in enumerate(optim_wrapper.optimizer.param_groups):
+    optimizer = optim_wrapper.optimizer
+    # Some optimizers count and estimate in their groups: that is neither an argument nor in one group only.
+    arguments = calls.parameters(type(optimizer))
+    everywhere = set.intersection(*map(set, optimizer.param_groups))
+    for index, group in enumerate(optimizer.param_groups):
         names = group.get("param_names", [])
         rules = dict.fromkeys(optim_wrapper.param_rules[name] for name in names if name in optim_wrapper.param_rules)
-        own = {k: v for k, v in group.items() if k not in HIDDEN and not k.startswith("initial_")}
+        settings = {
+            key: value
+            for key, value in group.items()
+            if key not in HIDDEN
+            and (key not in everywhere or (key in arguments and optimizer.defaults.get(key, value) != value))
+        }
         rows.append(
             GroupRow(
                 index=index,
@@ -53,7 +64,7 @@ def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[Group
                 elements=sum(p.numel() for p in group["params"]),
                 lr=group.get("initial_lr", group.get("lr")),
                 weight_decay=group.get("weight_decay"),
-                settings={k: v for k, v in own.items() if k not in defaults or defaults[k] != v},
+                settings=settings,
                 example=names[0] if names else "",
             )
         )
@@ -64,17 +75,14 @@ def group_table(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> Table:
     """Return the groups as a table to print with rich."""
     rows = group_rows(optim_wrapper)
     name = type(optim_wrapper.optimizer).__name__
-    table = Table(title=f"{name}: {len(rows)} parameter group{'s' if len(rows) > 1 else ''}", title_justify="left")
-    for heading in ("group", "tensors", "elements", "lr", "weight decay"):
-        table.add_column(heading, justify="right")
-    for heading in ("rules", "settings", "such as"):
-        if heading != "settings" or any(row.settings for row in rows):
-            table.add_column(heading, overflow="fold")
+    title = f"{name}: {len(rows)} parameter group{'s' if len(rows) > 1 else ''}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("group", "tensors", "elements", "lr", "decay"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("first parameter, rules, settings", overflow="fold")
     for row in rows:
-        cells = [str(row.index), str(row.tensors), f"{row.elements:,}", f"{row.lr:g}" if row.lr is not None else "-"]
-        cells.append("-" if row.weight_decay is None else f"{row.weight_decay:g}")
-        cells.append("; ".join(row.rules) or "-")
-        if any(r.settings for r in rows):
-            cells.append(", ".join(f"{k}={v}" for k, v in row.settings.items()) or "-")
-        table.add_row(*cells, row.example)
+        numbers = ["-" if value is None else f"{float(value):.4g}" for value in (row.lr, row.weight_decay)]
+        told = (row.example, "; ".join(row.rules), ", ".join(f"{k}={v}" for k, v in row.settings.items()))
+        text = Text("\n".join(filter(None, told)) or "-")
+        table.add_row(str(row.index), str(row.tensors), f"{row.elements:,}", *numbers, text)
     return table

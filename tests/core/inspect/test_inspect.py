@@ -1,6 +1,7 @@
 import torch
 from matplotlib.image import imread
 from rich.console import Console
+from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper, build_param_scheduler
 from optimzoo.inspect import group_rows, group_table, plot_history
@@ -24,13 +25,45 @@ def test_a_row_tells_what_a_group_holds_and_why(model):
 
 def test_the_table_names_rules_and_settings(model):
     cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(custom_keys={"4.": dict(lr_mult=2.0, flag=True)}))
-    console = Console(width=160)
+    console = Console(width=80)
     with console.capture() as capture:
         console.print(group_table(build_optim_wrapper(model, cfg)))
     shown = capture.get()
     assert "SGD: 2 parameter groups" in shown
     assert "custom_keys['4.']" in shown
     assert "flag=True" in shown
+
+
+def test_the_table_of_a_large_model_fits_on_80_columns():
+    blocks = nn.ModuleList(nn.TransformerEncoderLayer(512, 8) for _ in range(2))
+    model = nn.ModuleDict({"a_backbone_with_a_long_name": nn.ModuleDict({"layers": blocks})})
+    cfg = dict(
+        optimizer=dict(type="AdamW", lr=1.25e-4, weight_decay=0.05),
+        constructor="LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=dict(layer_decay_rate=0.65, norm_decay_mult=0.0, custom_keys={"linear": dict(eps=1e-6, flag=1)}),
+    )
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(group_table(build_optim_wrapper(model, cfg)))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    for word in (
+        "8.125e-05",
+        "0.05",
+        "2,099,712",
+        "depth 1 of 3, norm_decay_mult",
+        "linear1.weight",
+        "eps=1e-06, flag=1",
+    ):
+        assert any(word in line for line in lines), word
+
+
+def test_what_an_optimizer_counts_in_its_groups_is_no_setting(model):
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="DAdaptAdam", lr=1.0)))
+    wrapper.update_params(model(torch.ones(2, 1, 4, 4)).square().sum())
+    assert wrapper.optimizer.param_groups[0]["k"] == 1
+    (row,) = group_rows(wrapper)
+    assert row.settings == {}
 
 
 def test_groups_without_names_or_decay_have_a_row_too(model):
