@@ -43,7 +43,7 @@ class GroupRow:
 def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[GroupRow]:
     """Return a row for each parameter group of ``optim_wrapper``."""
     rows = []
-    optimizer = optim_wrapper.optimizer
+    optimizer: Any = optim_wrapper.optimizer
     # Some optimizers count and estimate in their groups: that is neither an argument nor in one group only.
     arguments = calls.parameters(type(optimizer))
     everywhere = set.intersection(*map(set, optimizer.param_groups))
