@@ -45,7 +45,7 @@ def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[Group
     rows = []
     optimizer: Any = optim_wrapper.optimizer
     # Some optimizers count and estimate in their groups: that is neither an argument nor in one group only.
-    arguments = calls.parameters(type(optimizer))
+    arguments = calls.parameters(optimizer.__class__)
     everywhere = set.intersection(*map(set, optimizer.param_groups))
     for index, group in enumerate(optimizer.param_groups):
         names = group.get("param_names", [])
