@@ -137,7 +137,7 @@ def _build_member(model: nn.Module, name: str, cfg: Any) -> BaseOptimWrapper | O
         ) from error
     wrapper = construct(child, settings)
     if isinstance(wrapper, BaseOptimWrapper):  # else OptimWrapperDict refuses it
-        for group in wrapper.optimizer.param_groups:
+        for group in (g for g in wrapper.optimizer.param_groups if NAMES in g):
             group[NAMES] = [f"{name}.{own}" for own in group[NAMES]]
         wrapper.param_order = [f"{name}.{own}" for own in wrapper.param_order]
         wrapper.param_rules = {f"{name}.{own}": rule for own, rule in wrapper.param_rules.items()}

@@ -64,6 +64,12 @@ def test_a_built_wrapper_may_be_a_member(gan):
     assert build_optim_wrapper(gan, dict(generator=built, discriminator=sgd()))["generator"] is built
 
 
+def test_a_member_may_have_a_built_optimizer(gan):
+    built = torch.optim.SGD(gan["generator"].parameters(), lr=1.0)
+    cfg = dict(generator=dict(optimizer=built, accumulative_counts=2), discriminator=sgd())
+    assert build_optim_wrapper(gan, cfg)["generator"].optimizer is built
+
+
 def test_patterns_give_muon_the_matrices_and_the_rest_to_another():
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
     matrices = ["layers.*.linear?.weight", "re:.*proj(_|\\.)weight"]
