@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,11 @@ def train(
         cfg["work_dir"] = work_dir
     from optimzoo.runner import Runner
 
-    Runner.from_cfg(cfg, resume=resume, on_change=on_change).train()
+    runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change)
+    try:
+        runner.train()
+    except KeyboardInterrupt as error:
+        raise typer.Exit(128 + signal.SIGINT) from error
 
 
 def check(config: ConfigPath, overrides: Overrides = None) -> None:

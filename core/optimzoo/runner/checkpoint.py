@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from optimzoo import calls
 from optimzoo.checks import whole_number
 from optimzoo.errors import CheckpointError
+from optimzoo.runner.atomic import replacing
 from optimzoo.runner.hooks import Hook
 
 if TYPE_CHECKING:
@@ -23,20 +24,15 @@ PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write ``state`` to ``path``, by way of a file beside it, so that no fault leaves half a checkpoint there.
+    """Write ``state`` to ``path``, whole or not at all.
 
     Raises:
         CheckpointError: The file cannot be written; earlier checkpoints are untouched.
     """
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written: {error}. Earlier checkpoints are untouched") from error
 
 
@@ -49,6 +45,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes the checksums of this format, and does not read them
+            wrong = archive.testzip()
+        if wrong is not None:
+            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
@@ -65,7 +65,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 class CheckpointHook(Hook):
-    """Saves a checkpoint every few epochs, or validation intervals of a run by iteration, and at the end.
+    """Saves a checkpoint every few epochs, or validation intervals of a run by iteration, and when it ends or stops.
 
     Args:
         interval: Epochs or validation intervals from one checkpoint to the next.
@@ -84,8 +84,11 @@ class CheckpointHook(Hook):
         """Save, if the interval has passed or the run has ended, and remove the oldest."""
         plan = runner.plan
         count = runner.epoch if plan.by_epoch else runner.iter // plan.val_interval
-        if count % self.interval and not runner.finished:
-            return
+        if count % self.interval == 0 or runner.finished:
+            self.on_stop(runner)
+
+    def on_stop(self, runner: Runner) -> None:
+        """Save, and remove the oldest."""
         written = runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"
         save_checkpoint(runner.state_dict(), written)
         others = [path for path in checkpoints_in(runner.work_dir) if path != written]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import CheckpointError
+from optimzoo.runner.atomic import replacing
 
 Row = dict[str, Any]
 
@@ -80,7 +81,8 @@ class History:
     def flush(self) -> None:
         """Bring the file up to date: append the new rows, or write all of them if a column is new."""
         whole = self.columns != self._header or not self.path.exists()
-        with self.path.open("w" if whole else "a", newline="", encoding="utf-8") as file:
+        text: dict[str, Any] = {"newline": "", "encoding": "utf-8"}
+        with replacing(self.path, "w", **text) if whole else self.path.open("a", **text) as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             if whole:
                 writer.writeheader()

@@ -38,6 +38,9 @@ class Hook:
     def checkpoint_due(self, runner: Runner) -> None:
         """Called after each epoch, its validation included, or at the validation interval of a run by iteration."""
 
+    def on_stop(self, runner: Runner) -> None:
+        """Called after the step in which a signal asked the run to stop, before the exception that stops it."""
+
     def on_exception(self, runner: Runner, error: BaseException) -> None:
         """Called when training stops by an exception, which is then raised."""
 

@@ -82,6 +82,11 @@ class LoggerHook(Hook):
         self._metrics = {}
         runner.history.flush()
 
+    def on_stop(self, runner: Runner) -> None:
+        """Bring the CSV file up to date with the checkpoint that follows."""
+        self._flush(runner)
+        runner.history.flush()
+
     def after_train(self, runner: Runner) -> None:
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
@@ -94,7 +99,7 @@ class LoggerHook(Hook):
     def on_exception(self, runner: Runner, error: BaseException) -> None:
         """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
         self._stop(runner)
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
             saved = checkpoints_in(runner.work_dir)
             resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
             self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")

@@ -30,6 +30,7 @@ from optimzoo.runner.objects import build_object, find_function, look_for_module
 from optimzoo.runner.plan import TrainPlan
 from optimzoo.runner.randomness import random_state, seed_all, seed_of, set_random_state
 from optimzoo.runner.resume import find_checkpoint, restore
+from optimzoo.runner.signals import StopSignals
 from optimzoo.runner.step import LossFunction, TrainStep
 from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
@@ -156,6 +157,7 @@ class Runner:
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
+        self._signals = StopSignals()
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any], resume: bool | str | Path = False, on_change: str = "error") -> Runner:
@@ -188,10 +190,14 @@ class Runner:
     def train(self) -> nn.Module:
         """Train to the end of the run, and return the model.
 
+        In the main thread, SIGINT (Ctrl-C) and SIGTERM let the running step end and save a checkpoint first.
+
         Raises:
             NonFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
+            KeyboardInterrupt: SIGINT arrived.
+            SystemExit: SIGTERM arrived.
         """
-        with hold(self.work_dir):
+        with hold(self.work_dir), self._signals:
             if not self._begun:
                 self.moved_to = make_room(self.work_dir, self.resumed_from)
                 write_config(self.config, self.work_dir)
@@ -262,6 +268,7 @@ class Runner:
                 self._validate_and_save(self.iter)
             if not by_epoch and self.finished:
                 return
+            self._stop_if_asked()
         if self._iter_in_epoch == 0:
             raise ConfigError("it yields no batch", "train_dataloader")
         self.epoch += 1
@@ -269,6 +276,7 @@ class Runner:
         self._call("after_epoch")
         if by_epoch:
             self._validate_and_save(self.epoch)
+            self._stop_if_asked()
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of the current epoch; after resuming, those that are left of it."""
@@ -282,7 +290,11 @@ class Runner:
             collections.deque(itertools.islice(batches, self._iter_in_epoch), maxlen=0)
             if restored is not None:
                 set_random_state(restored["now"])
-        yield from batches
+        try:
+            yield from batches
+        except Exception:  # a loader whose workers the signal ended, too
+            self._stop_if_asked()
+            raise
 
     def _train_iter(self, batch: Any) -> None:
         outcome, logs = self.train_step(batch)
@@ -299,6 +311,11 @@ class Runner:
         if self.val_dataloader is not None and due:
             self._call("after_val", self.val())
         self._call("checkpoint_due")
+
+    def _stop_if_asked(self) -> None:
+        if self._signals.received is not None and not self.finished:
+            self._call("on_stop")
+            self._signals.raise_received()
 
     def _measure(self, batch: Any) -> dict[str, Any]:
         found = {name: value for metric in self.metrics for name, value in metric(self.model, batch).items()}

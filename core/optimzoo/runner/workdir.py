@@ -12,6 +12,7 @@ from typing import Any
 
 from optimzoo.config import config_text
 from optimzoo.errors import ConfigError
+from optimzoo.runner.atomic import replacing
 from optimzoo.runner.checkpoint import checkpoints_in
 
 try:
@@ -20,7 +21,8 @@ except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
 MARKER = "# Written by optimzoo"
-RECORDS = ("config.yaml", "curves.png", "metrics.csv")
+RECORDS = ("curves.png", "metrics.csv", "config.yaml")
+"""What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 
 def folder_of(work_dir: str | Path) -> Path:
@@ -102,7 +104,8 @@ def write_config(config: Mapping[str, Any], folder: Path) -> None:
     """Write the config of a run where ``optimzoo train`` can read it."""
     path = folder / "config.yaml"
     header = f"{MARKER}: the config of this run. To run it again: optimzoo train {path} --work-dir ANOTHER_FOLDER\n"
-    path.write_text(header + config_text(config), encoding="utf-8")
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write(header + config_text(config))
 
 
 def earlier_runs(folder: Path) -> list[Path]:

@@ -1,0 +1,116 @@
+"""SIGINT and SIGTERM: the step ends, a checkpoint is saved, and the message says how to go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from optimzoo.runner import Hook
+from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.runner.signals import SIGNALS
+
+from ..conftest import REPO
+from ..core.runner.conftest import make_runner, parameters
+
+__all__ = ["make_runner"]
+
+RAISED = {signal.SIGINT: (KeyboardInterrupt, ()), signal.SIGTERM: (SystemExit, (143,))}
+
+
+class Send(Hook):
+    """Sends this process signals after an iteration."""
+
+    def __init__(self, step, *numbers):
+        self.step, self.numbers = step, numbers
+
+    def after_iter(self, runner, outcome, logs):
+        if runner.iter == self.step:
+            for number in self.numbers:
+                signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("step", [1, 7, 10])
+def test_the_run_stops_after_the_step_and_goes_on_from_there(number, step, make_runner, tmp_path, capfd):
+    wrapper = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=4)
+    straight = make_runner(optim_wrapper=wrapper, work_dir=tmp_path / "straight")
+    straight.train()
+    before = [signal.getsignal(n) for n in SIGNALS]
+    error, arguments = RAISED[number]
+    with pytest.raises(error) as raised:
+        make_runner(optim_wrapper=wrapper, hooks=[Send(step, number)]).train()
+    assert raised.value.args == arguments
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+    newest = checkpoints_in(tmp_path / "run")[-1]
+    assert load_checkpoint(newest)["iter"] == step
+    shown = capfd.readouterr()
+    assert f"{number.name}: stopping after this step" in shown.err
+    assert f"interrupted after step {step}; {newest} is the last checkpoint; --resume" in shown.out
+    resumed = make_runner(optim_wrapper=wrapper, resume=True)
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "straight" / "metrics.csv").read_text()
+
+
+def test_a_second_one_leaves_at_once(make_runner, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(hooks=[Send(7, signal.SIGTERM, signal.SIGINT)]).train()
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(tmp_path / "run")] == [5]
+
+
+def test_in_another_thread_nothing_is_handled(make_runner):
+    before = [signal.getsignal(n) for n in SIGNALS]
+    during = []
+
+    class Look(Hook):
+        def before_train(self, runner):
+            during.extend(signal.getsignal(n) for n in SIGNALS)
+
+    thread = threading.Thread(target=make_runner(hooks=[Look()]).train)
+    thread.start()
+    thread.join()
+    assert during == before
+
+
+CONFIG = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+model = dict(type="torch.nn:Linear", in_features=3, out_features=1)
+train_dataloader = dict(dataset=TensorDataset(torch.randn(64, 3)), batch_size=4, num_workers={workers})
+optim_wrapper = dict(optimizer=dict(type="SGD", lr=1e-3))
+train_cfg = dict(max_epochs=10**6)
+loss = lambda model, batch: model(batch[0]).square().mean()
+"""
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 1), (signal.SIGTERM, 1)])
+def test_the_command_line_exits_with_128_and_the_number(number, workers, tmp_path):
+    (tmp_path / "endless.py").write_text(CONFIG.format(workers=workers))
+    paths = os.pathsep.join([str(REPO / "core"), str(REPO / "plugins")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optimzoo", "train", "endless.py", "--work-dir", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        os.killpg(process.pid, number)  # as a terminal sends Ctrl-C: to the workers of the data loader too
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    newest = checkpoints_in(tmp_path / "run")[-1]
+    assert f"run/{newest.name} is the last checkpoint; --resume" in out
+    assert "Traceback" not in err
