@@ -5,6 +5,7 @@ from .build_schedules import build_param_scheduler as build_param_scheduler
 from .config import load_config as load_config
 from .constructors import DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor
 from .hookspecs import hookimpl as hookimpl
+from .inspect import plot_schedules as plot_schedules
 from .runner import Runner as Runner
 from .schedulers import WSDLR as WSDLR
 from .schedulers import ConstantLR as ConstantLR

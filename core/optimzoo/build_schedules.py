@@ -84,7 +84,7 @@ def build_param_scheduler(
     members: Mapping[str, Member] = (
         optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
     )
-    by_member = _is_by_member(cfg)
+    by_member = is_by_member(cfg)
     cfgs: Mapping[str, Any] = cfg if by_member else dict.fromkeys(members, cfg)  # type: ignore[assignment]
     if cfgs.keys() != members.keys():
         raise ConfigError(
@@ -108,7 +108,7 @@ def build_param_scheduler(
 
 def param_scheduler_problems(cfg: Any, path: str = "param_scheduler") -> Iterator[OptimzooError]:
     """Yield what is wrong with a ``param_scheduler`` config, as far as it can be told without an optimizer."""
-    if _is_by_member(cfg):
+    if is_by_member(cfg):
         for name, schedules in cfg.items():
             yield from param_scheduler_problems(schedules, join_path(path, name))
         return
@@ -129,7 +129,7 @@ def param_scheduler_problems(cfg: Any, path: str = "param_scheduler") -> Iterato
             yield from calls.problems(target, whole, place, given=("optimizer",))
 
 
-def _is_by_member(cfg: Any) -> bool:
+def is_by_member(cfg: Any) -> bool:
     """Whether ``cfg`` gives schedules by the names of several optimizers."""
     return (
         isinstance(cfg, Mapping)

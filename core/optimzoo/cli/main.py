@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from optimzoo import __version__
-from optimzoo.cli import names, plugins, runs
+from optimzoo.cli import names, plot, plugins, runs
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError
 from optimzoo.traces import user_frames
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (runs.train, runs.check, names.list_names, names.show, plugins.plugins):
+for command in (runs.train, runs.check, plot.plot, names.list_names, names.show, plugins.plugins):
     app.command(command.__name__.partition("_")[0])(command)
 
 

@@ -196,5 +196,5 @@ def _updates_of(optimizer: Any) -> tuple[int | None, Any]:
 def _trace(optimizer: Any) -> tuple[int, ...]:
     """Return what changes when the optimizer, or its wrapper, does anything."""
     own = getattr(optimizer, "optimizer", optimizer)
-    versions = sum(parameter._version for group in own.param_groups for parameter in group["params"])
+    versions = sum(parameter._version for group in own.param_groups for parameter in group.get("params", ()))
     return getattr(optimizer, "_inner_count", 0), getattr(optimizer, "update_count", 0), len(own.state), versions

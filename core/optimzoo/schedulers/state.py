@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -24,11 +25,14 @@ class StandIn(Optimizer):
     Args:
         groups: The groups.
         defaults: The optimizer's defaults.
+        accumulative_counts: Iterations that make an update.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], defaults: dict[str, Any]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], defaults: dict[str, Any], accumulative_counts: int = 1) -> None:
         self.param_groups = groups
         self.defaults = defaults
+        self.state = defaultdict(dict)
+        self._accumulative_counts = accumulative_counts
 
     @classmethod
     def of(cls, optimizer: Any) -> StandIn:

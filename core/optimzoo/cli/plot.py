@@ -1,0 +1,43 @@
+"""The command that draws the schedules of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimzoo.cli.runs import ConfigPath, Overrides, read_run_config
+from optimzoo.console import out
+from optimzoo.errors import ConfigError
+
+
+def plot(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    picture: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("schedules.png"),
+    table: Annotated[bool, typer.Option("--table", help="Print the values at the corners instead.")] = False,
+    epoch_length: Annotated[
+        int | None, typer.Option(min=1, help="Iterations in an epoch, to spare building the data.")
+    ] = None,
+) -> None:
+    """Draw what the schedules of CONFIG will do to every hyperparameter, without building the model."""
+    cfg = read_run_config(config, overrides)
+    from optimzoo.inspect.schedules import plot_schedules, schedule_courses, schedule_table
+    from optimzoo.runner.data import build_dataloader
+    from optimzoo.runner.plan import TrainPlan
+
+    for key in ("optim_wrapper", "train_cfg"):
+        if key not in cfg:
+            raise ConfigError("it is missing", key)
+    plan = TrainPlan.from_cfg(cfg["train_cfg"])
+    if epoch_length is None and plan.by_epoch and "train_dataloader" in cfg:
+        loader = build_dataloader(cfg["train_dataloader"], "train_dataloader", 0)
+        epoch_length = len(loader) if isinstance(loader, Sized) else None
+    lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
+    if table:
+        out.print(schedule_table(schedule_courses(cfg, **lengths)))
+    else:
+        plot_schedules(cfg, picture, **lengths)
+        out.print(f"wrote {picture}", highlight=False)
