@@ -4,11 +4,13 @@ A block with a file name after its language is written to that file; Python with
 `optimzoo` is run, `make` is looked up, and the extras of `pip install` are compared with pyproject.toml.
 """
 
+import csv
 import re
 import shlex
 import subprocess
 
 import pytest
+import torch
 
 from optimzoo import OPTIMIZERS
 from tests.conftest import REPO
@@ -57,8 +59,12 @@ def test_every_block_is_of_a_kind_that_is_run():
 def test_the_commands_train_check_and_list(project, optimzoo):
     for _, *arguments in of("optimzoo"):
         optimzoo(*arguments)
-    final = (project / "runs" / "train" / "metrics.csv").read_text().splitlines()[-1].split(",")
-    assert float(final[4]) < 0.1, "the loss on the validation data"
+    with (project / "runs" / "train" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["val_loss"]) < 0.1
+    assert min(float(row["lr"]) for row in rows if 101 <= int(row["iter"]) <= 150 and row["lr"]) > 1e-3, "resumed"
+    loaded = re.search(r'torch\.load\("(.*?)"\)\["model"\]', README)[1]
+    assert set(torch.load(project / loaded)["model"]) == {"weight", "bias"}
     assert (project / "runs" / "8bit" / "curves.png").exists()
 
 
@@ -80,7 +86,7 @@ def test_the_make_targets_exist():
 
 def test_the_extras_exist():
     extras = set(re.findall(r"^(\w+) = \[", (REPO / "pyproject.toml").read_text().partition("optional-dep")[2], re.M))
-    comments = re.findall(r"pip install 'optimzoo\[(\w+)\]'\s+# or (.*)", README)
+    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*)", README)
     assert comments
     for first, others in comments:
         assert {first, *re.split(r",\s*", others)} <= extras
