@@ -187,7 +187,8 @@ def import_dotted(target: str, path: str = "") -> Any:
         except AttributeError as error:
             file = getattr(found, "__file__", None)
             where = f" ({file})" if file else ""
-            hint = did_you_mean(near(part, [n for n in dir(found) if not n.startswith("_")])) or _hidden(module_name)
+            public = [name for name in dir(found) if not name.startswith("_")]
+            hint = _hidden(module_name) or did_you_mean(near(part, public))
             raise ConfigError(f"{module_name!r}{where} has no {attribute!r}.{hint}", path) from error
     return found
 
@@ -206,6 +207,6 @@ def _hidden(module_name: str) -> str:
     spec = sys.modules[name].__spec__ if name in sys.modules else None
     for folder in map(Path, sys.path):
         for file in (folder / f"{name}.py", folder / name / "__init__.py"):
-            if spec is not None and spec.origin and file.is_file() and not file.samefile(spec.origin):
+            if spec is not None and spec.origin and file.is_file() and file.resolve() != Path(spec.origin).resolve():
                 return f" {file} is another module {name!r}, which this one hides: rename it."
     return ""

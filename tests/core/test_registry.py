@@ -110,11 +110,12 @@ class TestLookUp:
         with pytest.raises(ConfigError, match=re.escape(f"Did you mean '{meant}'?")):
             OPTIMIZERS.get(name)
 
-    def test_a_module_that_is_hidden_by_an_installed_one_is_named(self, tmp_path, monkeypatch, empty):
-        (tmp_path / "colorsys.py").write_text("class Mine: ...")
+    @pytest.mark.parametrize("name", ["colorsys", "time"])
+    def test_a_module_that_is_hidden_by_an_installed_one_is_named(self, name, tmp_path, monkeypatch, empty):
+        (tmp_path / f"{name}.py").write_text("class Mine: ...")
         monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-        with pytest.raises(ConfigError, match=r"has no 'Mine'\. .*colorsys\.py is another module 'colorsys'"):
-            empty.get("colorsys:Mine")
+        with pytest.raises(ConfigError, match=rf"has no 'Mine'\. .*{name}\.py is another module '{name}'"):
+            empty.get(f"{name}:Mine")
 
     def test_a_module_that_fails_says_in_which_line(self, tmp_path, monkeypatch, empty):
         (tmp_path / "faulty_task.py").write_text("x = {}\nx['a']\n")
