@@ -7,6 +7,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: train test lint types docs bench clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
+	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
 	$(BIN)/optimzoo train examples/digits/lion.toml
 
 test: $(VENV)/.dev  ## run the whole test suite
@@ -29,6 +30,7 @@ clean:
 	rm -rf $(VENV) build dist site runs
 
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV), which downloads PyTorch and takes minutes the first time ...'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[$*]'
 	touch $@

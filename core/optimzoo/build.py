@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.groups import as_groups
 from optimzoo.constructors.modules import unwrap
-from optimzoo.constructors.multi import construct, constructor_of, members_of, multi_problems
+from optimzoo.constructors.multi import NOT_A_MEMBER, construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.registry import Registry
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -102,6 +103,7 @@ def optim_wrapper_problems(cfg: Any, path: str = "optim_wrapper") -> Iterator[Op
         constructor_cls = DefaultOptimWrapperConstructor
     wrapper_cls = yield from _get(OPTIM_WRAPPERS, cfg.get("type", "OptimWrapper"), f"{path}.type")
     if constructor_cls is not None and not issubclass(constructor_cls, DefaultOptimWrapperConstructor):
+        yield from _constructor_problems(constructor_cls, cfg, path)
         return  # what another constructor reads is its own affair
     if "optimizer" not in cfg:
         if constructor_cls is None:
@@ -117,7 +119,7 @@ def optim_wrapper_problems(cfg: Any, path: str = "optim_wrapper") -> Iterator[Op
         found = list(_optimizer_problems(cfg["optimizer"], f"{path}.optimizer"))
         yield from found
         if not found and constructor_cls is not None:
-            yield from _paramwise_problems(constructor_cls, cfg, path)
+            yield from _constructor_problems(constructor_cls, cfg, path)
     if wrapper_cls is not None:
         kwargs = {key: value for key, value in cfg.items() if key not in NOT_OF_THE_WRAPPER}
         for problem in calls.problems(wrapper_cls, kwargs, path, given=("optimizer",)):
@@ -140,11 +142,16 @@ def _optimizer_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
     yield from calls.problems(cls, kwargs, path, given=(first,))
 
 
-def _paramwise_problems(constructor_cls: Any, cfg: Mapping[str, Any], path: str) -> Iterator[OptimzooError]:
+def _constructor_problems(constructor_cls: Any, cfg: Mapping[str, Any], path: str) -> Iterator[OptimzooError]:
+    settings = {key: value for key, value in cfg.items() if key not in NOT_A_MEMBER}
     try:
-        constructor_cls({"optimizer": cfg["optimizer"]}, cfg.get("paramwise_cfg"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the build repeats them
+            constructor_cls(settings, cfg.get("paramwise_cfg"))
     except ConfigError as error:
         yield from error.under(path).problems
+    except Exception:  # it may want more than there is before the build, which raises its error with its place
+        return
 
 
 def _get(registry: Registry, name: Any, path: str) -> Generator[OptimzooError, None, Any]:

@@ -16,9 +16,9 @@ FILE_WIDTH = 160
 
 
 def make_console() -> Console:
-    """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH)
+    """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs. No markup."""
+    console = Console(markup=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH, markup=False)
 
 
 out = make_console()

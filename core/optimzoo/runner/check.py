@@ -88,27 +88,23 @@ def _loss_problems(model: Any) -> Iterator[OptimzooError]:
 
 
 def _value_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
-    """Yield what the constructor refuses, and the wrapper and the schedules on a stand-in for the model."""
-    settings = {k: v for k, v in cfg["optim_wrapper"].items() if k not in NOT_A_MEMBER}
-    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(cfg["optim_wrapper"]))
-    paramwise_cfg = cfg["optim_wrapper"].get("paramwise_cfg")
+    """Yield what the optimizer, its wrapper and the schedules refuse, tried on a stand-in for the model."""
+    settings = cfg["optim_wrapper"]
+    default = issubclass(OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(settings)), DefaultOptimWrapperConstructor)
+    if not default or not isinstance(settings.get("optimizer"), Mapping):
+        return  # what a constructor of its own kind makes of the model is its own affair
     plan = TrainPlan.from_cfg(cfg["train_cfg"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run repeats them
         try:
-            constructor(dict(settings), paramwise_cfg)
-            if not issubclass(constructor, DefaultOptimWrapperConstructor) or not isinstance(
-                settings["optimizer"], Mapping
-            ):
-                return  # what it makes of the model is its own affair
-            wrapper = DefaultOptimWrapperConstructor(settings)(nn.Linear(1, 1, bias=False))
+            stand_in = DefaultOptimWrapperConstructor({k: v for k, v in settings.items() if k not in NOT_A_MEMBER})
+            wrapper = stand_in(nn.Linear(1, 1, bias=False))
         except ConfigError as error:
             yield from error.under("optim_wrapper").problems
             return
-        except Exception:  # it may want more than there is before training
-            return
-        for group in wrapper.param_groups:
-            for rule in (paramwise_cfg or {}).get("custom_keys", {}).values():
+        paramwise_cfg = settings.get("paramwise_cfg") or {}
+        for rule in (*paramwise_cfg.get("custom_keys", {}).values(), *paramwise_cfg.get("rules", ())):
+            for group in wrapper.param_groups:
                 group.update({k: v for k, v in rule.items() if k not in group})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OptimzooWarning)  # the epoch is not really that long

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.runner.members import members
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapper, OptimWrapperDict, StepOutcome
+from optimzoo.wrappers import AmpOptimWrapper, BaseOptimWrapper, OptimWrapper, OptimWrapperDict, StepOutcome
 from optimzoo.wrappers.curvature import SampledLoss
 from optimzoo.zoo import needs_of
 
@@ -152,13 +152,15 @@ class TrainStep:
 
 def _step_together(optim_wrappers: OptimWrapperDict) -> bool:
     """Whether one backward pass can serve all the wrappers."""
-    wrappers = optim_wrappers.values()
-    return (
-        all(isinstance(wrapper, OptimWrapper) for wrapper in wrappers)
-        and len({wrapper._accumulative_counts for wrapper in wrappers}) == 1  # type: ignore[attr-defined]
-        and not any(hasattr(wrapper, "loss_scaler") for wrapper in wrappers)
-        and not any(needs_of(wrapper.optimizer) & {"closure", "curvature"} for wrapper in wrappers)
-    )
+    counts = set()
+    for wrapper in optim_wrappers.values():
+        unscaled = isinstance(wrapper, AmpOptimWrapper) and not wrapper.loss_scaler.is_enabled()
+        if not unscaled and type(wrapper).backward is not OptimWrapper.backward:
+            return False
+        if needs_of(wrapper.optimizer) & {"closure", "curvature"}:
+            return False
+        counts.add(wrapper._accumulative_counts)  # type: ignore[attr-defined]
+    return len(counts) == 1
 
 
 def parse_loss(result: Any, source: str) -> tuple[Tensor, dict[str, Any]]:

@@ -187,7 +187,8 @@ class OptimWrapper(BaseOptimWrapper):
         self._max_counts = max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
         if self._accumulative_counts > 1:
-            if init_counts % self._accumulative_counts != 0:
+            lost = all(p.grad is None for group in self.optimizer.param_groups for p in group["params"])
+            if init_counts % self._accumulative_counts != 0 and lost:
                 logger.warning("resumed inside an accumulation window; its first gradients are lost")
             if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
                 logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
