@@ -16,7 +16,10 @@ FILE_WIDTH = 160
 
 
 def make_console() -> Console:
-    """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs. No markup."""
+    """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs.
+
+    It takes text as it is: brackets are no markup.
+    """
     console = Console(markup=False)
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH, markup=False)
 

@@ -14,8 +14,8 @@ from optimzoo.build import optim_wrapper_problems
 from optimzoo.build_schedules import build_param_scheduler, param_scheduler_problems
 from optimzoo.checks import whole_number
 from optimzoo.constructors import DefaultOptimWrapperConstructor
-from optimzoo.constructors.multi import NOT_A_MEMBER, constructor_of
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, did_you_mean, near
+from optimzoo.constructors.multi import NOT_A_MEMBER, constructor_of, members_of
+from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import dataloader_problems
 from optimzoo.runner.device import find_device
@@ -26,6 +26,7 @@ from optimzoo.runner.plan import TrainPlan, plan_problems
 from optimzoo.runner.randomness import seed_of
 from optimzoo.runner.runner import NOT_OF_THE_CONFIG, Runner
 from optimzoo.runner.workdir import folder_of
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS
 
 KEYS = [name for name in inspect.signature(Runner).parameters if name not in NOT_OF_THE_CONFIG]
@@ -87,35 +88,37 @@ def _loss_problems(model: Any) -> Iterator[OptimzooError]:
         yield ConfigError("it is missing, and the model has no train_step(data, optim_wrapper) of its own", "loss")
 
 
-def _value_problems(cfg: Mapping[str, Any]) -> Iterator[OptimzooError]:
-    """Yield what the optimizer, its wrapper and the schedules refuse, tried on a stand-in for the model."""
-    settings = cfg["optim_wrapper"]
-    default = issubclass(OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(settings)), DefaultOptimWrapperConstructor)
-    if not default or not isinstance(settings.get("optimizer"), Mapping):
-        return  # what a constructor of its own kind makes of the model is its own affair
-    plan = TrainPlan.from_cfg(cfg["train_cfg"])
+def _value_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
+    """Return what the optimizers, their wrappers and the schedules refuse, tried on stand-ins for the model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run repeats them
-        try:
-            stand_in = DefaultOptimWrapperConstructor({k: v for k, v in settings.items() if k not in NOT_A_MEMBER})
-            wrapper = stand_in(nn.Linear(1, 1, bias=False))
-        except ConfigError as error:
-            yield from error.under("optim_wrapper").problems
-            return
-        paramwise_cfg = settings.get("paramwise_cfg") or {}
-        for rule in (*paramwise_cfg.get("custom_keys", {}).values(), *paramwise_cfg.get("rules", ())):
-            for group in wrapper.param_groups:
-                group.update({k: v for k, v in rule.items() if k not in group})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OptimzooWarning)  # the epoch is not really that long
-            found = list(
-                calls.caught(
-                    build_param_scheduler,
-                    wrapper,
-                    cfg.get("param_scheduler"),
-                    LONG_EPOCH,
-                    plan.max_epochs,
-                    plan.max_iters,
-                )
-            )
-        yield from found
+        settings = cfg["optim_wrapper"]
+        several = "optimizer" not in settings
+        wrappers, found = {}, []
+        for name, member in members_of(settings).items() if several else [("", settings)]:
+            try:
+                wrappers[name] = _stand_in(member)
+            except ConfigError as error:
+                found += error.under(f"optim_wrapper.{name}" if name else "optim_wrapper").problems
+        if found or None in wrappers.values():
+            return found
+        wrapper = OptimWrapperDict(**wrappers) if several else wrappers[""]
+        plan = TrainPlan.from_cfg(cfg["train_cfg"])
+        run = LONG_EPOCH, plan.max_epochs, plan.max_iters
+        return list(calls.caught(build_param_scheduler, wrapper, cfg.get("param_scheduler"), *run))
+
+
+def _stand_in(cfg: Any) -> Any:
+    """Return the wrapper that ``cfg`` describes, around a small module; None if only the model can tell."""
+    if isinstance(cfg, BaseOptimWrapper):
+        return cfg
+    default = issubclass(OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(cfg)), DefaultOptimWrapperConstructor)
+    if not default or not isinstance(cfg.get("optimizer"), Mapping):
+        return None
+    settings = {key: value for key, value in cfg.items() if key not in (*NOT_A_MEMBER, "modules")}
+    wrapper = DefaultOptimWrapperConstructor(settings)(nn.Linear(1, 1, bias=False))
+    paramwise_cfg = cfg.get("paramwise_cfg") or {}
+    for rule in (*paramwise_cfg.get("custom_keys", {}).values(), *paramwise_cfg.get("rules", ())):
+        for group in wrapper.param_groups:
+            group.update({key: value for key, value in rule.items() if key not in group})
+    return wrapper

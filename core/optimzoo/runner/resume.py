@@ -85,6 +85,8 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
                 for group, values in zip(member.param_groups, settings):
                     group.update(values)
         runner.schedulers.load_state_dict(state["param_scheduler"], on_change)
+        if on_change == "config":
+            runner.schedulers.replay()  # an unchanged schedule too, for its initial values may have changed
     except (CheckpointError, KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit this config: {error}") from error
     for name, parameter in runner.model.named_parameters():

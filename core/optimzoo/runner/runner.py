@@ -36,7 +36,6 @@ from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
-ON_CHANGE = ("error", "restore", "config")
 NOT_OF_THE_CONFIG = ("resume", "on_change")
 """Arguments that say how to start a run, not what it is."""
 
@@ -107,7 +106,7 @@ class Runner:
         arguments = dict(locals())
         self.work_dir = folder_of(work_dir)
         self.log_interval = whole_number(log_interval, "log_interval", 1)
-        one_of(on_change, ON_CHANGE, "on_change")
+        one_of(on_change, ("error", "restore", "config"), "on_change")
         self.plan = TrainPlan.from_cfg(train_cfg)
         self.device = find_device(device)
         self.seed = seed_of(randomness)

@@ -131,7 +131,7 @@ class SchedulerGroup(Sequence[ParamScheduler]):
     def _check_order(self, traces: list[Any]) -> None:
         """Warn, once, if no optimizer has done anything before the first step of the schedules."""
         self._traces = None
-        if traces and [_trace(optimizer) for optimizer in self._optimizers] == traces:
+        if self._schedulers and [_trace(optimizer) for optimizer in self._optimizers] == traces:
             warnings.warn(
                 "the schedules are stepped, and no optimizer has made a step yet: call update_params (or "
                 "optimizer.step) first and schedule.step after it, or the first values of the schedules are never used",
@@ -171,17 +171,18 @@ class SchedulerGroup(Sequence[ParamScheduler]):
             )
         self.counts = dict(saved.counts)
         if changes and on_change == "config":
-            self._replay()
+            self.replay()
             for optimizer in self._optimizers:  # the values must hold if the optimizer's state is loaded later
                 hook = getattr(optimizer, "optimizer", optimizer).register_load_state_dict_post_hook
-                self._load_hooks.append(hook(lambda _: self._replay()))
+                self._load_hooks.append(hook(lambda _: self.replay()))
             return
         if changes:
             self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
         for scheduler, state in zip(self._schedulers, saved.states):
             scheduler._continue(state)
 
-    def _replay(self) -> None:
+    def replay(self) -> None:
+        """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
         resume.replay(self._schedulers, self._optimizers, self.counts)
 
     def __repr__(self) -> str:

@@ -59,6 +59,9 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(hooks=[Hook(), 3]), ["hooks[1]"]),
         (dict(optim_wrapper=dict(generator=dict(optimizer=dict(type="Lyon")), critic=dict(optimizer=dict(type="SGD")))),
          ["optim_wrapper.generator.optimizer.type"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=-1.0)))), ["optim_wrapper.net.optimizer"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=1.0), modules="*")),
+              param_scheduler=dict(net=dict(type="LinearLR", begin=5))), ["param_scheduler.net"]),
     ],
     ids=str,
 )  # fmt: skip

@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import shutil
+import warnings
 
 import numpy
 import pytest
@@ -242,6 +243,40 @@ class TestChangedConfig:
             )
         assert runner.optim_wrapper.get_lr()["lr"] == [0.5]
         assert runner.optim_wrapper.optimizer.state  # the moments are the checkpoint's
+
+    @pytest.mark.parametrize("same_lr", [True, False])
+    def test_a_longer_run_asks_what_becomes_of_its_schedule(self, same_lr, make_runner, tmp_path):
+        cosine = dict(param_scheduler=dict(type="CosineAnnealingLR", by_epoch=False))
+        lr = dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01 if same_lr else 0.03)))
+        make_runner(**cosine).train()
+        longer = dict(train_cfg=dict(max_epochs=4), **cosine)
+        with pytest.raises(CheckpointError, match="the schedules are not those of the checkpoint.*'restore'.*'config'"):
+            make_runner(resume=True, **longer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if not same_lr else "error", OptimzooWarning)
+            runner = make_runner(resume=True, on_change="config", **longer, **lr)
+        runner.train()
+        straight = make_runner(work_dir=tmp_path / "straight", **longer, **lr)
+        straight.train()
+        rates = [[lr for _, lr in each.history.column("lr")[15:]] for each in (runner, straight)]
+        assert rates[0] == pytest.approx(rates[1])
+
+    def test_restore_keeps_the_schedule_of_the_checkpoint(self, make_runner):
+        make_runner(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False)).train()
+        other = dict(type="ConstantLR", factor=0.1, end=20, by_epoch=False)
+        with pytest.warns(OptimzooWarning, match=r"param_scheduler\.factor stays 0\.5 \(0\.1 in the config\)"):
+            runner = make_runner(param_scheduler=other, resume=True, on_change="restore", train_cfg=dict(max_epochs=4))
+        runner.train()
+        assert runner.history.column("lr")[-2] == (19, 0.005)
+
+    def test_on_change_config_sets_an_unchanged_schedule_to_the_new_learning_rate(self, make_runner):
+        schedule = dict(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False))
+        make_runner(**schedule).train()
+        with pytest.warns(OptimzooWarning, match=r"optimizer\.lr is 0\.4 \(was 0\.01\)"):
+            runner = make_runner(
+                resume=True, on_change="config", optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.4)), **schedule
+            )
+        assert runner.optim_wrapper.get_lr()["lr"] == [0.2]
 
     def test_the_same_config_is_no_news(self, make_runner):
         make_runner(train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES).train()
