@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.checks import number, one_of, whole_number
@@ -103,7 +104,8 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
                 f"the validation has no metric {self.monitor!r}; it has {', '.join(metrics) or 'none'}.{hint}",
                 "monitor",
             )
-        return float(metrics[self.monitor])
+        metric = metrics[self.monitor]
+        return float(metric.item() if isinstance(metric, Tensor) else metric)
 
     def _observe(self, metric: float) -> None:
         if self._is_better(metric, self.best):
