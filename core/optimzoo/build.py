@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
+from optimzoo.checks import MARKS
 from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.groups import as_groups
 from optimzoo.constructors.modules import unwrap
@@ -19,7 +20,7 @@ from optimzoo.registry import Registry
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, plugins
 
-NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", "_scope_")
+NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", *MARKS)
 """Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""
 
 

@@ -10,6 +10,9 @@ from optimzoo.errors import ConfigError, did_you_mean, near
 
 T = TypeVar("T")
 
+MARKS = ("_scope_", "_delete_")
+"""Keys that mmengine leaves in a config: the registry to look in, a merge that is done. Nothing is built of them."""
+
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is an int or a float; a bool is neither here."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from optimzoo import calls
+from optimzoo.checks import MARKS
 from optimzoo.entry import Entry, dotted, dotted_forms, import_dotted
 from optimzoo.errors import ConfigError, UnknownNameError, a, did_you_mean, join_path, near
 
@@ -112,7 +113,8 @@ class Registry:
                 f"{name!r} is claimed by several plugins; say which one you mean:"
                 f" {' or '.join(map(repr, options))}", path, options,
             )  # fmt: skip
-        suggestions = [] if name.count(".") > 1 else near(name, [*self._claims, *map(_qualified, self.entries())])
+        known = map(_qualified, self.entries()) if "." in name else self._claims
+        suggestions = [] if name.count(".") > 1 else near(name, known)
         if not suggestions and "." in name:
             suggestions = dotted_forms(name)
         raise UnknownNameError(
@@ -164,8 +166,7 @@ class Registry:
         if "type" not in cfg:
             hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
-        # `_scope_` is mmengine's: it names the registry of another project, and there is one registry here.
-        kwargs = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
+        kwargs = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
         return self.get(cfg["type"], join_path(path, "type")), kwargs
 
     def register_module(

@@ -172,8 +172,8 @@ class TestBuild:
         with pytest.raises(ConfigError, match=said):
             OPTIMIZERS.build(cfg)
 
-    def test_a_registry_scope_of_mmengine_is_ignored(self):
-        cfg = {"type": "SGD", "lr": 0.1, "_scope_": "mmdet"}
+    def test_the_marks_of_mmengine_are_ignored(self):
+        cfg = {"type": "SGD", "lr": 0.1, "_scope_": "mmdet", "_delete_": True}
         assert OPTIMIZERS.build(cfg, params=[torch.nn.Parameter(torch.zeros(1))]).defaults["lr"] == 0.1
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from optimzoo import calls
+from optimzoo.checks import MARKS
 from optimzoo.constructors.create import create_optimizer
 from optimzoo.constructors.described import DescribedOptimizer
 from optimzoo.constructors.groups import Group, aliases_of, merge_groups, name_groups
@@ -101,8 +102,8 @@ class DefaultOptimWrapperConstructor:
         # A subclass that does not say which keys it reads may read any: then only a near miss is worth a word.
         closed = cls is DefaultOptimWrapperConstructor or "own_keys" in vars(cls)
         known = (*KEYS, *cls.own_keys)
-        for key in (k for k in self.paramwise_cfg if k not in known):
-            hint = did_you_mean(near(key, known))
+        for key in (k for k in self.paramwise_cfg if k not in (*known, *MARKS)):
+            hint = did_you_mean(near(key, (*known, *MARKS)))
             if closed:
                 listed = "" if hint else f" It reads {', '.join(known)}."
                 yield ConfigError(f"{cls.__name__} reads no key {key!r}.{hint}{listed}", f"paramwise_cfg.{key}")

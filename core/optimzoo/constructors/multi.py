@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
+from optimzoo.checks import MARKS
 from optimzoo.constructors.groups import NAMES, aliases_of
 from optimzoo.constructors.modules import unwrap
 from optimzoo.constructors.patterns import name_pattern, names_any, paths
@@ -17,7 +18,7 @@ from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 DEFAULT, MULTI = "DefaultOptimWrapperConstructor", "MultiOptimWrapperConstructor"
-NOT_A_MEMBER = ("constructor", "paramwise_cfg", "_scope_")
+NOT_A_MEMBER = ("constructor", "paramwise_cfg", *MARKS)
 
 
 def construct(model: nn.Module, cfg: Mapping[str, Any]) -> BaseOptimWrapper | OptimWrapperDict:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from optimzoo import calls
-from optimzoo.checks import one_of, whole_number
+from optimzoo.checks import MARKS, one_of, whole_number
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.runner.objects import build_object, find_function, object_problems
 
@@ -129,5 +129,5 @@ def _named(cfg: Mapping[str, Any], path: str, keys: tuple[str, ...] = ()) -> Map
     if "type" not in cfg:
         raise ConfigError("the key 'type' is missing", path)
     for key in cfg:
-        one_of(key, ("type", *keys, "_scope_"), path)
+        one_of(key, ("type", *keys, *MARKS), path)
     return cfg

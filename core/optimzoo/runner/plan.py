@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.checks import one_of, whole_number
+from optimzoo.checks import MARKS, one_of, whole_number
 from optimzoo.errors import ConfigError, OptimzooError
 
 LOOPS = {"EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
@@ -42,7 +42,7 @@ class TrainPlan:
             ConfigError: A key or value is wrong.
         """
         calls.raise_all(plan_problems(cfg))
-        kwargs = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
+        kwargs = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
         kwargs.setdefault("by_epoch", LOOPS.get(cfg.get("type", ""), "max_iters" not in cfg))
         if not kwargs["by_epoch"]:
             kwargs.setdefault("val_interval", 1000)
@@ -64,7 +64,7 @@ def plan_problems(cfg: Any) -> Iterator[OptimzooError]:
     kind = cfg.get("type")
     if kind is not None:
         yield from calls.caught(one_of, kind, LOOPS, f"{path}.type")
-    rest = {key: value for key, value in cfg.items() if key not in ("type", "_scope_")}
+    rest = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
     yield from calls.problems(TrainPlan, rest, path, label=path)
     for key in (k for k in COUNTS if k in cfg):
         yield from calls.caught(whole_number, cfg[key], f"{path}.{key}", 1)
