@@ -1,4 +1,4 @@
-"""Reading and writing one hyperparameter of a parameter group, an element of a tuple included."""
+"""Reading and writing a hyperparameter of the parameter groups, an element of a tuple included."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
-from optimzoo.checks import is_number
+from optimzoo.checks import is_number, number
 from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.wrappers import BaseOptimWrapper
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,19 @@ class HyperParam:
         else:
             whole = group[self.key]
             group[self.key] = (*whole[: self.index], value, *whole[self.index + 1 :])
+
+
+def one_per_group(value: Any, path: str, optimizer: Optimizer | BaseOptimWrapper) -> list[float]:
+    """Return a number for each group, given one for all or a list; base settings take the last of a list.
+
+    Raises:
+        ConfigError: The list is of another length.
+    """
+    count = len(optimizer.param_groups)
+    if not isinstance(value, (list, tuple)):
+        return [number(value, path)] * count
+    values = [number(v, f"{path}[{index}]") for index, v in enumerate(value)]
+    own = len(optimizer.optimizer.param_groups) if isinstance(optimizer, BaseOptimWrapper) else count
+    if len(values) not in (own, count):
+        raise ConfigError(f"a number, or a list of {own}, one per parameter group, is wanted; got {value!r}", path)
+    return values + values[-1:] * (count - len(values))

@@ -49,3 +49,18 @@ def in_iterations(steps: Any, epoch_length: int) -> Any:
         return steps
     count = steps * epoch_length
     return int(count) if count == int(count) else count
+
+
+def horizon(begin: int, end: int, argument: str) -> int:
+    """Return the steps of a window that must have an end, if it is to be the length of a curve.
+
+    Raises:
+        ConfigError: The window never ends.
+    """
+    if end == INF:
+        raise ConfigError(
+            f"the curve needs its length: give {argument}, or the run's length (max_epochs=, max_iters=) to "
+            "build_param_scheduler in the unit of the schedule",
+            argument.partition(" ")[0],
+        )
+    return step_count(end, "end") - step_count(begin, "begin")

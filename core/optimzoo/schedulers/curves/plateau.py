@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from optimzoo.checks import number, one_of, whole_number
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.schedulers.base import ParamScheduler
-from optimzoo.schedulers.curves import one_per_group
+from optimzoo.schedulers.hyperparam import one_per_group
 from optimzoo.schedulers.windows import INF
 from optimzoo.wrappers import BaseOptimWrapper
 
