@@ -23,6 +23,7 @@ NEEDS = {
     "one_lr": "adapts one step size over all groups: their learning rates must be equal (or 0)",
     "matrices": "updates 2-D parameters only: optim_wrapper = {muon = {...}, rest = {...}} gives the rest to another",
     "process_group": "spreads its state over the processes of a distributed run",
+    "whole": "works on whole parameters: not on the shares that strategy='fsdp2' gives to each process",
     "sparse": "takes sparse gradients only, as from torch.nn.Embedding(sparse=True)",
 }
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""

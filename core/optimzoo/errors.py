@@ -95,6 +95,10 @@ class NonFiniteError(OptimzooError, ArithmeticError):
     """A loss or a gradient became NaN or infinite, and the policy is to stop."""
 
 
+class LostProcessError(OptimzooError):
+    """Another process of a run failed or ended, and this one cannot go on without it."""
+
+
 class OptimzooWarning(UserWarning):
     """Something is legal but probably not what was meant."""
 

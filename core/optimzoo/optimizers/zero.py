@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -14,6 +15,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own code, at import
     from torch.distributed.optim import ZeroRedundancyOptimizer as _ZeroRedundancyOptimizer
 
+CANNOT = {
+    "closure": "decides by its own loss how often to evaluate, which may differ between the processes",
+    "curvature": "estimates curvature, which is not exchanged",
+    "one_lr": "adapts one step size over all parameters, and each process would adapt its own",
+    "sparse": "takes sparse gradients, which ZeRO does not",
+}
+"""The needs of an optimizer that ZeRO cannot meet, and why."""
+
 
 class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
     """Spreads the state of any optimizer over the processes; each updates its share of the parameters for all.
@@ -24,7 +33,7 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         **kwargs: Its arguments, and those of ``torch.distributed.optim.ZeroRedundancyOptimizer``.
 
     Raises:
-        ConfigError: There is no process group.
+        ConfigError: There is no process group, or the optimizer cannot be spread.
         UnknownNameError: No such optimizer is registered.
 
     Reference:
@@ -36,13 +45,21 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         cls = OPTIMIZERS.get(optimizer_type, "optimizer_type")
         if not torch.distributed.is_initialized():
             raise ConfigError(
-                "its state is spread over the processes of a distributed run: call "
-                "torch.distributed.init_process_group first, or use the optimizer itself",
+                "its state is spread over the processes of a distributed run: train under torchrun or with "
+                "strategy='ddp', call torch.distributed.init_process_group first, or use the optimizer itself",
                 "type",
             )
+        entry = OPTIMIZERS.entry_of(cls)
+        for need in (need for need in (entry.needs if entry else ()) if need in CANNOT):
+            raise ConfigError(f"{optimizer_type} {CANNOT[need]}", "optimizer_type")
         super().__init__(params, cls, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state on the process of rank 0 and nothing on the others. Called on every process."""
         self.consolidate_state_dict()
         return super().state_dict() if torch.distributed.get_rank() == 0 else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the whole state, of which each process keeps its part; ``state_dict`` is left as it is."""
+        super().load_state_dict(copy.deepcopy(state_dict))  # torch empties what it is given
+        self.state.clear()  # what counts is in the optimizer of this process

@@ -25,6 +25,7 @@ from optimzoo.runner.objects import find_factory, find_function, look_for_module
 from optimzoo.runner.plan import TrainPlan, plan_problems
 from optimzoo.runner.randomness import seed_of
 from optimzoo.runner.runner import NOT_OF_THE_CONFIG, Runner
+from optimzoo.runner.strategy import strategy_problems
 from optimzoo.runner.workdir import folder_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS
@@ -73,6 +74,7 @@ def _checks() -> dict[str, Callable[[Any], Iterator[OptimzooError]]]:
         "hooks": lambda value: (p for i, hook in enumerate(value) for p in object_problems(hook, Hook, f"hooks[{i}]")),
         "checkpoint": lambda value: calls.caught(calls.call, CheckpointHook, value, "checkpoint"),
         "randomness": lambda value: calls.caught(seed_of, value),
+        "strategy": strategy_problems,
         "device": lambda value: calls.caught(find_device, value),
         "log_interval": lambda value: calls.caught(whole_number, value, "log_interval", 1),
     }

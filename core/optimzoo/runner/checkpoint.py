@@ -89,8 +89,11 @@ class CheckpointHook(Hook):
 
     def on_stop(self, runner: Runner) -> None:
         """Save, and remove the oldest."""
-        written = runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"
-        save_checkpoint(runner.state_dict(), written)
-        others = [path for path in checkpoints_in(runner.work_dir) if path != written]
+        state = runner.state_dict()
+        runner.processes.on_first(lambda: self._save(state, runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"))
+
+    def _save(self, state: Mapping[str, Any], written: Path) -> None:
+        save_checkpoint(state, written)
+        others = [path for path in checkpoints_in(written.parent) if path != written]
         for path in others[: max(0, len(others) + 1 - self.keep)]:
             path.unlink()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INCIDENTAL = (
     *("checkpoint", "code_dir", "device", "hooks", "log_interval"),
-    *("metrics", "train_cfg", "val_dataloader", "work_dir"),
+    *("metrics", "strategy", "train_cfg", "val_dataloader", "work_dir"),
 )
 """Keys of a config that may change without a word: what has been trained so far does not depend on them."""
 
@@ -78,8 +78,10 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
         raise CheckpointError(f"{path} was made with the optimizer {made}, and the config names {named}")
     of_config = [_settings(member) for member in members(runner.optim_wrapper).values()]
     try:
-        runner.model.load_state_dict(state["model"])
+        runner.strategy.load_model_state(runner.model, state["model"])
         runner.optim_wrapper.load_state_dict(state["optim_wrapper"])
+        for member in members(runner.optim_wrapper).values():
+            runner.strategy.place_state(member.optimizer)
         if on_change == "config":
             for member, settings in zip(members(runner.optim_wrapper).values(), of_config):
                 for group, values in zip(member.param_groups, settings):
@@ -90,7 +92,8 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
     except (CheckpointError, KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit this config: {error}") from error
     for name, parameter in runner.model.named_parameters():
-        parameter.grad = state["gradients"][name].to(parameter.device) if name in state["gradients"] else None
+        gradient = state["gradients"].get(name)
+        parameter.grad = None if gradient is None else runner.strategy.place(gradient, parameter)
     runner.history.load(path.parent / "metrics.csv", state["iter"])
     now = {"randomness": {"seed": state["seed"]}, **runner.config}
     _warn_of_changes(state["config"], now, path, on_change)

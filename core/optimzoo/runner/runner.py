@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from optimzoo.runner.randomness import random_state, seed_all, seed_of, set_rand
 from optimzoo.runner.resume import find_checkpoint, restore
 from optimzoo.runner.signals import StopSignals
 from optimzoo.runner.step import LossFunction, TrainStep
+from optimzoo.runner.strategy import build_strategy
 from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -66,6 +69,8 @@ class Runner:
             of the parameter groups from the config.
         randomness: ``seed`` of Python, NumPy and torch; drawn, and noted in the resolved config, if it is missing.
         device: The device to train on; an accelerator where there is one.
+        strategy: How to use several processes: ``"single"``, ``"ddp"``, ``"fsdp2"``, or a dict with one of these as
+            ``type`` and its arguments. ``"ddp"`` if torchrun started several, by default.
         log_interval: Iterations from one update of the log to the next.
         code_dir: A folder with modules that dotted paths may name; looked up after the installed ones.
 
@@ -100,15 +105,18 @@ class Runner:
         on_change: str = "error",
         randomness: Mapping[str, Any] | None = None,
         device: str | torch.device | None = None,
+        strategy: str | Mapping[str, Any] | None = None,
         log_interval: int = 10,
         code_dir: str | Path | None = None,
     ) -> None:
-        arguments = dict(locals())
+        self.config = _as_config(dict(locals()))
         self.work_dir = folder_of(work_dir)
         self.log_interval = whole_number(log_interval, "log_interval", 1)
         one_of(on_change, ("error", "restore", "config"), "on_change")
         self.plan = TrainPlan.from_cfg(train_cfg)
-        self.device = find_device(device)
+        self.strategy = build_strategy(strategy, find_device(device))
+        self.processes = self.strategy.processes
+        self.device = self.processes.device
         self.seed = seed_of(randomness)
         self.resumed_from: Path | None = None
         if resume is not False:
@@ -116,15 +124,20 @@ class Runner:
             self.seed = state["seed"]
         look_for_modules_in(code_dir)
         seed_all(self.seed)
-        self.model: nn.Module = build_object(model, nn.Module, "model").to(self.device)
-        self.train_dataloader = build_dataloader(train_dataloader, "train_dataloader", self.seed)
+        self.model: nn.Module = self.strategy.shard(build_object(model, nn.Module, "model").to(self.device))
+        self.train_dataloader = self.strategy.split(
+            build_dataloader(train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed
+        )
         self.val_dataloader: Iterable[Any] | None = None
         if val_dataloader is not None:
-            self.val_dataloader = build_dataloader(val_dataloader, "val_dataloader", self.seed)
+            self.val_dataloader = self.strategy.split(
+                build_dataloader(val_dataloader, "val_dataloader", self.seed), "val_dataloader"
+            )
         self.metrics = find_metrics(metrics)
         self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
+        calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model))
         self.train_step = TrainStep(
-            self.model,
+            self.strategy.wrap(self.model, drives=loss is None),
             self.optim_wrapper,
             None if loss is None else find_function(loss, ("model", "batch"), "loss"),
             None if curvature is None else find_function(curvature, ("model", "batch"), "curvature"),
@@ -139,7 +152,7 @@ class Runner:
         )
         self.hooks: list[Hook] = [
             *(build_object(hook, Hook, f"hooks[{index}]") for index, hook in enumerate(hooks)),
-            LoggerHook(),
+            *([LoggerHook()] if self.processes.rank == 0 else []),
             ParamSchedulerHook(),
             calls.call(CheckpointHook, checkpoint or {}, "checkpoint"),
         ]
@@ -148,11 +161,10 @@ class Runner:
         self._restored: Mapping[str, Any] | None = None
         self.history = History(self.work_dir / "metrics.csv")
         self.watch = LossWatch(self.work_dir, self.device)
-        self.config = _as_config(arguments)
         if self.resumed_from is not None:
             restore(self, state, self.resumed_from, on_change)
             self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
-            self._restored = state["random"]
+            self._restored = dict(enumerate(state["random"])).get(self.processes.rank)
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
@@ -196,10 +208,12 @@ class Runner:
             KeyboardInterrupt: SIGINT arrived.
             SystemExit: SIGTERM arrived.
         """
-        with hold(self.work_dir), self._signals:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.processes.together())
+            self.processes.on_first(lambda: stack.enter_context(hold(self.work_dir)))
+            stack.enter_context(self._signals)
             if not self._begun:
-                self.moved_to = make_room(self.work_dir, self.resumed_from)
-                write_config(self.config, self.work_dir)
+                self.moved_to = self.processes.on_first(self._begin)
                 self._begun = True
             self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters or -1)
             try:
@@ -226,34 +240,41 @@ class Runner:
         self.model.eval()
         try:
             with torch.no_grad():
-                for batch in self.val_dataloader:
+                for batch, counts in self.strategy.in_step(self.val_dataloader):
                     batch = to_device(batch, self.device)
-                    size = batch_size(batch) or 1
+                    size = (batch_size(batch) or 1) * counts
                     count += size
                     for name, value in self._measure(batch).items():
                         totals[name] = totals.get(name, 0.0) + value * size
         finally:
             for module, mode in modes:
                 module.training = mode
-        if count == 0:
+        sums = self.processes.total({**totals, "": count})
+        samples = sums.pop("")
+        if samples == 0:
             raise ConfigError("it yields no batch", "val_dataloader")
-        return {name: float(total) / count for name, total in totals.items()}
+        return {name: total / samples for name, total in sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a checkpoint holds; refuse if the loss has become NaN or infinite."""
+        """Return all that a checkpoint holds; refuse if the loss has become NaN or infinite.
+
+        All processes call it, and the first holds it.
+        """
         self.watch.check()
         now = random_state()
         return {
-            "model": self.model.state_dict(),
-            "optim_wrapper": self.optim_wrapper.state_dict(),
+            "model": self.strategy.model_state(self.model),
+            "optim_wrapper": self.strategy.whole(self.optim_wrapper.state_dict()),
             "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
             "param_scheduler": self.schedulers.state_dict(),
-            "gradients": {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None},
+            "gradients": self.strategy.gradients(self.model),
             "epoch": self.epoch,
             "iter": self.iter,
             "iter_in_epoch": self._iter_in_epoch,
             "seed": self.seed,
-            "random": {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now},
+            "random": self.processes.gather(
+                {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now}
+            ),
             "config": self.config,
         }
 
@@ -292,17 +313,25 @@ class Runner:
         try:
             yield from batches
         except Exception:  # a loader whose workers the signal ended, too
-            self._stop_if_asked()
+            if self.processes.size == 1:
+                self._stop_if_asked()
             raise
 
     def _train_iter(self, batch: Any) -> None:
         outcome, logs = self.train_step(batch)
+        logs = self.processes.mean(logs)
         self.iter += 1
         self._iter_in_epoch += 1
         self.watch.add(self.iter, logs)
         if self.device.type == "cpu" or self.iter % self.log_interval == 0:
             self.watch.check()
         self._call("after_iter", outcome, logs)
+
+    def _begin(self) -> Path | None:
+        """Make room in the folder of the run, and write its config there."""
+        moved_to = make_room(self.work_dir, self.resumed_from)
+        write_config(self.config, self.work_dir)
+        return moved_to
 
     def _validate_and_save(self, count: int) -> None:
         plan = self.plan
@@ -312,13 +341,15 @@ class Runner:
         self._call("checkpoint_due")
 
     def _stop_if_asked(self) -> None:
-        if self._signals.received is not None and not self.finished:
+        asked = self.processes.largest(self._signals.received or 0)
+        if asked and not self.finished:
+            self._signals.received = signal.Signals(asked)  # all stop at the same step, whichever was asked
             self._call("on_stop")
             self._signals.raise_received()
 
     def _measure(self, batch: Any) -> dict[str, Any]:
         found = {name: value for metric in self.metrics for name, value in metric(self.model, batch).items()}
-        return {"loss": self.train_step.loss(batch), **found} if self._measures_loss else found
+        return {"loss": self.train_step.loss(self.model, batch), **found} if self._measures_loss else found
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self.hooks:

@@ -77,12 +77,12 @@ class TrainStep:
         """Run one iteration; the loss is among the logged values as ``loss``, where it is known."""
         return self._run(batch)
 
-    def loss(self, batch: Any) -> Tensor:
-        """Return the loss of a batch."""
-        return self._evaluate(batch)[0]
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the loss of ``model`` on a batch."""
+        return self._evaluate(model, batch)[0]
 
-    def _evaluate(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
-        return parse_loss(self._loss(self.model, batch), name_of(self._loss))  # type: ignore[misc]
+    def _evaluate(self, model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        return parse_loss(self._loss(model, batch), name_of(self._loss))  # type: ignore[misc]
 
     def _let_the_model_drive(self, batch: Any) -> tuple[StepOutcome, Logs]:
         steps, skipped = self._steps, self._skipped()
@@ -97,7 +97,7 @@ class TrainStep:
 
     def _with_loss(self, batch: Any) -> tuple[StepOutcome, Logs]:
         with self.optim_wrapper.optim_context(self.model):
-            loss, logs = self._evaluate(batch)
+            loss, logs = self._evaluate(self.model, batch)
         if self._curvature is None:
             outcome = self.optim_wrapper.update_params(loss)
         else:
@@ -108,7 +108,7 @@ class TrainStep:
     def _with_loss_for_all(self, batch: Any) -> tuple[StepOutcome, Logs]:
         first, *_ = wrappers = list(self._members.values())
         with self.optim_wrapper.optim_context(self.model):
-            loss, logs = self._evaluate(batch)
+            loss, logs = self._evaluate(self.model, batch)
         first.backward(first.scale_loss(loss))  # type: ignore[attr-defined]
         if not first.should_update():  # type: ignore[attr-defined]
             return StepOutcome.ACCUMULATING, logs
@@ -124,7 +124,7 @@ class TrainStep:
 
         def closure() -> Tensor:
             self.optim_wrapper.zero_grad()
-            loss, logs = self._evaluate(batch)
+            loss, logs = self._evaluate(self.model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
             if not first:
                 first.update(logs)

@@ -77,5 +77,7 @@ def _largest(grad: Tensor) -> Tensor:
         grad = grad.coalesce()._values()
         if not grad.numel():
             return grad.new_zeros(())
+    if hasattr(grad, "full_tensor"):  # a DTensor, whose share in this process may be empty: the sum is 0 or NaN
+        return (grad * 0).sum()
     largest: Tensor = torch.linalg.vector_norm(grad, ord=math.inf)
     return largest
