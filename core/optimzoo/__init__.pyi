@@ -60,6 +60,7 @@ from .wrappers import BaseOptimWrapper as BaseOptimWrapper
 from .wrappers import OptimWrapper as OptimWrapper
 from .wrappers import OptimWrapperDict as OptimWrapperDict
 from .wrappers import StepOutcome as StepOutcome
+from .zoo import HOOKS as HOOKS
 from .zoo import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from .zoo import OPTIM_WRAPPERS as OPTIM_WRAPPERS
 from .zoo import OPTIMIZERS as OPTIMIZERS

@@ -42,7 +42,7 @@ def families_of(curve: str) -> list[str]:
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
-    """Register the wrappers, the constructors, ZeRO and the schedules."""
+    """Register the wrappers, the constructors, ZeRO, the hooks and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
     zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
     zoo.wrapper("ApexOptimWrapper", "optimzoo.wrappers:ApexOptimWrapper", about="Mixed precision by NVIDIA's apex.amp")
@@ -63,6 +63,7 @@ def optimzoo_register(zoo: Zoo) -> None:
         "optimzoo.constructors:MultiOptimWrapperConstructor",
         about="One optimizer for each child module, or for each set of name patterns",
     )
+    zoo.hook("EMAHook", "optimzoo.runner:EMAHook", about="Validates with an exponential moving average of the weights")
     for curve, about in CURVES.items():
         for family in families_of(curve):
             name = f"{curve}{family}"

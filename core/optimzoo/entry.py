@@ -24,6 +24,7 @@ NEEDS = {
     "matrices": "updates 2-D parameters only: optim_wrapper = {muon = {...}, rest = {...}} gives the rest to another",
     "process_group": "spreads its state over the processes of a distributed run",
     "whole": "works on whole parameters: not on the shares that strategy='fsdp2' gives to each process",
+    "modes": "trains other parameters than those to use: call optimizer.train() and .eval(), as the Runner does",
     "sparse": "takes sparse gradients only, as from torch.nn.Embedding(sparse=True)",
 }
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""

@@ -59,6 +59,10 @@ class Zoo:
         """Name a subclass of ``ParamScheduler``."""
         self._stage("parameter scheduler", name, target, **about)
 
+    def hook(self, name: str, target: Any, **about: Any) -> None:
+        """Name a subclass of ``optimzoo.runner.Hook``, for the ``hooks`` of a run."""
+        self._stage("hook", name, target, **about)
+
     def _stage(
         self,
         kind: str,

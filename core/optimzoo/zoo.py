@@ -10,6 +10,7 @@ from optimzoo.manager import PluginManager
 from optimzoo.registry import Registry
 
 __all__ = [
+    "HOOKS",
     "OPTIMIZERS",
     "OPTIM_WRAPPERS",
     "OPTIM_WRAPPER_CONSTRUCTORS",
@@ -39,8 +40,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 PARAM_SCHEDULERS = Registry(
     "parameter scheduler", "optimzoo.schedulers:ParamScheduler", "a subclass of ParamScheduler", _populate, _hints
 )
+HOOKS = Registry("hook", "optimzoo.runner:Hook", "a subclass of optimzoo.runner.Hook", _populate, _hints)
 
-REGISTRIES = {r.kind: r for r in (OPTIMIZERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS)}
+REGISTRIES = {r.kind: r for r in (OPTIMIZERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, HOOKS)}
 
 plugins = PluginManager(REGISTRIES, builtin)
 

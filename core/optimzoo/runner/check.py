@@ -19,7 +19,7 @@ from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import dataloader_problems
 from optimzoo.runner.device import find_device
-from optimzoo.runner.hooks import Hook
+from optimzoo.runner.hooks import hook_problems
 from optimzoo.runner.metrics import metrics_problems
 from optimzoo.runner.objects import find_factory, find_function, look_for_modules_in, object_problems
 from optimzoo.runner.plan import TrainPlan, plan_problems
@@ -71,7 +71,7 @@ def _checks() -> dict[str, Callable[[Any], Iterator[OptimzooError]]]:
         "loss": lambda value: calls.caught(find_function, value, two, "loss"),
         "curvature": lambda value: calls.caught(find_function, value, two, "curvature"),
         "metrics": metrics_problems,
-        "hooks": lambda value: (p for i, hook in enumerate(value) for p in object_problems(hook, Hook, f"hooks[{i}]")),
+        "hooks": hook_problems,
         "checkpoint": lambda value: calls.caught(calls.call, CheckpointHook, value, "checkpoint"),
         "randomness": lambda value: calls.caught(seed_of, value),
         "strategy": strategy_problems,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from optimzoo import calls
-from optimzoo.checks import whole_number
-from optimzoo.errors import CheckpointError
+from optimzoo.checks import one_of, whole_number
+from optimzoo.errors import CheckpointError, ConfigError, did_you_mean, near
 from optimzoo.runner.atomic import replacing
 from optimzoo.runner.hooks import Hook
 
@@ -70,15 +70,51 @@ class CheckpointHook(Hook):
     Args:
         interval: Epochs or validation intervals from one checkpoint to the next.
         keep: How many to keep; the oldest goes first.
+        best: A metric of the validation, such as ``"val_accuracy"``; ``best.pt`` is the checkpoint of the validation
+            that found the best value so far.
+        rule: ``"greater"`` if a larger value is better, ``"less"`` if a smaller one is. By default ``"less"`` for a
+            metric with ``loss`` or ``error`` in its name, else ``"greater"``.
 
     Raises:
-        ConfigError: An argument is not a whole number of at least 1.
+        ConfigError: An argument is wrong.
     """
 
-    def __init__(self, interval: int = 1, keep: int = 2) -> None:
+    def __init__(self, interval: int = 1, keep: int = 2, best: str | None = None, rule: str | None = None) -> None:
         settings = {"interval": interval, "keep": keep}
-        calls.raise_all(p for key, value in settings.items() for p in calls.caught(whole_number, value, key, 1))
+        found = [p for key, value in settings.items() for p in calls.caught(whole_number, value, key, 1)]
+        calls.raise_all([*found, *calls.caught(one_of, rule, (None, "greater", "less"), "rule")])
         self.interval, self.keep = interval, keep
+        self.best = best
+        self.rule = rule or ("less" if best is not None and re.search("loss|error", best) else "greater")
+        self.best_value: float | None = None
+
+    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        """Save ``best.pt``, if the validation found a better value than those before it.
+
+        Raises:
+            ConfigError: The validation has no such metric.
+        """
+        if self.best is None:
+            return
+        named = {f"val_{name}": value for name, value in metrics.items()}
+        name = f"val_{self.best.removeprefix('val_')}"
+        if name not in named:
+            hint = did_you_mean(near(name, named))
+            raise ConfigError(f"the validation has no {name!r}; it has {', '.join(named)}.{hint}", "checkpoint.best")
+        value, before = named[name], self.best_value
+        if value == value and (before is None or (value > before if self.rule == "greater" else value < before)):
+            self.best_value = value
+            state = runner.state_dict()
+            runner.processes.on_first(lambda: save_checkpoint(state, runner.work_dir / "best.pt"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {} if self.best is None else {"metric": self.best, "value": self.best_value}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the best value so far, if it is of the same metric."""
+        if state["metric"] == self.best:
+            self.best_value = state["value"]
 
     def checkpoint_due(self, runner: Runner) -> None:
         """Save, if the interval has passed or the run has ended, and remove the oldest."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from optimzoo import calls
+from optimzoo.entry import dotted
+from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.wrappers import StepOutcome
+from optimzoo.zoo import HOOKS
 
 if TYPE_CHECKING:
     from optimzoo.runner.runner import Runner
@@ -32,6 +36,9 @@ class Hook:
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Called after each iteration, with what it did to the parameters and what the model reported."""
 
+    def before_val(self, runner: Runner) -> None:
+        """Called before each validation."""
+
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         """Called after each validation."""
 
@@ -43,6 +50,13 @@ class Hook:
 
     def on_exception(self, runner: Runner, error: BaseException) -> None:
         """Called when training stops by an exception, which is then raised."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what checkpoints are to hold of this hook, as ``torch.load(weights_only=True)`` can read it."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned; called before ``before_train`` if the checkpoint has any."""
 
 
 class ParamSchedulerHook(Hook):
@@ -57,5 +71,50 @@ class ParamSchedulerHook(Hook):
         runner.schedulers.step(epoch_end=True)
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Show the metrics to the schedules that watch one."""
+        """Step the schedules that watch a metric."""
         runner.schedulers.step(metrics=metrics)
+
+
+def hook_problems(hooks: Any) -> Iterator[OptimzooError]:
+    """Yield what is wrong with a config's ``hooks``."""
+    if not isinstance(hooks, (list, tuple)):
+        yield ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {hooks!r}", "hooks")
+        return
+    for index, hook in enumerate(hooks):
+        if isinstance(hook, Hook):
+            continue
+        path = f"hooks[{index}]"
+        try:
+            cls, kwargs = HOOKS.resolve(hook, path)
+        except OptimzooError as error:
+            yield error
+        else:
+            yield from calls.problems(cls, kwargs, path)
+
+
+def build_hooks(hooks: Sequence[Hook | Mapping[str, Any]]) -> list[Hook]:
+    """Return the hooks that a config's ``hooks`` describes.
+
+    Raises:
+        ConfigError: One is described wrongly.
+    """
+    calls.raise_all(hook_problems(hooks))
+    paths = [f"hooks[{index}]" for index in range(len(hooks))]
+    return [h if isinstance(h, Hook) else calls.call(*HOOKS.resolve(h, path), path) for h, path in zip(hooks, paths)]
+
+
+def hook_states(hooks: Iterable[Hook]) -> dict[str, list[dict[str, Any]]]:
+    """Return what each hook wants to keep, by class."""
+    states: dict[str, list[dict[str, Any]]] = {}
+    for hook in hooks:
+        states.setdefault(dotted(type(hook)), []).append(hook.state_dict())
+    return states
+
+
+def load_hook_states(hooks: Iterable[Hook], states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Give each hook what the one of its class wanted to keep; a hook for which there is nothing begins anew."""
+    left = {name: iter(each) for name, each in states.items()}
+    for hook in hooks:
+        state = next(left.get(dotted(type(hook)), iter(())), None)
+        if state:
+            hook.load_state_dict(state)

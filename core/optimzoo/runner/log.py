@@ -74,6 +74,7 @@ class LoggerHook(Hook):
         self._flush(runner)
         self._metrics = {f"val_{name}": value for name, value in metrics.items()}
         runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **self._metrics})
+        runner.history.flush()
 
     def checkpoint_due(self, runner: Runner) -> None:
         """Print a line for the epoch or interval that has just ended, and bring the CSV file up to date."""

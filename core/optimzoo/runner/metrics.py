@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
 from optimzoo import calls
-from optimzoo.errors import OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.runner.objects import find_function
 from optimzoo.runner.step import name_of, scalars
+from optimzoo.schedulers import ParamScheduler
 
 Metric = Callable[[nn.Module, Any], dict[str, Any]]
 
@@ -29,6 +30,16 @@ def find_metrics(metrics: Any) -> list[Metric]:
     """
     calls.raise_all(metrics_problems(metrics))
     return [_checked(metric, index) for index, metric in enumerate(_listed(metrics))]
+
+
+def unmeasured(best: str | None, schedulers: Iterable[ParamScheduler]) -> Iterator[ConfigError]:
+    """Yield what watches a metric, for a run that has no validation data to measure one on."""
+    why = "it watches a metric, and there is no val_dataloader to measure one on"
+    if best is not None:
+        yield ConfigError(why, "checkpoint.best")
+    for index, scheduler in enumerate(schedulers):
+        if scheduler.need_val_args:
+            yield ConfigError(why, f"param_scheduler[{index}]")
 
 
 def _listed(metrics: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from optimzoo import calls
 from optimzoo.entry import dotted
 from optimzoo.errors import CheckpointError, OptimzooWarning, join_path
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.runner.hooks import load_hook_states
 from optimzoo.runner.members import members
 from optimzoo.runner.workdir import earlier_runs
 from optimzoo.wrappers import BaseOptimWrapper
@@ -78,7 +79,8 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
         raise CheckpointError(f"{path} was made with the optimizer {made}, and the config names {named}")
     of_config = [_settings(member) for member in members(runner.optim_wrapper).values()]
     try:
-        runner.strategy.load_model_state(runner.model, state["model"])
+        runner.modes.train()
+        runner.strategy.load_model_state(runner.model, state.get("trained", state["model"]))
         runner.optim_wrapper.load_state_dict(state["optim_wrapper"])
         for member in members(runner.optim_wrapper).values():
             runner.strategy.place_state(member.optimizer)
@@ -87,6 +89,7 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
                 for group, values in zip(member.param_groups, settings):
                     group.update(values)
         runner.schedulers.load_state_dict(state["param_scheduler"], on_change)
+        load_hook_states(runner.hooks, state["hooks"])
         if on_change == "config":
             runner.schedulers.replay()  # an unchanged schedule too, for its initial values may have changed
     except (CheckpointError, KeyError, RuntimeError, ValueError) as error:

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import itertools
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from optimzoo.build_schedules import build_param_scheduler
 from optimzoo.checks import one_of, whole_number
 from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, start_epoch, to_device
 from optimzoo.runner.device import find_device
 from optimzoo.runner.history import History
-from optimzoo.runner.hooks import Hook, ParamSchedulerHook
+from optimzoo.runner.hooks import Hook, ParamSchedulerHook, build_hooks, hook_states
 from optimzoo.runner.log import LoggerHook
 from optimzoo.runner.members import members
-from optimzoo.runner.metrics import find_metrics
+from optimzoo.runner.metrics import find_metrics, unmeasured
+from optimzoo.runner.modes import Modes
 from optimzoo.runner.objects import build_object, find_function, look_for_modules_in
 from optimzoo.runner.plan import TrainPlan
 from optimzoo.runner.randomness import random_state, seed_all, seed_of, set_random_state
@@ -37,6 +39,7 @@ from optimzoo.runner.step import LossFunction, TrainStep
 from optimzoo.runner.strategy import build_strategy
 from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
+from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 NOT_OF_THE_CONFIG = ("resume", "on_change")
@@ -62,7 +65,7 @@ class Runner:
         curvature: For an optimizer such as SophiaG: a function of the model and a batch that returns a loss on sampled
             labels and their number, or its dotted path; called when an estimate is due.
         hooks: Further hooks, called before the Runner's own; each a ``Hook``, or ``type`` and its arguments as a dict.
-        checkpoint: ``interval`` and ``keep``, see ``CheckpointHook``.
+        checkpoint: ``interval``, ``keep``, ``best`` and ``rule``, see ``CheckpointHook``.
         resume: True continues from the newest checkpoint in ``work_dir``; a path from that file.
         on_change: What to do where schedules differ from those of the checkpoint: ``"error"``; ``"restore"`` the
             checkpoint's; or ``"config"``, which takes schedules, learning rates, weight decays and all other settings
@@ -136,6 +139,7 @@ class Runner:
         self.metrics = find_metrics(metrics)
         self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
         calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model))
+        self.modes = Modes(self.optim_wrapper)
         self.train_step = TrainStep(
             self.strategy.wrap(self.model, drives=loss is None),
             self.optim_wrapper,
@@ -150,11 +154,14 @@ class Runner:
         self.schedulers = build_param_scheduler(
             self.optim_wrapper, param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
         )
+        saver = calls.call(CheckpointHook, checkpoint or {}, "checkpoint")
+        if self.val_dataloader is None:
+            calls.raise_all(unmeasured(saver.best, self.schedulers))
         self.hooks: list[Hook] = [
-            *(build_object(hook, Hook, f"hooks[{index}]") for index, hook in enumerate(hooks)),
+            *build_hooks(hooks),
             *([LoggerHook()] if self.processes.rank == 0 else []),
             ParamSchedulerHook(),
-            calls.call(CheckpointHook, checkpoint or {}, "checkpoint"),
+            saver,
         ]
         self.epoch = self.iter = self._iter_in_epoch = 0
         self._epoch_start: Mapping[str, Any] = {}
@@ -216,14 +223,16 @@ class Runner:
                 self.moved_to = self.processes.on_first(self._begin)
                 self._begun = True
             self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters or -1)
+            self.modes.train()
             try:
                 self._call("before_train")
                 while not self.finished:
                     self._train_epoch()
                 self._call("after_train")
             except BaseException as error:
-                self._call("on_exception", error)
+                self._tell_hooks(error)
                 raise
+            self.modes.eval()
         return self.model
 
     def val(self) -> dict[str, float]:
@@ -239,7 +248,7 @@ class Runner:
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.modes.evaluating():
                 for batch, counts in self.strategy.in_step(self.val_dataloader):
                     batch = to_device(batch, self.device)
                     size = (batch_size(batch) or 1) * counts
@@ -263,10 +272,11 @@ class Runner:
         self.watch.check()
         now = random_state()
         return {
-            "model": self.strategy.model_state(self.model),
+            **self.modes.state(lambda: self.strategy.model_state(self.model)),
             "optim_wrapper": self.strategy.whole(self.optim_wrapper.state_dict()),
             "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
             "param_scheduler": self.schedulers.state_dict(),
+            "hooks": self.strategy.whole(hook_states(self.hooks)),
             "gradients": self.strategy.gradients(self.model),
             "epoch": self.epoch,
             "iter": self.iter,
@@ -337,6 +347,7 @@ class Runner:
         plan = self.plan
         due = count >= plan.val_begin and (count % plan.val_interval == 0 or self.finished)
         if self.val_dataloader is not None and due:
+            self._call("before_val")
             self._call("after_val", self.val())
         self._call("checkpoint_due")
 
@@ -350,6 +361,15 @@ class Runner:
     def _measure(self, batch: Any) -> dict[str, Any]:
         found = {name: value for metric in self.metrics for name, value in metric(self.model, batch).items()}
         return {"loss": self.train_step.loss(self.model, batch), **found} if self._measures_loss else found
+
+    def _tell_hooks(self, error: BaseException) -> None:
+        """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""
+        for hook in self.hooks:
+            try:
+                hook.on_exception(self, error)
+            except Exception as another:
+                name = f"{type(hook).__name__}.on_exception"
+                warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self.hooks:

@@ -21,7 +21,7 @@ except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
 MARKER = "# Written by optimzoo"
-RECORDS = ("curves.png", "metrics.csv", "config.yaml")
+RECORDS = ("best.pt", "curves.png", "metrics.csv", "config.yaml")
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 
@@ -118,7 +118,7 @@ def _aside(folder: Path) -> Path:
     """Return the subfolder to move an earlier run into."""
     earlier = earlier_runs(folder)
     last = earlier[-1] if earlier else folder / "previous-0"
-    if not earlier or checkpoints_in(last):
+    if not earlier or any(last.glob("*.pt")):
         last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
         last.mkdir()
     for name in RECORDS:

@@ -198,6 +198,7 @@ class TestTraining:
             "after_iter",
             "after_epoch",
             "checkpoint_due",
+            "state_dict",
             "after_train",
         ]
 

@@ -1,0 +1,92 @@
+"""An average of the weights over the updates, which is what gets validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from optimzoo.checks import number
+from optimzoo.errors import ConfigError
+from optimzoo.runner.hooks import Hook
+from optimzoo.wrappers import StepOutcome
+
+if TYPE_CHECKING:
+    from optimzoo.runner.runner import Runner
+
+
+class EMAHook(Hook):
+    """Keeps an exponential moving average of the parameters, and validates with it.
+
+    After each update, average = decay * average + (1 - decay) * parameters; the first update begins it. Buffers are
+    those of the model. The average is in every checkpoint, under ``hooks``, beside the trained weights.
+
+    Args:
+        decay: The share of the old average, from 0 to below 1.
+
+    Attributes:
+        averaged: The ``torch.optim.swa_utils.AveragedModel``; None before training.
+
+    Raises:
+        ConfigError: ``decay`` is out of range.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if number(decay, "decay", 0, 1) == 1:
+            raise ConfigError("an average that keeps all of the old never changes; a number below 1 is wanted", "decay")
+        self.decay = decay
+        self.averaged: AveragedModel | None = None
+        self._saved: Mapping[str, Any] | None = None
+        self._swapped = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin the average, or go on with that of the checkpoint.
+
+        Raises:
+            ConfigError: The optimizer averages the weights itself.
+        """
+        if runner.modes.optimizers:
+            name = type(runner.modes.optimizers[0]).__name__
+            raise ConfigError(f"EMAHook averages the weights, and {name} does so too: leave one out", "hooks")
+        if self.averaged is None:
+            self.averaged = AveragedModel(runner.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
+        if self._saved is not None:
+            self.averaged.load_state_dict(self._saved)
+            self._saved = None
+
+    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+        """Take the parameters into the average, if they have changed."""
+        if self.averaged is not None and outcome is StepOutcome.UPDATED:
+            self.averaged.update_parameters(runner.model)
+
+    def before_val(self, runner: Runner) -> None:
+        """Put the average in the model's place."""
+        self._swap(runner)
+
+    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        """Put the trained parameters back."""
+        self._swap(runner)
+
+    def on_exception(self, runner: Runner, error: BaseException) -> None:
+        """Put the trained parameters back, if it was the validation that failed."""
+        if self._swapped:
+            self._swap(runner)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average."""
+        return {} if self.averaged is None else self.averaged.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the average in ``state`` when training begins."""
+        self._saved = state
+
+    @torch.no_grad()
+    def _swap(self, runner: Runner) -> None:
+        assert self.averaged is not None
+        for own, averaged in zip(runner.model.parameters(), self.averaged.module.parameters()):
+            kept = own.clone()
+            own.copy_(averaged)
+            averaged.copy_(kept)
+        self._swapped = not self._swapped
