@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from optimzoo.runner.history import History
 
 
-def plot_history(history: History, path: Path, title: str = "") -> None:
+def plot_history(history: History, title: str = "") -> Figure:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
 
     Args:
         history: The values of a run.
-        path: The picture to write, such as ``curves.png``.
         title: The picture's title.
+
+    Returns:
+        The picture; ``savefig("curves.png")`` writes it.
     """
     from matplotlib.figure import Figure  # slow to import, and seldom needed
 
     columns = [name for name in history.columns if name not in ("iter", "epoch")]
     losses = [name for name in columns if "loss" in name]
     panels = [*([losses] if losses else []), *([name] for name in columns if name not in losses)]
+    figure = Figure(figsize=(8, 2.4 * max(1, len(panels))), dpi=120, layout="constrained")
     if not panels:
-        return
-    figure = Figure(figsize=(8, 2.4 * len(panels)), layout="constrained")
+        return figure
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, names in zip(axes, panels):
         for name in names:
@@ -39,7 +42,7 @@ def plot_history(history: History, path: Path, title: str = "") -> None:
             axis.set_yscale("log")
     axes[-1].set_xlabel("iteration")
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _marker(name: str, steps: Iterable[int]) -> str | None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import csv
+import html
+import itertools
+import json
+import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from optimzoo.errors import CheckpointError
 from optimzoo.runner.atomic import replacing
 
 Row = dict[str, Any]
+
+SHOWN = 20
+"""Rows that a notebook shows."""
 
 
 @dataclass
@@ -26,7 +34,7 @@ class History:
     """Rows of numbers under named columns; a column may be empty in a row.
 
     Args:
-        path: The CSV file that mirrors the rows.
+        path: The CSV file that mirrors the rows; one of JSON lines, ``.jsonl``, lies beside it.
 
     Example:
         >>> from pathlib import Path
@@ -79,14 +87,16 @@ class History:
         self._epochs.append(int(row["epoch"]))
 
     def flush(self) -> None:
-        """Bring the file up to date: append the new rows, or write all of them if a column is new."""
+        """Bring the files up to date: append the new rows, or write all of them if a column is new."""
         whole = self.columns != self._header or not self.path.exists()
-        text: dict[str, Any] = {"newline": "", "encoding": "utf-8"}
-        with replacing(self.path, "w", **text) if whole else self.path.open("a", **text) as file:
+        start = 0 if whole else self._written
+        with _opened(self.path, whole) as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             if whole:
                 writer.writeheader()
-            writer.writerows(self.rows(0 if whole else self._written))
+            writer.writerows(self.rows(start))
+        with _opened(self.path.with_suffix(".jsonl"), whole) as file:
+            file.writelines(json.dumps(_finite(row)) + "\n" for row in self.rows(start))
         self._header, self._written = self.columns, len(self)
 
     def load(self, path: Path, until_iter: int) -> None:
@@ -109,3 +119,26 @@ class History:
 
     def __len__(self) -> int:
         return len(self._iters)
+
+    def _repr_html_(self) -> str:
+        """Return the rows as a table, for a notebook; of many, the first and the last."""
+        shown = list(self.rows(max(0, len(self) - SHOWN)))
+        if len(self) > SHOWN:
+            shown = [*itertools.islice(self.rows(), SHOWN // 4), {}, *shown[SHOWN // 4 :]]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{f'{row[n]:.6g}' if n in row else '' if row else '…'}</td>" for n in self.columns)
+            + "</tr>"
+            for row in shown
+        )  # fmt: skip
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _opened(path: Path, whole: bool) -> AbstractContextManager[IO[Any]]:
+    text: dict[str, Any] = {"newline": "", "encoding": "utf-8"}
+    return replacing(path, "w", **text) if whole else path.open("a", **text)
+
+
+def _finite(row: Row) -> Row:
+    """Return ``row`` with null for what JSON has no number for."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

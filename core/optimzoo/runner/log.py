@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from optimzoo.console import make_console
-from optimzoo.inspect import group_table, plot_history
+from optimzoo.inspect import group_table
 from optimzoo.runner.checkpoint import checkpoints_in
 from optimzoo.runner.hooks import Hook
 from optimzoo.runner.members import members
@@ -91,7 +91,7 @@ class LoggerHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
-        plot_history(runner.history, runner.work_dir / "curves.png", title=str(runner.work_dir))
+        runner.plot().savefig(runner.work_dir / "curves.png")
         last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if n.startswith("val_")}
         if last:
             self._print(f"final: {_values(last)}")

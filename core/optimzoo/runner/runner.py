@@ -21,6 +21,7 @@ from optimzoo.checks import one_of, whole_number
 from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
 from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.inspect import plot_history
 from optimzoo.runner.checkpoint import CheckpointHook
 from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, start_epoch, to_device
 from optimzoo.runner.device import find_device
@@ -41,6 +42,9 @@ from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOT_OF_THE_CONFIG = ("resume", "on_change")
 """Arguments that say how to start a run, not what it is."""
@@ -263,6 +267,10 @@ class Runner:
         if samples == 0:
             raise ConfigError("it yields no batch", "val_dataloader")
         return {name: total / samples for name, total in sums.items()}
+
+    def plot(self) -> Figure:
+        """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
+        return plot_history(self.history, title=str(self.work_dir))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a checkpoint holds; refuse if the loss has become NaN or infinite.

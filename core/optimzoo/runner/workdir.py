@@ -21,7 +21,7 @@ except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
 MARKER = "# Written by optimzoo"
-RECORDS = ("best.pt", "curves.png", "metrics.csv", "config.yaml")
+RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "config.yaml")
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 

@@ -76,9 +76,9 @@ def test_the_curves_are_a_picture_with_a_panel_for_the_losses_and_for_each_other
     for step in range(1, 20):
         history.append({"iter": step, "epoch": 1, "loss": 1 / step, "lr": 0.1 * step})
     history.append({"iter": 19, "epoch": 1, "val_loss": 0.5, "val_accuracy": 0.9})
-    plot_history(history, tmp_path / "few.png")
+    plot_history(history).savefig(tmp_path / "few.png")
     history.append({"iter": 20, "epoch": 1, "loss": 0.05, "lr": 1.0, "momentum": 0.9})
-    plot_history(history, tmp_path / "more.png")
+    plot_history(history).savefig(tmp_path / "more.png")
     heights = [imread(tmp_path / name).shape[0] for name in ("few.png", "more.png")]
     assert heights[1] / heights[0] == 4 / 3
 

@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 
 from optimzoo.errors import CheckpointError
@@ -49,3 +52,26 @@ def test_a_file_of_something_else_is_named_with_its_line(tmp_path):
     path.write_text("iter,epoch,loss\n1,1,0.5\nlead,gold,7\n")
     with pytest.raises(CheckpointError, match=r"metrics\.csv, line 3, is not a row"):
         History(path).load(path, 99)
+
+
+def test_json_lines_hold_the_rows_too(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    history.append({"iter": 1, "epoch": 1, "loss": 1 / 3})
+    history.flush()
+    history.append({"iter": 1, "epoch": 1, "val_grade": float("nan")})
+    history.flush()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"iter": 1, "epoch": 1, "loss": 1 / 3}, {"iter": 1, "epoch": 1, "val_grade": None}]
+
+
+def test_a_notebook_shows_a_table_of_the_first_and_the_last_rows(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    history.append({"iter": 1, "epoch": 1, "a<b": 0.5})
+    assert history._repr_html_() == (
+        "<table><thead><tr><th>iter</th><th>epoch</th><th>a&lt;b</th></tr></thead>"
+        "<tbody><tr><td>1</td><td>1</td><td>0.5</td></tr></tbody></table>"
+    )
+    for step in range(2, 101):
+        history.append({"iter": step, "epoch": 1, "loss": 1e-9 * step})
+    cells = re.findall(r"<tr><td>(.*?)</td>", history._repr_html_())
+    assert cells == ["1", "2", "3", "4", "5", "…", *map(str, range(86, 101))]

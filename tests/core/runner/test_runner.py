@@ -60,6 +60,7 @@ class TestTraining:
             "config.yaml",
             "curves.png",
             "metrics.csv",
+            "metrics.jsonl",
         ]
         with (folder / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
