@@ -87,6 +87,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the config differs")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_error_arrives_and_the_run_can_be_resumed(fault, make_runner, tmp_path):
     arguments, error, said = FAULTS[fault]
