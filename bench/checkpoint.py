@@ -32,13 +32,17 @@ def rows() -> Iterator[Row]:
                 os.fsync(file.fileno())
 
         state = lambda: {"model": model.state_dict(), "optim_wrapper": wrapper.state_dict()}  # noqa: E731
-        saved = in_turns({"optimzoo": lambda: save_checkpoint(state(), ours), "torch": save_plainly}, rounds=3)
+        saved = in_turns(
+            {"optimzoo": lambda: save_checkpoint(state(), ours), "torch": save_plainly},
+            rounds=5,
+            before=os.sync,  # what is still on its way to the disk is not of this save
+        )
         loaded = in_turns(
             {
                 "optimzoo": lambda: load_checkpoint(ours),
                 "torch": lambda: torch.load(theirs, map_location="cpu", weights_only=True),
             },
-            rounds=3,
+            rounds=5,
         )
         what = "a checkpoint, 100 M parameters, AdamW"
         yield Row(f"save {what}", saved["optimzoo"], "torch.save and fsync", saved["torch"], "s", times=1.2)

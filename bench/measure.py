@@ -11,6 +11,9 @@ from typing import Any
 
 Work = Callable[[], Any]
 
+BUILDS = 4
+"""How often ``rebuilt`` builds each work."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -63,14 +66,44 @@ def show(value: float, unit: str) -> str:
     return f"{value * SCALES[unit]:.3g} {unit}"
 
 
-def in_turns(works: Mapping[str, Work], rounds: int = 15, calls: int = 1) -> dict[str, float]:
+def in_turns(
+    works: Mapping[str, Work], rounds: int = 15, calls: int = 1, before: Work | None = None
+) -> dict[str, float]:
     """Return the median seconds per call of each work; they run in turns, each first equally often.
 
     Args:
         works: What to measure, by name.
         rounds: Measurements of each.
         calls: Calls in one measurement.
+        before: What to do before each measurement.
     """
+    return _medians(_measure(works, rounds, calls, before))
+
+
+def rebuilt(makers: Mapping[str, Callable[[], Work]], rounds: int = 10, calls: int = 5) -> dict[str, float]:
+    """Return the median seconds per call of what each maker builds, over several builds.
+
+    Where in memory a build's tensors happen to lie makes it some percent faster or slower for as long as it lives.
+
+    Args:
+        makers: What builds each work, by name.
+        rounds: Measurements of each build.
+        calls: Calls in one measurement.
+    """
+    names = list(makers)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(BUILDS):
+        built = {name: makers[name]() for name in (names if turn % 2 else reversed(names))}
+        for name, values in _measure(built, rounds, calls).items():
+            seconds[name] += values
+    return _medians(seconds)
+
+
+def _medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _measure(works: Mapping[str, Work], rounds: int, calls: int, before: Work | None = None) -> dict[str, list[float]]:
     names = list(works)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
@@ -81,10 +114,12 @@ def in_turns(works: Mapping[str, Work], rounds: int = 15, calls: int = 1) -> dic
         for turn in range(rounds):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
                 work = works[name]
+                if before is not None:
+                    before()
                 start = time.perf_counter()
                 for _ in range(calls):
                     work()
                 seconds[name].append((time.perf_counter() - start) / calls)
     finally:
         gc.enable()
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import mmengine.optim
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from bench.measure import Row, Work, in_turns
+from bench.measure import Row, Work, rebuilt
 from bench.models import ResNet50, ViTB, decayed_apart, fill_grads, transformer
 from optimzoo import build_optim_wrapper
 
@@ -33,13 +34,12 @@ def _transformer() -> Iterator[Row]:
     model = transformer()
     fill_grads(model)
     config = dict(optimizer=ADAMW, paramwise_cfg=NO_DECAY)
-    found = in_turns(
+    found = rebuilt(
         {
-            "optimzoo": build_optim_wrapper(model, config).step,
-            "hand": _by_hand(model, ADAMW),
-            "mmengine": mmengine.optim.build_optim_wrapper(model, dict(config)).step,
-        },
-        rounds=60,
+            "optimzoo": lambda: build_optim_wrapper(model, config).step,
+            "hand": lambda: _by_hand(model, ADAMW),
+            "mmengine": lambda: mmengine.optim.build_optim_wrapper(model, dict(config)).step,
+        }
     )
     work = "AdamW step, transformer of 578 tensors, no decay for norms and biases"
     yield Row(work, found["optimzoo"], "two groups by hand, fused", found["hand"], times=1.05)
@@ -55,8 +55,12 @@ def _by_hand(model: nn.Module, config: dict[str, object]) -> Work:
 
 
 def _against_hand(work: str, model: nn.Module, optimizer: dict[str, object]) -> Row:
-    ours = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=dict(flat_decay_mult=0.0))).step
-    found = in_turns({"optimzoo": ours, "hand": _by_hand(model, optimizer)}, rounds=15)
+    config = dict(optimizer=optimizer, paramwise_cfg=dict(flat_decay_mult=0.0))
+    makers = {
+        "optimzoo": lambda: build_optim_wrapper(model, config).step,
+        "hand": lambda: _by_hand(model, optimizer),
+    }
+    found = rebuilt(makers)
     return Row(work, found["optimzoo"], "two groups by hand, fused", found["hand"], times=1.05)
 
 
@@ -67,58 +71,66 @@ def _layer_decay(model: ViTB) -> Row:
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         groups.setdefault((depth.get(id(parameter), top), parameter.ndim == 1), []).append(parameter)
-    hand = torch.optim.AdamW(
-        [
-            {"params": params, "lr": 1e-4 * rate ** (top - level), "weight_decay": 0.0 if flat else 0.05}
-            for (level, flat), params in groups.items()
-        ],
-        fused=True,
+    settings = [
+        {"params": params, "lr": 1e-4 * rate ** (top - level), "weight_decay": 0.0 if flat else 0.05}
+        for (level, flat), params in groups.items()
+    ]
+    config = dict(
+        optimizer=ADAMW,
+        constructor="LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=dict(layer_decay_rate=rate, flat_decay_mult=0.0),
     )
-    wrapper = build_optim_wrapper(
-        model,
-        dict(
-            optimizer=ADAMW,
-            constructor="LayerDecayOptimWrapperConstructor",
-            paramwise_cfg=dict(layer_decay_rate=rate, flat_decay_mult=0.0),
-        ),
-    )
-    found = in_turns({"optimzoo": wrapper.step, "hand": hand.step}, rounds=15)
+    makers = {
+        "optimzoo": lambda: build_optim_wrapper(model, config).step,
+        "hand": lambda: torch.optim.AdamW(map(dict, settings), fused=True).step,
+    }
+    found = rebuilt(makers)
     work = "AdamW step, ViT-B, layer decay"
     return Row(work, found["optimzoo"], f"{len(groups)} groups by hand, fused", found["hand"], times=1.05)
 
 
 def _update() -> Iterator[Row]:
     """Yield what ``update_params`` with clipping adds to the raw loop, on a model of two tensors."""
-    model, x = nn.Linear(8, 1), torch.randn(4, 8)
+    x = torch.randn(4, 8)
     config = dict(optimizer=dict(type="SGD", lr=1e-6), clip_grad=dict(max_norm=1.0))
-    ours = build_optim_wrapper(model, config)
-    mmengine_wrapper = mmengine.optim.build_optim_wrapper(model, dict(config))
     accelerator = Accelerator(cpu=True)
-    raw = torch.optim.SGD(model.parameters(), lr=1e-6, fused=True)
-    prepared = accelerator.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=1e-6, fused=True))
 
-    def with_wrapper(wrapper: object) -> Work:
-        return lambda: wrapper.update_params(model(x).sum())  # type: ignore[attr-defined]
+    def built(build: Callable[[nn.Module, dict[str, object]], Any]) -> Work:
+        model = nn.Linear(8, 1)
+        wrapper = build(model, dict(config))
+        return lambda: wrapper.update_params(model(x).sum())
 
-    def by_hand() -> None:
-        model(x).sum().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        raw.step()
-        raw.zero_grad()
+    def by_hand() -> Work:
+        model = nn.Linear(8, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, fused=True)
 
-    def accelerated() -> None:
-        accelerator.backward(model(x).sum())
-        accelerator.clip_grad_norm_(model.parameters(), 1.0)
-        prepared.step()
-        prepared.zero_grad()
+        def update() -> None:
+            model(x).sum().backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
 
-    works = {
+        return update
+
+    def accelerated() -> Work:
+        model = nn.Linear(8, 1)
+        optimizer = accelerator.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=1e-6, fused=True))
+
+        def update() -> None:
+            accelerator.backward(model(x).sum())
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return update
+
+    makers = {
         "raw": by_hand,
-        "optimzoo": with_wrapper(ours),
-        "mmengine": with_wrapper(mmengine_wrapper),
+        "optimzoo": lambda: built(build_optim_wrapper),
+        "mmengine": lambda: built(mmengine.optim.build_optim_wrapper),
         "accelerate": accelerated,
     }
-    found = in_turns(works, rounds=120, calls=50)
+    found = rebuilt(makers, rounds=40, calls=50)
     work = "forward, update with clipping, two tensors"
     yield Row(work, found["optimzoo"], "raw loop", found["raw"], "us", plus=5e-6)
     for peer in ("mmengine", "accelerate"):

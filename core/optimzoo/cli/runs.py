@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimzoo.config import Config, load_config
 from optimzoo.console import out, say
 from optimzoo.errors import did_you_mean, distinct, near
+
+if TYPE_CHECKING:
+    from optimzoo.config import Config
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A .toml, .yaml, .json or .py file.")]
 Overrides = Annotated[
@@ -68,6 +70,8 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
     is_program = path.suffix.lower() == ".py"
     if is_program:
         say("note", f"{path} is a Python config: it is being run as a program", "cyan")
+    from optimzoo.config import load_config
+
     cfg = load_config(path, overrides or ())
     cfg.setdefault("code_dir", str(path.parent.resolve()))
     cfg.setdefault("work_dir", f"runs/{path.stem}")

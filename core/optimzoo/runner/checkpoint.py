@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +46,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch writes the checksums of this format, and does not read them
-            wrong = archive.testzip()
-        if wrong is not None:
-            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with ThreadPoolExecutor(1) as beside:
+            verified = beside.submit(_verify, path)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            verified.result()
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version of optimzoo (format {FORMAT})")
     return state
+
+
+def _verify(path: Path) -> None:
+    """Compare the checksums of a file, which torch writes and does not read."""
+    with zipfile.ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
