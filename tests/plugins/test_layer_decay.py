@@ -151,6 +151,28 @@ def test_the_layers_of_real_models_are_found(model, config, layers, samples):
         }
 
 
+def test_the_original_convnext_has_stages_without_a_list_of_blocks():
+    def block():
+        return nn.Sequential(nn.Conv2d(4, 4, 3), nn.LayerNorm(4))
+
+    model = nn.Module()
+    model.downsample_layers = nn.ModuleList(nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4)) for _ in range(3))
+    model.stages = nn.ModuleList(nn.Sequential(*(block() for _ in range(depth))) for depth in (2, 1, 3))
+    model.norm, model.head = nn.LayerNorm(4), nn.Linear(4, 2)
+    found = {name: rule.split()[1] for name, rule in by_layer(model).param_rules.items() if name.endswith("0.weight")}
+    assert found == {
+        "downsample_layers.0.0.weight": "0",
+        "stages.0.0.0.weight": "1",
+        "stages.0.1.0.weight": "2",
+        "downsample_layers.1.0.weight": "2",
+        "stages.1.0.0.weight": "3",
+        "downsample_layers.2.0.weight": "3",
+        "stages.2.0.0.weight": "4",
+        "stages.2.1.0.weight": "5",
+        "stages.2.2.0.weight": "6",
+    }
+
+
 def test_twelve_layers_without_decay_of_norms_and_biases_make_two_groups_each():
     model = nn.ModuleDict({"patch_embed": nn.Conv2d(3, 8, 4), "layers": nn.ModuleList(), "head": nn.Linear(8, 2)})
     model["layers"].extend(nn.TransformerEncoderLayer(8, 2, 8) for _ in range(12))

@@ -35,6 +35,8 @@ def paramwise_problems(cfg: Any, optimizer: DescribedOptimizer) -> Iterator[Conf
         return
     for name, settings in custom.items():
         path = f"paramwise_cfg.custom_keys[{name!r}]"
+        if not isinstance(name, str):
+            yield ConfigError("a key is a part of parameters' names; put it in quotes", path)
         if not isinstance(settings, Mapping):
             yield ConfigError(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {settings!r}", path)
             continue

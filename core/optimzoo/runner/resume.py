@@ -14,7 +14,7 @@ from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
 from optimzoo.runner.hooks import load_hook_states
 from optimzoo.runner.members import members
 from optimzoo.runner.workdir import earlier_runs
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 if TYPE_CHECKING:
     from optimzoo.runner.runner import Runner
@@ -97,6 +97,9 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
     for name, parameter in runner.model.named_parameters():
         gradient = state["gradients"].get(name)
         parameter.grad = None if gradient is None else runner.strategy.place(gradient, parameter)
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
+        for name, member in runner.optim_wrapper.items():
+            member.initialize_count_status(runner.model, state["backward_passes"][name], -1)
     runner.history.load(path.parent / "metrics.csv", state["iter"])
     now = {"randomness": {"seed": state["seed"]}, **runner.config}
     _warn_of_changes(state["config"], now, path, on_change)

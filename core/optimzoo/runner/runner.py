@@ -226,7 +226,7 @@ class Runner:
             if not self._begun:
                 self.moved_to = self.processes.on_first(self._begin)
                 self._begun = True
-            self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters or -1)
+            self.train_step.begin(self.iter, self.max_iters or -1)
             self.modes.train()
             try:
                 self._call("before_train")
@@ -283,6 +283,7 @@ class Runner:
             **self.modes.state(lambda: self.strategy.model_state(self.model)),
             "optim_wrapper": self.strategy.whole(self.optim_wrapper.state_dict()),
             "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
+            "backward_passes": {n: getattr(m, "inner_count", 0) for n, m in members(self.optim_wrapper).items()},
             "param_scheduler": self.schedulers.state_dict(),
             "hooks": self.strategy.whole(hook_states(self.hooks)),
             "gradients": self.strategy.gradients(self.model),

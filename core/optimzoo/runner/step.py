@@ -77,6 +77,12 @@ class TrainStep:
         """Run one iteration; the loss is among the logged values as ``loss``, where it is known."""
         return self._run(batch)
 
+    def begin(self, done: int, length: int) -> None:
+        """Tell the wrappers how many iterations are done and how many there will be (-1 if unknown)."""
+        together = [self.optim_wrapper] if self._loss is None else self._members.values()
+        for wrapper in together:
+            wrapper.initialize_count_status(self.model, done, length)
+
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the loss of ``model`` on a batch."""
         return self._evaluate(model, batch)[0]

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.checks import is_number, number, one_of
-from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
 
@@ -69,7 +69,7 @@ class AmpOptimWrapper(OptimWrapper):
         enabled: bool = True,
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite)
-        self._device_type: str = optimizer.param_groups[0]["params"][0].device.type
+        self._device_type: str = next(p for group in optimizer.param_groups for p in group["params"]).device.type
         if not torch.amp.is_autocast_available(self._device_type):
             raise ConfigError(f"torch has no autocast for {self._device_type!r}, where the parameters are", "type")
         if isinstance(dtype, str):
@@ -87,8 +87,6 @@ class AmpOptimWrapper(OptimWrapper):
             from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
             scaler_cls = ShardedGradScaler
-            # Else torch hands the flag of this scaler to fused kernels, in a shape that they refuse.
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
         self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(loss_scale)})
 
@@ -116,19 +114,20 @@ class AmpOptimWrapper(OptimWrapper):
             return super().step(**kwargs)
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
+        static = self._scale_update_param is not None
         scaler.unscale_(self.optimizer)
+        overflowed = any(found.item() for found in scaler._found_inf_per_device(self.optimizer).values())
         try:
-            self._prepare_grads()
-        except NonFiniteError:
-            if self._scale_update_param is not None:
-                raise
-        scaler.step(self.optimizer, **kwargs)
-        before = scaler.get_scale()
-        scaler.update()
-        overflowed = scaler.get_scale() < before
-        if self._scale_update_param is not None:
-            scaler.update(self._scale_update_param)
-        return self._record(StepOutcome.SKIPPED if overflowed else StepOutcome.UPDATED)
+            if overflowed:
+                if static:
+                    self._prepare_grads()  # which raises, if that is the policy
+                return self._record(StepOutcome.SKIPPED)
+            self._clip_grad()
+            return self._record(self._update(kwargs))
+        finally:
+            scaler.update()
+            if static:
+                scaler.update(self._scale_update_param)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

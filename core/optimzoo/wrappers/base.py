@@ -134,7 +134,7 @@ class BaseOptimWrapper(ABC):
         return {**found, "lr": [_value(group["lr"]) for group in self.optimizer.param_groups]}
 
     def get_momentum(self) -> dict[str, list[float]]:
-        """Return the momentum of each group: ``momentum``, else the first of ``betas``, else 0.
+        """Return the momentum of each group: the first of ``betas``, or ``momentum``, else 0.
 
         Example:
             >>> import torch
@@ -142,7 +142,9 @@ class BaseOptimWrapper(ABC):
             >>> OptimWrapper(torch.optim.Adam(torch.nn.Linear(1, 1).parameters())).get_momentum()
             {'momentum': [0.9]}
         """
-        return {"momentum": [_momentum(group) for group in self.optimizer.param_groups]}
+        by_betas = "betas" in self.defaults and "momentum" not in self.defaults
+        groups = self.optimizer.param_groups
+        return {"momentum": [_value(g["betas"][0] if by_betas else g.get("momentum", 0)) for g in groups]}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, parameter names included, with ``base_param_settings`` where there are any."""
@@ -173,12 +175,6 @@ class BaseOptimWrapper(ABC):
             raise CheckpointError(
                 f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: {error!r}"
             ) from error
-
-
-def _momentum(group: Mapping[str, Any]) -> Any:
-    if "momentum" in group:
-        return _value(group["momentum"])
-    return _value(group["betas"][0]) if "betas" in group else 0
 
 
 def _value(setting: Any) -> Any:

@@ -82,9 +82,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             yield
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Tell every member how long the run is; see ``OptimWrapper``."""
-        for wrapper in self.values():
-            wrapper.initialize_count_status(model, init_counts, max_counts)
+        """Do nothing, as in mmengine: a member counts its own backward passes, and only the model knows how many."""
 
     def explain(self, name: str) -> str:
         """Say which member, which group and which rule gave a parameter its settings.

@@ -93,8 +93,16 @@ def _match(
         raise CheckpointError(
             f"it is of {len(indices)} parameters without names, and the optimizer has {len(flat)}: {_listed(flat)}"
         )
-    if order and [len(group["params"]) for group in groups] != [len(group) for group in names]:
-        flat = list(order)
+    sizes, own = ([len(each) for each in layout] for layout in ([group["params"] for group in groups], names))
+    if sizes != own:
+        in_order = len(sizes) == 1 or set(sizes) == {1}
+        if not in_order or (len(own) > 1 and not order):
+            raise CheckpointError(
+                f"it has no parameter names, and groups of {_listed(sizes)} parameters where the optimizer has "
+                f"{_listed(own)}, so that what belongs to which cannot be told. Load it into the same groups, or save "
+                "it with names, as build_optim_wrapper gives them"
+            )
+        flat = list(order) or flat
     return dict(zip(flat, indices))
 
 
@@ -156,6 +164,6 @@ def _suits(saved: Sequence[int], shape: Sequence[int]) -> bool:
     return all(size in (1, own) for size, own in zip(saved, shape))
 
 
-def _listed(names: Iterable[str], quote: bool = True) -> str:
-    every = [repr(name) if quote else name for name in names]
+def _listed(names: Iterable[str | int], quote: bool = True) -> str:
+    every = [repr(name) if quote else str(name) for name in names]
     return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "") or "nothing"

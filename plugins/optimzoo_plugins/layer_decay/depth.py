@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,8 @@ GetDepth = Callable[[str], tuple[int, int]]
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|stages?|h|resblocks|layer[1-9])\.\w*?\d+(?=\.)")
 """A member of a stack of layers, by the names that model libraries give to stacks."""
+BETWEEN = re.compile(r"(?:^|\.)downsample_layers\.([1-9]\d*)(?=\.)")
+"""A member of the list that ConvNeXt has of what comes before each stage; the first is the input."""
 HEAD = re.compile(r"head|classifier|logit", re.I)
 
 
@@ -48,8 +50,7 @@ def _by_names(model: nn.Module, prefix: str, num_layers: int | None) -> dict[str
     for name in (n for n in names if n.startswith(prefix)):
         found = [name[: match.end()] for match in LAYER.finditer(name)]
         if found:
-            inner = found[1] if len(found) > 1 and _is_stack(modules[found[1].rpartition(".")[0]]) else found[0]
-            layers[name] = inner, found[0]
+            layers[name] = _innermost(name, found, modules), found[0]
     stages = {member for layer, member in layers.values() if layer != member}
     layers = {name: (layer, member) for name, (layer, member) in layers.items() if layer not in stages}
     homes = sorted({".".join(member.split(".")[:-2]) for _, member in layers.values()})
@@ -61,12 +62,17 @@ def _by_names(model: nn.Module, prefix: str, num_layers: int | None) -> dict[str
         )
     numbers = {layer: number for number, layer in enumerate(dict.fromkeys(layer for layer, _ in layers.values()), 1)}
     between = num_layers or len(numbers)
+    depth_of = {layer: math.ceil(number * between / len(numbers)) for layer, number in numbers.items()}
+    last = {int(member.rpartition(".")[2]): depth_of[layer] for layer, member in layers.values() if layer != member}
     top, depths, current = between + 1, {}, 0
     for name in names:
         if name in layers:
-            current = math.ceil(numbers[layers[name][0]] * between / len(numbers))
+            current = depth_of[layers[name][0]]
+        between_stages = BETWEEN.search(name)
         embeds = isinstance(modules[name.rpartition(".")[0]], nn.Embedding)
-        if name in layers or any(name.startswith(f"{stage}.") for stage in stages):
+        if between_stages and int(between_stages[1]) - 1 in last:
+            depth = last[int(between_stages[1]) - 1]
+        elif name in layers or any(name.startswith(f"{stage}.") for stage in stages):
             depth = current  # what joins two stages goes with the layer before it
         elif name.startswith(prefix) and (current == 0 or embeds) and not HEAD.search(name):
             depth = 0
@@ -74,6 +80,16 @@ def _by_names(model: nn.Module, prefix: str, num_layers: int | None) -> dict[str
             depth = top
         depths[name] = depth, top + 1
     return depths
+
+
+def _innermost(name: str, found: list[str], modules: Mapping[str, nn.Module]) -> str:
+    """Return the layer that a parameter is in: a member of a stack, or of the stack that this member is or holds."""
+    if len(found) > 1 and _is_stack(modules[found[1].rpartition(".")[0]]):
+        return found[1]
+    member = modules[found[0]]
+    if isinstance(member, (nn.Sequential, nn.ModuleList)) and _is_stack(member):
+        return f"{found[0]}.{name[len(found[0]) + 1 :].partition('.')[0]}"
+    return found[0]
 
 
 def _is_stack(module: nn.Module) -> bool:

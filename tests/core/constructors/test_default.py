@@ -194,6 +194,7 @@ class TestMistakes:
             (3, "paramwise_cfg", "a dict is wanted"),
             (dict(bias_lr=1), "paramwise_cfg.bias_lr", "Did you mean 'bias_lr_mult'"),
             (dict(xyz=1), "paramwise_cfg.xyz", "It reads custom_keys, "),
+            (dict(custom_keys={0: dict(lr_mult=0.1)}), "paramwise_cfg.custom_keys[0]", "put it in quotes"),
             (dict(bias_lr_mult="2"), "paramwise_cfg.bias_lr_mult", "a number is wanted"),
             (dict(bypass_duplicate="yes"), "paramwise_cfg.bypass_duplicate", "true or false is wanted"),
             (dict(custom_keys=["a"]), "paramwise_cfg.custom_keys", "a dict of dicts"),

@@ -395,3 +395,33 @@ def test_the_checkpoint_holds_the_model_and_what_made_it(make_runner, tmp_path):
     batch = next(iter(DataLoader(dataset(), batch_size=20)))
     assert mse(model.eval(), batch) == mse(runner.model.eval(), batch)
     assert state["config"]["optim_wrapper"] == {"optimizer": {"type": "AdamW", "lr": 0.01}}
+
+
+class Pair(nn.Module):
+    """Updates one network twice for each time it updates the other."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.critic, self.generator = nn.Linear(3, 1), nn.Linear(3, 1)
+
+    def train_step(self, data, optim_wrapper):
+        x, y = data
+        for target in (y, -y):
+            optim_wrapper["critic"].update_params((self.critic(x) - target.square()).square().mean())
+        optim_wrapper["generator"].update_params((self.generator(x) - y).square().mean())
+
+
+def test_members_that_are_updated_at_their_own_pace_accumulate_and_resume(make_runner, tmp_path):
+    sgd = dict(type="SGD", lr=0.1)
+    critic, generator = dict(optimizer=sgd, accumulative_counts=3), dict(optimizer=sgd, accumulative_counts=2)
+    pair = dict(loss=None, optim_wrapper=dict(critic=critic, generator=generator), checkpoint=dict(keep=9))
+    straight = make_runner(**pair, model=Pair())
+    straight.train()  # 15 iterations
+    counts = {name: member.update_count for name, member in straight.optim_wrapper.items()}
+    assert counts == {"critic": 10, "generator": 7}
+    resumed = make_runner(
+        **pair, model=Pair(), work_dir=tmp_path / "again", resume=tmp_path / "run" / "checkpoint_00000005.pt"
+    )
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))

@@ -97,13 +97,15 @@ class TestOrder:
 
             monkeypatch.setattr(target, name, called)
 
-        for name in ("scale", "unscale_", "step", "update"):
+        for name in ("scale", "unscale_", "update"):
             spy(wrapper.loss_scaler, name)
+        spy(wrapper.optimizer, "step")
         spy(torch.Tensor, "backward")
         spy(wrapper, "clip_func")
         spy(wrapper.optimizer, "zero_grad")
-        expected = ["scale", "backward", "scale", "backward", "unscale_", "clip_func", "step", "update", "zero_grad"]
+        backward = ["scale", "backward", "scale", "backward", "unscale_"]
         for overflow in (False, True, False):
+            expected = [*backward, *([] if overflow else ["clip_func", "step"]), "update", "zero_grad"]
             order.clear()
             iterate(wrapper, linear)
             iterate(wrapper, linear, overflow=overflow)
@@ -111,6 +113,29 @@ class TestOrder:
 
 
 class TestOverflow:
+    def test_a_scale_that_has_sunk_to_zero_goes_on_skipping(self, linear):
+        wrapper = amp(linear, loss_scale=dict(init_scale=1e-44))
+        outcomes = [iterate(wrapper, linear, overflow=True) for _ in range(6)]
+        assert wrapper.loss_scaler.get_scale() == 0
+        assert outcomes == [SKIPPED] * 6
+
+    def test_the_host_reads_one_number_per_update_to_learn_of_it(self, linear, monkeypatch):
+        wrapper = amp(linear, clip_grad=dict(max_norm=1.0), nonfinite="skip")
+        iterate(wrapper, linear)
+        reads, item = [], torch.Tensor.item
+        monkeypatch.setattr(torch.Tensor, "item", lambda tensor: reads.append(tensor) or item(tensor))
+        for overflow in (False, True):
+            reads.clear()
+            iterate(wrapper, linear, overflow=overflow)
+            assert len(reads) == 1
+
+    def test_after_an_error_training_can_go_on(self, linear):
+        wrapper = amp(linear, loss_scale=512.0, nonfinite="raise")
+        with pytest.raises(NonFiniteError):
+            iterate(wrapper, linear, overflow=True)
+        wrapper.zero_grad()
+        assert iterate(wrapper, linear) is UPDATED
+
     def test_it_skips_the_update_lowers_the_scale_and_is_counted(self, linear):
         wrapper = amp(linear, clip_grad=dict(max_norm=1.0))
         schedule = build_param_scheduler(wrapper, dict(type="LinearLR", by="update", start_factor=0.5, end=3))

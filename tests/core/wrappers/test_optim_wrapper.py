@@ -317,6 +317,8 @@ class TestHyperparametersAndState:
     def test_the_momentum_is_the_first_beta_where_there_is_no_momentum(self, model):
         assert self.two_groups(model, betas=(0.8, 0.9)).get_momentum() == {"momentum": [0.8, 0.8]}
         assert OptimWrapper(torch.optim.Rprop(model.parameters())).get_momentum() == {"momentum": [0]}
+        left_by_mmengine = OptimWrapper(torch.optim.Adam([{"params": model.parameters(), "momentum": 0.7}]))
+        assert left_by_mmengine.get_momentum() == {"momentum": [0.9]}
 
     def test_a_state_survives_saving_and_loading_and_is_left_as_it_is(self, model, tmp_path):
         wrapper = self.two_groups(model)

@@ -100,6 +100,21 @@ class TestWithoutNames:
         resumed.load_state_dict(copy.deepcopy(wrapper.state_dict()))
         assert_same_course(model, wrapper, twin, resumed)
 
+    @pytest.mark.parametrize("groups", [[[0, 2], [1, 3, 4, 5]], [[0], [1, 2, 3, 4, 5]]])
+    def test_groups_that_tell_nothing_of_the_order_are_refused(self, groups):
+        params = list(network().parameters())
+        saved = torch.optim.AdamW([{"params": [params[index] for index in group]} for group in groups])
+        for resumed in (build(network()), OptimWrapper(torch.optim.AdamW(network().parameters()))):
+            with pytest.raises(CheckpointError, match="no parameter names, and groups of .* has 6.* cannot be told"):
+                resumed.load_state_dict(saved.state_dict())
+
+    def test_one_group_into_several_of_a_plain_optimizer_is_refused(self):
+        saved = torch.optim.AdamW(network().parameters())
+        params = list(network().parameters())
+        resumed = OptimWrapper(torch.optim.AdamW([{"params": params[:2]}, {"params": params[2:]}]))
+        with pytest.raises(CheckpointError, match=r"groups of 6 parameters where the optimizer has 2, 4, so that"):
+            resumed.load_state_dict(saved.state_dict())
+
 
 class TestBaseSettings:
     def test_they_are_those_of_the_one_group_that_was_saved(self):
