@@ -1,5 +1,8 @@
 """What breaks in the middle of a run: nothing is swallowed, and nothing that was saved is lost."""
 
+import errno
+import signal
+
 import pytest
 import torch
 from torch import nn
@@ -35,7 +38,9 @@ class Torn(Dataset):
 class Failing(torch.optim.SGD):
     """Raises in its n-th step."""
 
-    left = AT - 1
+    def __init__(self, params, lr, steps=9999):
+        super().__init__(params, lr)
+        self.left = steps - 1
 
     def step(self, closure=None):
         self.left -= 1
@@ -74,13 +79,13 @@ FAULTS = {
         "archive",
     ),
     "the optimizer": (
-        lambda: dict(optim_wrapper=dict(optimizer=dict(type=Failing, lr=0.1))),
+        lambda: dict(optim_wrapper=dict(optimizer=dict(type=Failing, lr=0.1, steps=AT))),
         ZeroDivisionError,
-        "curv",
+        "no curvature",
     ),
     "the loss": (lambda: dict(loss=fails_at(AT, RuntimeError("out of memory"))), RuntimeError, "out of memory"),
     "a gradient": (
-        lambda: dict(loss=poisoned(AT), optim_wrapper=dict(nonfinite="raise", optimizer=dict(type="SGD", lr=0.1))),
+        lambda: dict(loss=poisoned(AT), optim_wrapper=dict(nonfinite="raise", optimizer=dict(type=Failing, lr=0.1))),
         NonFiniteError,
         "the gradient of '0.weight' is not finite in update 12",
     ),
@@ -91,7 +96,9 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_error_arrives_and_the_run_can_be_resumed(fault, make_runner, tmp_path):
     arguments, error, said = FAULTS[fault]
-    settings = dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)), train_dataloader=DataLoader(Torn(9999), 4))
+    settings = dict(
+        optim_wrapper=dict(optimizer=dict(type=Failing, lr=0.1)), train_dataloader=DataLoader(Torn(9999), 4)
+    )
     straight = make_runner(**settings, work_dir=tmp_path / "straight")
     straight.train()
     with pytest.raises(error, match=said):
@@ -114,18 +121,18 @@ def test_a_gradient_that_is_not_finite_may_be_skipped_instead(make_runner):
     assert parameters(runner).isfinite().all()
 
 
-def test_a_disk_that_is_full_at_a_stop_is_reported_and_the_earlier_checkpoint_is_named(
-    make_runner, tmp_path, monkeypatch, capsys
+def test_a_disk_that_is_full_when_a_signal_stops_the_run_leaves_the_earlier_checkpoint(
+    make_runner, tmp_path, monkeypatch
 ):
+    def fail(state, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     class Full(Hook):
         def after_iter(self, runner, outcome, logs):
             if runner.iter == 8:
-                monkeypatch.setattr(torch, "save", self.fail)
-                runner._signals.received = 15
-
-        def fail(self, state, file):
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
+                monkeypatch.setattr(torch, "save", fail)
+                signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(CheckpointError, match="No space left on device.*Earlier checkpoints are untouched"):
         make_runner(hooks=[Full()]).train()
