@@ -38,6 +38,7 @@ from optimzoo.runner.resume import find_checkpoint, restore
 from optimzoo.runner.signals import StopSignals
 from optimzoo.runner.step import LossFunction, TrainStep
 from optimzoo.runner.strategy import build_strategy
+from optimzoo.runner.tensorboard import TensorBoardHook
 from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
 from optimzoo.traces import describe_error
@@ -163,7 +164,7 @@ class Runner:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         self.hooks: list[Hook] = [
             *build_hooks(hooks),
-            *([LoggerHook()] if self.processes.rank == 0 else []),
+            *([LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []),
             ParamSchedulerHook(),
             saver,
         ]

@@ -21,7 +21,7 @@ except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
 MARKER = "# Written by optimzoo"
-RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "config.yaml")
+RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard", "config.yaml")
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 
@@ -96,7 +96,12 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
     for path in saved[kept:]:
         path.replace(aside / path.name)
     for path in records:
-        shutil.copy2(path, aside) if kept else path.replace(aside / path.name)
+        if not kept:
+            path.replace(aside / path.name)
+        elif path.is_dir():
+            shutil.copytree(path, aside / path.name)
+        else:
+            shutil.copy2(path, aside)
     return aside
 
 
@@ -121,8 +126,8 @@ def _aside(folder: Path) -> Path:
     if not earlier or any(last.glob("*.pt")):
         last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
         last.mkdir()
-    for name in RECORDS:
-        (last / name).unlink(missing_ok=True)
+    for path in (last / name for name in RECORDS):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return last
 
 

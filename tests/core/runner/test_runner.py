@@ -54,7 +54,7 @@ class TestTraining:
         )
         runner.train()
         folder = tmp_path / "run"
-        assert sorted(path.name for path in folder.glob("[!.]*")) == [
+        assert sorted(path.name for path in folder.glob("[!.]*") if path.is_file()) == [
             "checkpoint_00000010.pt",
             "checkpoint_00000015.pt",
             "config.yaml",
