@@ -55,7 +55,7 @@ class LoggerHook(Hook):
             self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
         if runner.finished:
             self._print("the run is complete and there is nothing to do; a larger train_cfg makes it longer")
-        elif self.console.is_terminal:
+        elif self.console.is_terminal and not self.console.is_dumb_terminal:
             description = TextColumn("{task.description}", markup=False)
             columns = description, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()
             self._progress = Progress(*columns, console=self.console, transient=True)

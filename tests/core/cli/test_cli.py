@@ -1,6 +1,9 @@
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from tests.conftest import REPO
@@ -106,10 +109,19 @@ class TestTrain:
             "warning: metric: there is no such key; it is taken for a helper. Did you mean 'metrics'?"
         ]
 
-    def test_on_a_terminal_a_bar_shows_loss_and_learning_rate(self, config, tmp_path):
-        pexpect = pytest.importorskip("pty")
-        shown = _in_a_terminal(pexpect, ["train", str(config), "--set", "train_cfg.max_epochs=4"], tmp_path)
-        assert re.search(r"epoch \d/4  loss \S+  lr \S+ .*━", shown)
+    def test_a_file_gets_plain_lines_and_a_terminal_the_same_after_a_bar(self, config, tmp_path):
+        unmatched = "optim_wrapper.paramwise_cfg.custom_keys={nothing={lr_mult=2}}"
+        arguments = ["train", str(config), "--set", unmatched, "--set", "train_cfg.max_epochs=4"]
+        with (tmp_path / "log.txt").open("wb") as log:
+            subprocess.run(_command(arguments), stdout=log, stderr=log, cwd=tmp_path, env=_environment(), check=True)
+        written = (tmp_path / "log.txt").read_bytes().decode()
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", written)
+        assert all(said in written for said in ("warning: ", "epoch 1/4", "epoch 4/4"))
+        for term in ("xterm-256color", "dumb"):
+            shutil.rmtree(tmp_path / "runs")
+            sent = _in_a_terminal(arguments, tmp_path, term)
+            assert _left_of(sent) == [line.rstrip() for line in written.split("\n")]
+            assert bool(re.search(r"epoch \d/4  loss \S+  lr \S+ .*━", sent)) == ("\x1b" in sent) == (term != "dumb")
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -155,16 +167,20 @@ def test_an_ascii_terminal_shows_everything(optimzoo, config):
     assert "no problem found" in optimzoo("check", config.with_name("größe.toml"), **ascii_only).stdout
 
 
-def _in_a_terminal(pty, arguments, folder):
-    """Run the command line in a pseudo-terminal and return what it showed."""
-    import os
-    import subprocess
-    import sys
+def _command(arguments):
+    return [sys.executable, "-m", "optimzoo", *arguments]
 
+
+def _environment(**env):
+    return {**os.environ, "COLUMNS": "120", **env}
+
+
+def _in_a_terminal(arguments, folder, term):
+    """Run the command line in a pseudo-terminal and return all that it sent there."""
+    pty = pytest.importorskip("pty")
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "optimzoo", *arguments]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = subprocess.Popen(command, cwd=folder, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    streams = dict(stdin=follower, stdout=follower, stderr=follower)
+    process = subprocess.Popen(_command(arguments), cwd=folder, env=_environment(TERM=term), **streams)
     os.close(follower)
     shown = b""
     while True:
@@ -177,7 +193,26 @@ def _in_a_terminal(pty, arguments, folder):
         shown += part
     assert process.wait(timeout=60) == 0, shown.decode()
     os.close(leader)
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    return shown.decode()
+
+
+def _left_of(sent):
+    """The lines that stand on a terminal in the end, of what was written, gone back over and erased."""
+    lines, row, column = [""], 0, 0
+    for number, command, text in re.findall(r"\x1b\[([0-9;?]*)([A-Za-z])|([\r\n]|[^\x1b\r\n]+)", sent):
+        if command == "A":
+            row -= int(number)
+        elif command == "K":
+            lines[row] = ""
+        elif text == "\r":
+            column = 0
+        elif text == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        else:
+            lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + len(text) :]
+            column += len(text)
+    return [line.rstrip() for line in lines]
 
 
 class TestCheck:
