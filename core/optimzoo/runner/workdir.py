@@ -71,8 +71,8 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
 
     Args:
         folder: The folder.
-        start: The checkpoint that the new run continues from. If it is one of those in ``folder``, it and the older
-            ones stay, and only what came after it goes.
+        start: The checkpoint that the new run continues from. If it is in ``folder``, the checkpoints up to it stay
+            (none, if it is ``best.pt``), and the rest of what the run left is copied.
 
     Returns:
         The subfolder, or None if there was nothing to move. One without a checkpoint is used again, so that attempts
@@ -83,6 +83,7 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
     """
     saved = checkpoints_in(folder)
     kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
+    continued = start is not None and start.parent.samefile(folder)
     records = [folder / name for name in RECORDS if (folder / name).exists()]
     if records and not _is_ours(folder / "config.yaml"):
         raise ConfigError(
@@ -90,13 +91,13 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
         )
     for partial in folder.glob("checkpoint_*.partial"):
         partial.unlink()
-    if not saved[kept:] and (kept or not records):
+    if not saved[kept:] and (continued or not records):
         return None
     aside = _aside(folder)
     for path in saved[kept:]:
         path.replace(aside / path.name)
     for path in records:
-        if not kept:
+        if not continued:
             path.replace(aside / path.name)
         elif path.is_dir():
             shutil.copytree(path, aside / path.name)

@@ -196,6 +196,18 @@ class TestBest:
         assert torch.equal(parameters(resumed), parameters(straight))
         assert list(resumed.history.rows()) == rows
 
+    def test_a_run_that_is_resumed_from_it_keeps_it_and_the_log_up_to_it(self, make_runner, tmp_path, val):
+        grades = iter([9, 1, 2, 3, 4])
+        settings = {**val, "metrics": lambda model, batch: {"grade": next(grades)}, "checkpoint": dict(best="grade")}
+        make_runner(**settings).train()
+        best = tmp_path / "run" / "best.pt"
+        resumed = make_runner(**settings, resume=best)
+        resumed.train()
+        assert load_checkpoint(best)["epoch"] == 1
+        assert [value for _, value in resumed.history.column("val_grade")] == [9, 3, 4]
+        left = {path.name for path in (tmp_path / "run" / "previous-1").glob("*.pt")}
+        assert left == {"best.pt", "checkpoint_00000010.pt", "checkpoint_00000015.pt"}
+
     def test_a_later_run_moves_it_aside(self, make_runner, tmp_path, val):
         make_runner(**val, checkpoint=dict(best="error")).train()
         saved = (tmp_path / "run" / "best.pt").read_bytes()
