@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -29,9 +30,26 @@ err = Console(stderr=True, soft_wrap=True)
 
 
 def say(kind: str, message: object, style: str) -> None:
-    """Print ``kind: message`` on the error stream; the message is no markup."""
+    """Print ``kind: message`` on the error stream, unless another process of the run has; the message is no markup."""
+    if not _is_first_to_say(f"{kind}: {message}"):
+        return
     err.print(f"[{style}]{kind}:[/]", end=" ")
     err.print(str(message), markup=False, highlight=False)
+
+
+def _is_first_to_say(text: str) -> bool:
+    """Whether none of the processes that torchrun started has said it."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    import torch.distributed as dist
+
+    address, attempt = os.environ["MASTER_ADDR"], os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    try:
+        wait = timedelta(seconds=10)
+        store = dist.TCPStore(address, int(os.environ["MASTER_PORT"]), timeout=wait, wait_for_workers=False)  # type: ignore[attr-defined]
+        return store.add(f"optimzoo {attempt} {text}", 1) == 1
+    except RuntimeError:  # torchrun itself is gone
+        return True
 
 
 def as_text(renderable: RenderableType) -> str:

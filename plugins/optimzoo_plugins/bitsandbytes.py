@@ -23,6 +23,7 @@ METHODS = {
 }
 PAGED = ("AdEMAMix", "Adam", "AdamW", "Lion")
 ELSEWHERE = ("Adagrad", "Adam", "AdamW", "Lion", "RMSprop", "SGD")  # the bare names of torch's and lion-pytorch's
+IN_TORCH = ("PytorchLARS",)  # the others have kernels, which know nothing of a tensor in several processes
 EIGHT_BIT = "https://arxiv.org/abs/2110.02861"
 
 
@@ -39,6 +40,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             paper=paper,
             bare=not shared,
             aliases=(f"bnb_{name}",) if shared else (),
+            needs=() if name in IN_TORCH else ("whole",),
         )
 
 

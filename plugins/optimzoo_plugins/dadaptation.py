@@ -18,5 +18,5 @@ def optimzoo_register(zoo: Zoo) -> None:
             extra="dadaptation",
             about=f"{variant} with a step size adapted to the distance to the solution; lr=1 is the default",
             paper="https://arxiv.org/abs/2301.07733",
-            needs=("one_lr",),
+            needs=("one_lr", "whole"),  # item() of a sum over a sharded tensor is that of the own share
         )

@@ -11,7 +11,13 @@ from pathlib import Path
 from optimzoo import hookimpl
 from optimzoo.hookspecs import Zoo
 
-NEEDS = {"LBFGS": ("closure", "one_group"), "Muon": ("matrices",), "SparseAdam": ("sparse",)}
+NEEDS = {
+    "Adafactor": ("whole",),  # torch's DTensor has no rule for some of their operations in place
+    "LBFGS": ("closure", "one_group"),
+    "Muon": ("matrices", "whole"),
+    "Rprop": ("whole",),
+    "SparseAdam": ("sparse",),
+}
 ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, and ours, is that of transformers
 
 

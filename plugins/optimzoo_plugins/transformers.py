@@ -15,4 +15,5 @@ def optimzoo_register(zoo: Zoo) -> None:
         extra="transformers",
         about="Factored second moments; with an lr of your own, set relative_step=False and scale_parameter=False",
         paper="https://arxiv.org/abs/1804.04235",
+        needs=("whole",),  # the means over rows and columns are kept as plain tensors
     )

@@ -1,63 +1,74 @@
-"""Runs a function in two processes that talk over gloo, and leaves none behind."""
+"""Two processes that run what a test asks of them, and the same in one."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 
 import pytest
+import torch
+import torch.distributed as dist
 
+from optimzoo.zoo import plugins
 from tests.conftest import REPO
+from tests.core.runner.test_hooks import Plugin
 
-PROCESSES = 2
-TIMEOUT = 120
-MAIN = """
-import importlib, os, sys, torch
-torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo")
-module, function, folder = sys.argv[1:]
-getattr(importlib.import_module(module), function)(folder)
-torch.distributed.barrier()
-sys.stdout.flush()
-os._exit(0)  # what gloo does when it is taken down may abort
-"""
+from .scenarios import OPTIMIZERS_WITH_NEEDS, everything
+from .task import trained
 
 
 def environment(**variables):
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), *sys.path]), **variables}
 
 
-def launch(module, function, folder):
-    """Run `module.function(folder)` in each process, and return their exit codes and outputs."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
-    try:
-        for rank in range(PROCESSES):
-            where = dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=PROCESSES)
-            env = environment(**{key: str(value) for key, value in where.items()})
-            command = [sys.executable, "-c", MAIN, module, function, str(folder)]
-            started.append(subprocess.Popen(command, env=env, stdout=-1, stderr=subprocess.STDOUT, text=True))
-        outputs = [process.communicate(timeout=TIMEOUT)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    return [(process.returncode, output) for process, output in zip(started, outputs)]
+        return free.getsockname()[1]
 
 
-def check(results):
-    for code, output in results:
+@pytest.fixture(scope="session")
+def launch():
+    """Run ``function(folder)`` of a module in each process, and return their exit codes and outputs."""
+    command = [sys.executable, "-m", "tests.distributed.launcher"]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+
+        def run(function, folder):
+            print(json.dumps([function.__module__, function.__name__, str(folder), free_port()]), file=process.stdin)
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield run
+        process.stdin.close()  # which ends it
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("distributed")
+
+
+@pytest.fixture(scope="session")
+def single(folder):
+    plugins.add(Plugin(), "hooked")
+    for name, settings in OPTIMIZERS_WITH_NEEDS.items():
+        torch.save(trained(folder / f"single-{name}", **settings), folder / f"single-{name}.pt")
+    plugins.remove("hooked")
+    return trained(folder / "single")
+
+
+@pytest.fixture(scope="session")
+def found(launch, folder, single):
+    """Return what a scenario found in two processes; all run in one launch, since starting processes takes longest."""
+    for code, output in launch(everything, folder):
         assert code == 0, output
+    return lambda name: torch.load(folder / f"{name}.pt")
 
 
 @pytest.fixture
-def in_two_processes(request, tmp_path):
-    """Run ``function(folder)`` of the test's module in each process, and return the folder."""
-
-    def run(function):
-        check(launch(request.module.__name__, function.__name__, tmp_path))
-        return tmp_path
-
-    return run
+def _alone():
+    """Leave the group of one process that a strategy for several makes when it is used in one."""
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What two processes do in the tests of training."""
+"""What two processes do in the tests; all of it in one launch, since starting processes takes the longest."""
 
 from pathlib import Path
 
@@ -6,8 +6,15 @@ import torch
 import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-from tests.distributed.task import Driver, make_runner, trained
-from tests.distributed.test_wrappers import Reductions
+from optimzoo import OPTIMIZERS, build_optim_wrapper
+from optimzoo.runner.shards import FSDP2
+from optimzoo.runner.strategy import build_strategy
+from optimzoo.zoo import plugins
+from tests.core.runner.test_hooks import Plugin
+from tests.plugins.conformance import WORKING, config
+
+from . import test_wrappers, test_zero
+from .task import Driver, dataset, make_runner, mse, network, trained
 
 ZERO = dict(type="ZeroRedundancyOptimizer", optimizer_type="AdamW", lr=0.01, weight_decay=0.1)
 STRATEGIES = {
@@ -16,12 +23,21 @@ STRATEGIES = {
     "fsdp2": dict(strategy="fsdp2"),
     "zero": dict(optimizer=ZERO),
 }
+OPTIMIZERS_WITH_NEEDS = {
+    "modes": dict(optim_wrapper=dict(optimizer=dict(type="hooked.Averaging", lr=0.05), accumulative_counts=3)),
+    "curvature": dict(optim_wrapper=dict(optimizer=dict(type="Sophia", lr=0.01, k=2), accumulative_counts=3)),
+}
+SHARDED = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & FSDP2.cannot.keys()]
 
 
 def everything(folder):
-    """All that the tests of training look at, since starting processes takes the longest."""
-    train(Path(folder))
-    count(Path(folder))
+    for function in (
+        *(train, train_with_needs, count, sharded),
+        *(test_wrappers.with_ddp, test_wrappers.with_fsdp2, test_wrappers.with_an_overflow_on_one_rank),
+        test_zero.sharded,
+    ):
+        torch.manual_seed(0)
+        function(Path(folder))
 
 
 def train(folder):
@@ -32,6 +48,17 @@ def train(folder):
         for step in (8, 12):
             start = folder / "single" / f"checkpoint_{step:08d}.pt"
             save(trained(folder / f"{name}-{step}", resume=start, **STRATEGIES[name]), folder / f"{name}-{step}.pt")
+
+
+def train_with_needs(folder):
+    plugins.add(Plugin(), "hooked")
+    for name, strategy in (("modes", "ddp"), ("modes", "fsdp2"), ("curvature", "ddp")):
+        settings = dict(strategy=strategy, **OPTIMIZERS_WITH_NEEDS[name])
+        save(trained(folder / f"{name}-{strategy}", **settings), folder / f"{name}-{strategy}.pt")
+    for strategy in ("ddp", "fsdp2"):
+        settings = dict(strategy=strategy, **OPTIMIZERS_WITH_NEEDS["modes"])
+        start = folder / "single-modes" / "checkpoint_00000008.pt"
+        save(trained(folder / f"modes-{strategy}-8", resume=start, **settings), folder / f"modes-{strategy}-8.pt")
 
 
 def count(folder):
@@ -47,10 +74,40 @@ def count(folder):
     runner.train()
 
     runner = make_runner(folder / "count-fsdp2", strategy="fsdp2")
-    with Reductions() as reductions:
+    with test_wrappers.Reductions() as reductions:
         runner.train()
     exchanges["fsdp2"] = len(reductions.seen)
     save(exchanges, folder / "exchanges.pt")
+
+
+def sharded(folder):
+    """Every optimizer that FSDP2 takes, its state saved and loaded on the way."""
+    strategy = build_strategy("fsdp2", torch.device("cpu"))
+    found = {}
+    for name in SHARDED:
+        model = strategy.shard(small_network(name))
+        for _ in range(2):
+            wrapper = build_optim_wrapper(model, dict(optimizer=config(name)))
+            if name in found:
+                wrapper.load_state_dict(found[name])
+                strategy.place_state(wrapper.optimizer)
+            update(model, wrapper, slice(dist.get_rank(), None, 2))
+            state = [strategy.whole(wrapper.state_dict())]
+            dist.broadcast_object_list(state)
+            found[name] = state[0]
+        found[name] = strategy.model_state(model)
+    save(found, folder / "sharded.pt")
+
+
+def small_network(name):
+    return network().float() if name == "PytorchLARS" else network()  # which takes no other
+
+
+def update(model, wrapper, part=slice(None)):
+    """Train on a part of each batch."""
+    x, y = (tensor[:16].to(next(model.parameters()).dtype) for tensor in dataset(16).tensors)
+    for _ in range(3):
+        wrapper.update_params(mse(model, (x[part], y[part])))
 
 
 def save(found, path):

@@ -8,8 +8,7 @@ from torch.utils.data import TensorDataset
 
 from optimzoo import Runner
 
-SIZE = int(os.environ.get("WORLD_SIZE", 1))
-BATCH = 8
+BATCH = 8  # of all processes together
 UPDATES = 6  # 17 iterations in windows of 3, the last one of 2; 6 iterations an epoch, the last with half a batch
 
 
@@ -60,11 +59,12 @@ class Driver(nn.Module):
 
 
 def make_runner(work_dir, optimizer=None, **kwargs):
+    size = BATCH // int(os.environ.get("WORLD_SIZE", 1))
     defaults = dict(
         model=network(),
         work_dir=work_dir,
-        train_dataloader=dict(dataset=dataset(44), batch_size=BATCH // SIZE),
-        val_dataloader=dict(dataset=dataset(17), batch_size=BATCH // SIZE),
+        train_dataloader=dict(dataset=dataset(44), batch_size=size),
+        val_dataloader=dict(dataset=dataset(17), batch_size=size),
         loss=mse,
         metrics=[error],
         optim_wrapper=dict(
@@ -76,7 +76,7 @@ def make_runner(work_dir, optimizer=None, **kwargs):
         ),
         param_scheduler=dict(type="CosineAnnealingLR", by_epoch=False, T_max=17),
         train_cfg=dict(by_epoch=False, max_iters=17, val_interval=4),
-        checkpoint=dict(keep=9),
+        checkpoint=dict(keep=9, best="error"),
         randomness=dict(seed=1),
         device="cpu",
     )

@@ -1,30 +1,15 @@
 import pytest
 import torch
-import torch.distributed as dist
 
+from optimzoo import build_optim_wrapper
 from optimzoo.errors import OptimzooWarning
+from optimzoo.runner.checkpoint import load_checkpoint
+from tests.plugins.conformance import config
 
-from .conftest import check, launch
-from .scenarios import STRATEGIES
+from .scenarios import SHARDED, STRATEGIES, small_network, update
 from .task import UPDATES, trained
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("distributed")
-
-
-@pytest.fixture(scope="module")
-def single(folder):
-    yield trained(folder / "single")
-    if dist.is_initialized():  # by what trains alone with strategy="ddp"
-        dist.destroy_process_group()
-
-
-@pytest.fixture(scope="module")
-def found(folder, single):
-    check(launch("tests.distributed.scenarios", "everything", folder))
-    return lambda name: torch.load(folder / f"{name}.pt")
+pytestmark = pytest.mark.usefixtures("_alone")
 
 
 def assert_equal(mine, theirs):
@@ -69,3 +54,29 @@ def test_a_checkpoint_of_two_processes_resumes_on_one(strategy, step, found, sin
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_a_checkpoint_of_one_process_resumes_on_two(strategy, step, found, single):
     assert_equal(found(f"{strategy}-{step}"), single)
+
+
+@pytest.mark.parametrize("run", ["modes-ddp", "modes-fsdp2", "modes-ddp-8", "modes-fsdp2-8", "curvature-ddp"])
+def test_what_an_optimizer_needs_is_met_in_two_processes_too(run, found):
+    alone = found(f"single-{run.partition('-')[0]}")
+    two = found(run)
+    assert_equal(two, alone)
+    assert two["val"] == pytest.approx(alone["val"], abs=1e-10)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero"])
+def test_the_best_checkpoint_is_that_of_one_process(strategy, found, single, folder):
+    best, expected = (load_checkpoint(folder / name / "best.pt") for name in (strategy, "single"))
+    assert best["iter"] == expected["iter"]
+    assert_equal({"parameters": best["model"]}, {"parameters": expected["model"]})
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_an_optimizer_that_fsdp2_takes_updates_as_in_one_process(name, found):
+    model = small_network(name)
+    wrapper = build_optim_wrapper(model, dict(optimizer=config(name)))
+    for _ in range(2):
+        update(model, wrapper)
+    tolerance = 1e-10 if model[0].weight.dtype == torch.float64 else 1e-6
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(found("sharded")[name][key], value, rtol=0, atol=tolerance)

@@ -22,6 +22,8 @@ FUSED = {
     torch.optim.Adagrad: ("cpu",),
 }
 """Where torch 2.5 and later have fused kernels."""
+FUSED_SHARDED = (torch.optim.Adam, torch.optim.AdamW)
+"""Those whose fused kernels take parameters that FSDP2 has shared out."""
 FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -84,8 +86,15 @@ def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group
     if any(key in settings for settings in (given, *groups) for key in ("fused", "foreach")):
         return False
     # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
-    devices = FUSED.get(cls, ())
-    return all(p.device.type in devices and p.dtype in FUSED_DTYPES for group in groups for p in group["params"])
+    devices, params = FUSED.get(cls, ()), [p for group in groups for p in group["params"]]
+    if cls not in FUSED_SHARDED and any(is_sharded(p) for p in params):
+        return False
+    return all(p.device.type in devices and p.dtype in FUSED_DTYPES for p in params)
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the tensor is one of several processes (a DTensor)."""
+    return hasattr(tensor, "full_tensor")
 
 
 def _unfuse_for_sparse_gradients(optimizer: Optimizer) -> None:

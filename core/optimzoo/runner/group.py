@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 BEAT = 0.5
 """Seconds between two signs of life of a process."""
+
+RUNS = itertools.count()
+"""Tells what the processes wrote for one run from what they wrote for another."""
 
 
 class Processes(OneProcess):
@@ -114,7 +118,7 @@ class Processes(OneProcess):
 
 
 class _Life(threading.Thread):
-    """Gives signs of life in the store that the launcher keeps, and finds who gives none.
+    """Gives signs of life in the store that the launcher keeps, and finds who gives none or tells of an error.
 
     The main thread cannot: it waits, perhaps for ever, in an exchange with the process that is gone.
     """
@@ -123,54 +127,62 @@ class _Life(threading.Thread):
         super().__init__(name="optimzoo-life", daemon=True)
         self.rank, self.size, self.timeout = rank, size, timeout
         self.over = threading.Event()
-        self.store = PrefixStore("optimzoo", _get_default_store())
+        self.store = PrefixStore(f"optimzoo run {next(RUNS)}", _get_default_store())
+        self.heard = ""
 
     def run(self) -> None:
-        seen, since = self._beats(), time.monotonic()
+        seen, since, silent = self._beats(), time.monotonic(), list[int]()
         while not self.over.wait(BEAT):
             try:
                 self.store.add(f"beat {self.rank}", 1)
+                self._hear()
                 if time.monotonic() - since < self.timeout / 2:
                     continue
                 beats, since = self._beats(), time.monotonic()
-                silent = [rank for rank in range(self.size) if beats[rank] == seen[rank]]
+                silent = [rank for rank in range(self.size) if beats[rank] == seen[rank] > 0]
                 seen = beats
             except RuntimeError:
                 silent = [0]
             # The main thread hears of it by itself under gloo; under NCCL it may never return.
             if silent and not self.over.wait(self.timeout / 2):
-                print(f"error: {_gone(silent)}; rank {self.rank} leaves", file=sys.stderr, flush=True)
+                print(f"error: {self.heard or _gone(silent)}; rank {self.rank} leaves", file=sys.stderr, flush=True)
                 os._exit(1)
 
     def culprit(self, error: BaseException) -> str:
         """Return which process is to blame for ``error``; empty if it is this one, which then tells the others."""
         try:
-            others = [rank for rank in range(self.size) if rank != self.rank]
             if not _is_of_an_exchange(error):
-                self.store.set(f"error {self.rank}", _told(error))
+                self._tell(f"rank {self.rank} stopped: {_told(error)}")
+                if self.rank == 0:  # the store may go with it
+                    time.sleep(2 * BEAT)
                 return ""
-            for rank in others:
-                if self.store.check([f"error {rank}"]):
-                    return f"rank {rank} stopped: {self.store.get(f'error {rank}').decode()}"
-            before = self._beats()
-            time.sleep(4 * BEAT)
-            silent = [rank for rank, (a, b) in enumerate(zip(before, self._beats())) if a == b]
+            self._hear()
+            if not self.heard:
+                before = self._beats()
+                time.sleep(4 * BEAT)
+                self._tell(_gone(rank for rank, (a, b) in enumerate(zip(before, self._beats())) if a == b))
         except RuntimeError:  # the store went with the process that keeps it
-            silent = [0]
-        if not silent:
-            return ""
-        message = _gone(silent)
-        for rank in silent if silent != [0] else ():
-            self.store.set(f"error {rank}", message)
-        return message
+            return self.heard or _gone([0])
+        return self.heard
+
+    def _tell(self, reason: str) -> None:
+        """Give all processes the reason to stop, unless there is one."""
+        if reason:
+            self.store.compare_set("reason", "", reason)
+            self._hear()
+
+    def _hear(self) -> None:
+        if not self.heard and self.store.check(["reason"]):
+            self.heard = self.store.get("reason").decode()
 
     def _beats(self) -> list[int]:
         return [self.store.add(f"beat {rank}", 0) for rank in range(self.size)]
 
 
-def _gone(ranks: list[int]) -> str:
+def _gone(ranks: Iterable[int]) -> str:
     named = ", ".join(f"rank {rank}" for rank in ranks)
-    return f"{named} ended without a word, killed or out of memory; its own output or the system's log may tell why"
+    lost = f"{named} ended without a word, killed or out of memory; its own output or the system's log may tell why"
+    return lost if named else ""
 
 
 def _told(error: BaseException) -> str:

@@ -35,11 +35,10 @@ class DDP(Single):
 
     cannot: Mapping[str, str] = {
         "closure": "decides by its own loss how often to evaluate, which may differ between the processes",
-        "curvature": "estimates curvature on its own part of the batch, and the processes would part",
     }
 
     def __init__(self, device: torch.device, timeout: float = 600.0, find_unused_parameters: bool = False) -> None:
-        self.processes: OneProcess = Processes(device, number(timeout, "timeout", 1))
+        self.processes: OneProcess = Processes(device, number(timeout, "timeout", 10))
         self._find_unused_parameters = find_unused_parameters
 
     def wrap(self, model: nn.Module, drives: bool) -> nn.Module:

@@ -143,7 +143,8 @@ class Runner:
             )
         self.metrics = find_metrics(metrics)
         self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
-        calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model))
+        own_hooks = build_hooks(hooks)
+        calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model, own_hooks))
         self.modes = Modes(self.optim_wrapper)
         self.train_step = TrainStep(
             self.strategy.wrap(self.model, drives=loss is None),
@@ -163,7 +164,7 @@ class Runner:
         if self.val_dataloader is None:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         self.hooks: list[Hook] = [
-            *build_hooks(hooks),
+            *own_hooks,
             *([LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []),
             ParamSchedulerHook(),
             saver,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,10 +13,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
-from optimzoo.errors import ConfigError, MissingDependencyError
+from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooError
+from optimzoo.runner.ema import EMAHook
+from optimzoo.runner.hooks import Hook
 from optimzoo.runner.replicas import DDP
 from optimzoo.runner.strategy import Single, trains
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 try:
     from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -42,6 +44,7 @@ class FSDP2(DDP):
 
     cannot: Mapping[str, str] = {
         **DDP.cannot,
+        "curvature": "estimates curvature for whole parameters, of which each process has a share. Use strategy='ddp'",
         "whole": "works on whole parameters and would get a share of each. Use strategy='ddp'",
         "process_group": "shares out what is shared out already. Name its optimizer_type as the optimizer",
         "sparse": "takes sparse gradients, which are not sharded. Use strategy='ddp'",
@@ -69,8 +72,8 @@ class FSDP2(DDP):
         """Return the model; one that drives itself is gathered by its forward pass, not by ``train_step``."""
         if drives:
             raise ConfigError(
-                f"{type(model).__name__} drives itself by train_step, and parameters are gathered for forward only. "
-                "Give a loss, or use strategy='ddp'",
+                "the model drives itself by train_step, and parameters are gathered for forward only. Give a loss, or "
+                "use strategy='ddp'",
                 "strategy",
             )
         return model
@@ -82,6 +85,15 @@ class FSDP2(DDP):
             yield batch, True
         for _ in range(max(batches) - batches[self.processes.rank]):
             yield batch, False
+
+    def problems(
+        self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, hooks: Sequence[Hook]
+    ) -> Iterator[OptimzooError]:
+        """Yield what this strategy cannot honour."""
+        yield from super().problems(optim_wrapper, model, hooks)
+        for index, hook in enumerate(hooks):
+            if isinstance(hook, EMAHook):
+                yield ConfigError("EMAHook copies the model, of which each process has a share only", f"hooks[{index}]")
 
     def model_state(self, model: nn.Module) -> dict[str, Any]:
         """Return the state of the model, gathered to the first process."""
@@ -131,6 +143,9 @@ class FSDP2(DDP):
         known = set(model.parameters())
         if not all(p in known for group in member.optimizer.param_groups for p in group["params"]):
             yield "the optimizer was built before the model was sharded. Describe it by a dict"
+        name = type(member.optimizer).__name__
+        if name in ("Adagrad", "SGD") and any(group.get("fused") for group in member.optimizer.param_groups):
+            yield f"{name} has no fused kernel for sharded parameters. Leave fused out"
 
     def _share_out(self, module: nn.Module) -> None:
         fully_shard(module, mesh=self._mesh, reshard_after_forward=self._reshard_after_forward)

@@ -54,7 +54,8 @@ class StopSignals:
         self.received = signal.Signals(number)
         if hasattr(signal, "SIGCHLD"):  # a signal to all processes ends the workers of a data loader, of which torch
             self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # would raise in mid-step
-        if os.getpid() == self._process:  # a worker of a data loader that was forked has the handler too
+        # A worker of a data loader that was forked has the handler too, and so have the other processes of the run.
+        if os.getpid() == self._process and os.environ.get("RANK", "0") == "0":
             message = f"\n{self.received.name}: stopping after this step, with a checkpoint; once more stops at once\n"
             with contextlib.suppress(OSError):
                 os.write(2, message.encode())  # print may be in the middle of a line that it buffers

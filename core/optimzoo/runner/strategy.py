@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.checks import one_of
 from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.runner.hooks import Hook
 from optimzoo.runner.members import members
 from optimzoo.runner.processes import OneProcess, launched
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -73,7 +74,9 @@ class Single:
         """Yield the batches of a validation, each with whether it counts; one that does not keeps others company."""
         return ((batch, True) for batch in loader)
 
-    def problems(self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> Iterator[OptimzooError]:
+    def problems(
+        self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, hooks: Sequence[Hook]
+    ) -> Iterator[OptimzooError]:
         """Yield what this strategy cannot honour."""
         for name, member in members(optim_wrapper).items():
             path = f"optim_wrapper.{name}" if name else "optim_wrapper"

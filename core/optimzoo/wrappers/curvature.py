@@ -21,7 +21,8 @@ class EstimatesCurvature(Protocol):
     def update_curvature(self, loss: Tensor, sampled_loss: SampledLoss | None) -> None:
         """Estimate from the graph of ``loss`` (which is kept), or of the loss that ``sampled_loss`` returns.
 
-        The estimate counts from the next ``step`` on: an update that is skipped leaves no trace of it.
+        The estimate counts from the next ``step`` on: an update that is skipped leaves no trace of it. In a distributed
+        run the optimizer averages it over the processes, each of which has its own part of the batch.
         """
 
 
