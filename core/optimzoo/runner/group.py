@@ -136,7 +136,7 @@ class _Life(threading.Thread):
             try:
                 self.store.add(f"beat {self.rank}", 1)
                 self._hear()
-                if time.monotonic() - since < self.timeout / 2:
+                if time.monotonic() - since < self.timeout / 3:
                     continue
                 beats, since = self._beats(), time.monotonic()
                 silent = [rank for rank in range(self.size) if beats[rank] == seen[rank] > 0]
@@ -144,7 +144,7 @@ class _Life(threading.Thread):
             except RuntimeError:
                 silent = [0]
             # The main thread hears of it by itself under gloo; under NCCL it may never return.
-            if silent and not self.over.wait(self.timeout / 2):
+            if silent and not self.over.wait(self.timeout / 3):
                 print(f"error: {self.heard or _gone(silent)}; rank {self.rank} leaves", file=sys.stderr, flush=True)
                 os._exit(1)
 
