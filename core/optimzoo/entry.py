@@ -98,8 +98,8 @@ class Entry:
 
     @property
     def install(self) -> str:
-        """The command that installs the library; empty if the plugin names no extra."""
-        return "" if self.extra is None else f"pip install '{self.distribution}[{self.extra}]'"
+        """The command that installs the library; empty if no distribution names an extra for it."""
+        return f"pip install '{self.distribution}[{self.extra}]'" if self.distribution and self.extra else ""
 
     def load(self, path: str = "") -> Any:
         """Import the target.

@@ -54,7 +54,7 @@ class LoggerHook(Hook):
         if runner.resumed_from is not None:
             self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
         if runner.finished:
-            self._print("the run is complete and there is nothing to do; a larger train_cfg makes it longer")
+            self._print("the run is complete; a larger max_epochs, or max_iters, makes it longer")
         elif self.console.is_terminal and not self.console.is_dumb_terminal:
             description = TextColumn("{task.description}", markup=False)
             columns = description, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()

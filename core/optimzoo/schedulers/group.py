@@ -165,9 +165,9 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         changes = list(resume.changes(self._schedulers, saved.states))
         if changes and on_change == "error":
             raise CheckpointError(
-                f"the schedules are not those of the checkpoint: {'; '.join(changes)}. Choose with on_change: "
-                "'restore' continues the checkpoint's, 'config' continues these as if they had run from the start, "
-                "and 'error' stops here"
+                f"the schedules are not those of the checkpoint: {'; '.join(changes)}. Choose by on_change, or "
+                "--on-change: 'restore' continues the checkpoint's, 'config' continues these as if they had run from "
+                "the start, and 'error' stops here"
             )
         self.counts = dict(saved.counts)
         if changes and on_change == "config":

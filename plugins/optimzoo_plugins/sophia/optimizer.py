@@ -104,7 +104,8 @@ class Sophia(Optimizer):
             if self.estimator == "gnb":
                 warnings.warn(
                     "Sophia-G got no sampled loss, so it uses Hutchinson's estimate. For the paper's, pass "
-                    "curvature=lambda: sampled_cross_entropy(logits) to update_params",
+                    "curvature=lambda: sampled_cross_entropy(logits) to update_params, or set the Runner's "
+                    "curvature to a function of the model and a batch that returns it",
                     OptimzooWarning,
                     stacklevel=3,
                 )

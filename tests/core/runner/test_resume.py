@@ -186,7 +186,7 @@ class TestWhichCheckpoint:
         runner = make_runner(resume=True)
         capsys.readouterr()
         runner.train()
-        assert "the run is complete and there is nothing to do" in capsys.readouterr().out
+        assert "the run is complete; a larger max_epochs" in capsys.readouterr().out
         assert torch.equal(parameters(runner), trained)
 
 
