@@ -30,7 +30,7 @@ train_dataloader = { batch_size = 2, shuffle = true, dataset = { type = "task:nu
 val_dataloader = { batch_size = 2, dataset = { type = "task:numbers", count = 5 } }
 train_cfg = { max_epochs = 100_000 }
 checkpoint = { best = "loss", interval = 20 }
-optim_wrapper = { optimizer = { type = "AdamW", lr = 1e-2 } }
+optim_wrapper = { optimizer = { type = "ZeroRedundancyOptimizer", optimizer_type = "AdamW", lr = 1e-2 } }
 work_dir = "run"
 """
 
@@ -70,7 +70,7 @@ def test_a_run_is_stopped_resumed_and_refused_as_one(torchrun, tmp_path):
     assert out.count(f"interrupted after step {stopped['iter']}; run/checkpoint_") == 1
 
     epochs = stopped["epoch"] + 2
-    process = torchrun("--resume", "--set", f"train_cfg.max_epochs={epochs}", "--set", "strategy=fsdp2")
+    process = torchrun("--resume", "--set", f"train_cfg.max_epochs={epochs}")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out.count(f"resumed after step {stopped['iter']}") == 1
@@ -81,8 +81,8 @@ def test_a_run_is_stopped_resumed_and_refused_as_one(torchrun, tmp_path):
     left = {path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith("checkpoint_")}
     assert left - {"tensorboard"} == {".lock", "best.pt", "config.yaml", "curves.png", "metrics.csv", "metrics.jsonl"}
 
-    process = torchrun("--set", "optim_wrapper.optimizer.type=AdamV")
+    process = torchrun("--set", "optim_wrapper.optimizer.optimizer_type=AdamV")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.count("error: optim_wrapper.optimizer.type: there is no optimizer 'AdamV'") == 1, err
+    assert err.count("error: optim_wrapper.optimizer.optimizer_type: there is no optimizer 'AdamV'") == 1, err
     assert not out

@@ -28,7 +28,7 @@ from optimzoo.runner.runner import NOT_OF_THE_CONFIG, Runner
 from optimzoo.runner.strategy import strategy_problems
 from optimzoo.runner.workdir import folder_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS
+from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 
 KEYS = [name for name in inspect.signature(Runner).parameters if name not in NOT_OF_THE_CONFIG]
 """The keys of a run config."""
@@ -111,11 +111,14 @@ def _value_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
 
 
 def _stand_in(cfg: Any) -> Any:
-    """Return the wrapper that ``cfg`` describes, around a small module; None if only the model can tell."""
+    """Return the wrapper that ``cfg`` describes, around a small module; None if only the run itself can tell."""
     if isinstance(cfg, BaseOptimWrapper):
         return cfg
     default = issubclass(OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(cfg)), DefaultOptimWrapperConstructor)
     if not default or not isinstance(cfg.get("optimizer"), Mapping):
+        return None
+    entry = OPTIMIZERS.entry_of(OPTIMIZERS.get(cfg["optimizer"]["type"]))
+    if entry is not None and "process_group" in entry.needs:
         return None
     settings = {key: value for key, value in cfg.items() if key not in (*NOT_A_MEMBER, "modules")}
     wrapper = DefaultOptimWrapperConstructor(settings)(nn.Linear(1, 1, bias=False))
