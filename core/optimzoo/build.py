@@ -54,7 +54,7 @@ def build_optim_wrapper(
     calls.raise_all(optim_wrapper_problems(cfg))
     try:
         wrapper = construct(model, cfg)
-    except ConfigError as error:
+    except OptimzooError as error:
         raise error.under("optim_wrapper") from error.__cause__
     plugins.call("optimzoo_built", optim_wrapper=wrapper, model=model)
     return wrapper
@@ -82,7 +82,7 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
             model = unwrap(model_or_params)
             return create_optimizer(cfg, DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model), model)
         return create_optimizer(cfg, as_groups(model_or_params))
-    except ConfigError as error:
+    except OptimzooError as error:
         raise error.under("" if error.path.startswith("optimizer") else "optimizer") from error.__cause__
 
 
@@ -145,10 +145,15 @@ def _optimizer_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
 
 def _constructor_problems(constructor_cls: Any, cfg: Mapping[str, Any], path: str) -> Iterator[OptimzooError]:
     settings = {key: value for key, value in cfg.items() if key not in NOT_A_MEMBER}
+    arguments = {"optim_wrapper_cfg": settings, "paramwise_cfg": cfg.get("paramwise_cfg")}
+    for problem in calls.problems(constructor_cls, arguments):
+        wanted = "a class is wanted that is called with optim_wrapper_cfg and paramwise_cfg"
+        yield ConfigError(f"{wanted}: {problem.problem}", f"{path}.constructor")
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the build repeats them
-            constructor_cls(settings, cfg.get("paramwise_cfg"))
+            constructor_cls(**arguments)
     except ConfigError as error:
         yield from error.under(path).problems
     except Exception:  # it may want more than there is before the build, which raises its error with its place

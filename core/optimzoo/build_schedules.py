@@ -11,6 +11,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optimzoo import calls
+from optimzoo.checks import is_number
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
 from optimzoo.schedulers import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedulers.base import unit_of
@@ -157,8 +158,9 @@ def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamS
     try:
         kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
         if length is not None and "end" not in kwargs and "end" in calls.parameters(target):
-            if kwargs.get("begin", 0) >= length:
-                raise ConfigError(f"it begins at {unit} {kwargs.get('begin', 0)}, and the run ends at {length}")
+            begin = kwargs.get("begin", 0)
+            if is_number(begin) and begin >= length:
+                raise ConfigError(f"it begins at {unit} {begin}, and the run ends at {length}")
             kwargs["end"] = length
         if convert and run.epoch_length is None:
             raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")

@@ -33,7 +33,7 @@ def parameters(target: Callable[..., Any]) -> Signature:
 
 def problems(
     target: Callable[..., Any],
-    kwargs: Mapping[str, Any],
+    kwargs: Any,
     path: str = "",
     given: tuple[str, ...] = (),
     label: str = "",
@@ -49,6 +49,9 @@ def problems(
     """
     signature = parameters(target)
     label = label or _label(target)
+    if not isinstance(kwargs, Mapping):
+        yield ConfigError(f"a dict of arguments of {label} is wanted, got {kwargs!r}", path)
+        return
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
     named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     open_names = [n for n in named if n not in given]
@@ -85,10 +88,8 @@ def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", 
     ready = {key: _like_default(signature[key], value) if key in signature else value for key, value in kwargs.items()}
     try:
         return target(**ready)
-    except ConfigError as error:
+    except OptimzooError as error:
         raise error.under(path) from error.__cause__
-    except OptimzooError:
-        raise
     except Exception as error:
         what = "failed" if user_frames(error) else "refused its arguments"
         if not str(error):

@@ -73,8 +73,8 @@ class Entry:
 
     @property
     def claims(self) -> tuple[str, ...]:
-        """The bare names that this entry wants to be known by."""
-        return (self.name, *self.aliases) if self.bare else self.aliases
+        """The bare names that this entry wants to be known by, each once."""
+        return tuple(dict.fromkeys((self.name, *self.aliases) if self.bare else self.aliases))
 
     @property
     def bundled(self) -> bool:
@@ -116,11 +116,11 @@ class Entry:
         module_name, _, attribute = self.target.partition(":")
         try:
             found: Any = importlib.import_module(module_name)
-        except ImportError as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError) and error.name == self.module:
                 why = f"the library {self.module!r}, which is not installed"
             else:
-                why = f"{module_name!r}, which cannot be imported ({type(error).__name__}: {error})"
+                why = f"{module_name!r}, which cannot be imported ({describe_error(error)})"
             how = f"Install it with: {self.install}" if self.install else "The plugin does not say what installs it"
             raise MissingDependencyError(
                 f"{self.name!r} (plugin {self.plugin!r}) needs {why}. {how}", self.install, path
@@ -133,14 +133,20 @@ class Entry:
             how = f": {self.install} --upgrade" if self.install else ""
             raise PluginError(
                 f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} {version} has no "
-                f"{attribute!r}. Another version of {self.library} may{how}"
-            ) from error
+                f"{attribute!r}. Another version of {self.library} may{how}", path
+            ) from error  # fmt: skip
         return found
 
 
 def dotted(target: Any) -> str:
     """Return ``module:qualname`` for an object, or the target itself if it is written down that way."""
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+def is_dotted(target: str) -> bool:
+    """Whether ``target`` is written as ``package.module:attribute``."""
+    module_name, _, attribute = target.partition(":")
+    return all(part.isidentifier() for part in f"{module_name}.{attribute}".split("."))
 
 
 def is_installed(module: str) -> bool:
@@ -166,7 +172,7 @@ def import_dotted(target: str, path: str = "") -> Any:
         ConfigError: The module or the attribute does not exist, or the module fails to import.
     """
     module_name, _, attribute = target.partition(":")
-    if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
+    if not is_dotted(target):
         raise ConfigError(
             f"{target!r} is not of the form 'package.module:Name'.{did_you_mean(dotted_forms(target))}", path
         )

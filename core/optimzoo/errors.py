@@ -10,35 +10,41 @@ class OptimzooError(Exception):
     """Base of every error that optimzoo raises on purpose.
 
     Attributes:
+        problem: The message without the path.
         path: Where in the config the fault lies, such as ``param_scheduler[1].type``; empty when unknown.
     """
 
-    path: str = ""
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.problem = problem
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError and ImportError, bases of two kinds, would not print the current one
+
+    def under(self, path: str) -> OptimzooError:
+        """Return this error, with ``path`` put before its own path."""
+        self.path = join_path(path, self.path) if self.path else path
+        self.args = (f"{self.path}: {self.problem}" if self.path else self.problem,)
+        return self
 
 
 class ConfigError(OptimzooError, ValueError):
     """A config, or an argument that could have come from one, is wrong.
 
     Attributes:
-        problem: The message without the path.
         problems: The errors that this one lists, or just itself.
     """
 
     def __init__(self, problem: str, path: str = "", problems: Sequence[OptimzooError] = ()) -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
-        self.problem = problem
-        self.path = path
+        super().__init__(problem, path)
         self.problems: list[OptimzooError] = list(problems) or [self]
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError, a base of UnknownNameError, would print the repr
 
     def under(self, path: str) -> ConfigError:
         """Return this error, with ``path`` put before its own path."""
         if self.problems != [self]:
-            return listing([p.under(path) if isinstance(p, ConfigError) else p for p in self.problems])
-        self.path = join_path(path, self.path) if self.path else path
-        self.args = (f"{self.path}: {self.problem}" if self.path else self.problem,)
+            return listing([problem.under(path) for problem in self.problems])
+        super().under(path)
         return self
 
 
@@ -78,9 +84,8 @@ class MissingDependencyError(OptimzooError, ImportError):
     path: str  # ImportError has one too, for the module's file
 
     def __init__(self, problem: str, install: str, path: str = "") -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
+        super().__init__(problem, path)
         self.install = install
-        self.path = path
 
 
 class PluginError(OptimzooError):

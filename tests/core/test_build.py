@@ -1,4 +1,5 @@
 import copy
+import sys
 
 import pytest
 import torch
@@ -113,6 +114,11 @@ class TestOptimWrapper:
                 "optim_wrapper.constructor",
                 "Did you mean 'DefaultOptimWrapperConstructor'",
             ),
+            (
+                dict(optimizer=dict(type="SGD"), constructor="torch.nn:Linear"),
+                "optim_wrapper.constructor",
+                "called with optim_wrapper_cfg and paramwise_cfg: Linear has no argument 'optim_wrapper_cfg'",
+            ),
         ],
     )
     def test_a_mistake_at_any_level_is_named_with_its_place(self, cfg, path, said, model):
@@ -128,7 +134,7 @@ class TestOptimWrapper:
         assert len(caught.value.problems) == 3
 
     def test_a_missing_library_is_an_import_error_with_the_command(self, model, monkeypatch):
-        monkeypatch.setitem(__import__("sys").modules, "lion_pytorch", None)
+        monkeypatch.setitem(sys.modules, "lion_pytorch", None)
         with pytest.raises(MissingDependencyError, match=r"pip install 'optimzoo\[lion\]'") as caught:
             build_optim_wrapper(model, dict(optimizer=dict(type="Lion")))
         assert caught.value.path == "optim_wrapper.optimizer.type"
@@ -167,6 +173,12 @@ class TestOptimizer:
     def test_an_unknown_name_is_placed(self, model):
         with pytest.raises(UnknownNameError, match=r"^optimizer\.type: "):
             build_optimizer(model, dict(type="Lyon"))
+
+    @pytest.mark.parametrize("form", [lambda m: m, lambda m: m.parameters()], ids=["a model", "parameters"])
+    def test_a_missing_library_is_placed(self, form, model, monkeypatch):
+        monkeypatch.setitem(sys.modules, "lion_pytorch", None)
+        with pytest.raises(MissingDependencyError, match=r"^optimizer\.type: "):
+            build_optimizer(form(model), dict(type="Lion"))
 
 
 class TestParamScheduler:
@@ -221,6 +233,7 @@ class TestParamScheduler:
             ([dict(type="LinearLR", start_factor=2)], "param_scheduler[0].start_factor", "a number from 0 to 1"),
             ([dict(type="LinearLR", begin=5, end=5)], "param_scheduler[0].end", "larger than begin"),
             ([dict(type="LinearLR", end="5")], "param_scheduler[0].end", "wants a number"),
+            ([dict(type="LinearLR", begin=[1])], "param_scheduler[0].begin", "a whole number"),
             ([dict(type="LinearLR", end=5.5)], "param_scheduler[0].end", "a whole number is wanted"),
             ([dict(type="LinearLR", by="epochs")], "param_scheduler[0].by", "Did you mean 'epoch'"),
             ([dict(type="MultiStepLR")], "param_scheduler[0].milestones", "needs a value for 'milestones'"),
@@ -241,7 +254,7 @@ class TestParamScheduler:
     )
     def test_a_mistake_is_named_with_its_place(self, cfg, path, said, wrapper):
         with pytest.raises(ConfigError) as caught:
-            build_param_scheduler(wrapper, cfg)
+            build_param_scheduler(wrapper, cfg, max_epochs=12)
         assert (caught.value.path, said in str(caught.value)) == (path, True), str(caught.value)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from optimzoo import errors
-from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError
+from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,17 @@ def test_near_names_are_found_whatever_their_case(name, known, expected):
     assert errors.near(name, known) == expected
 
 
-def test_a_config_error_says_where_and_can_be_placed_under_a_longer_path():
-    error = ConfigError("it is wrong", "optimizer.lr").under("optim_wrapper")
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("it is wrong", "optimizer.lr"),
+        MissingDependencyError("it is wrong", "pip install it", "optimizer.lr"),
+        PluginError("it is wrong", "optimizer.lr"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_says_where_and_can_be_placed_under_a_longer_path(error):
+    error = error.under("optim_wrapper")
     assert str(error) == "optim_wrapper.optimizer.lr: it is wrong"
     assert (error.path, error.problem) == ("optim_wrapper.optimizer.lr", "it is wrong")
 

@@ -135,16 +135,25 @@ class TestLookUp:
             registry.get("Nova")
         assert caught.value.install == ""
 
-    def test_a_library_that_fails_to_import_says_why(self, tmp_path, monkeypatch):
-        (tmp_path / "half_broken.py").write_text("import no_such_library")
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            ("import no_such_library", "No module named 'no_such_library'"),
+            ("raise RuntimeError('the driver is too old')", "RuntimeError: the driver is too old"),
+            ("raise SystemExit(0)", "SystemExit: 0"),
+        ],
+    )
+    def test_a_library_that_fails_to_import_says_why(self, code, said, tmp_path, monkeypatch):
+        (tmp_path / "half_broken.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
         registry = registry_of(Entry("Nova", "half_broken:Nova", **ACME))
-        with pytest.raises(MissingDependencyError, match="cannot be imported .*No module named 'no_such_library'"):
-            registry.get("Nova")
+        with pytest.raises(MissingDependencyError, match=f"^here: .*cannot be imported .*{said}"):
+            registry.get("Nova", "here")
 
     def test_a_class_that_the_library_does_not_have_is_a_plugin_error(self):
-        with pytest.raises(PluginError, match=r"torch .* has no 'Nova'"):
-            registry_of(Entry("Nova", "torch.optim:Nova", **ACME)).get("Nova")
+        with pytest.raises(PluginError, match=r"^here: .*torch .* has no 'Nova'") as caught:
+            registry_of(Entry("Nova", "torch.optim:Nova", **ACME)).get("Nova", "here")
+        assert caught.value.path == "here"
 
     def test_an_entry_is_found_by_its_class_without_importing_anything(self):
         assert OPTIMIZERS.entry_of(torch.optim.LBFGS).needs == ("closure", "one_group")
@@ -186,6 +195,10 @@ class TestDecorator:
     def test_several_names_lead_to_one_class(self, empty):
         empty.register_module(name=["A", "B"], module=Mine)
         assert empty.get("A") is empty.get("B") is Mine
+
+    def test_a_name_given_twice_is_claimed_once(self, empty):
+        empty.register_module(name=["A", "A"], module=Mine)
+        assert empty.get("A") is Mine
 
     def test_a_class_registered_twice_is_listed_under_both_names(self, empty):
         empty.register_module(name="A", module=Mine)

@@ -99,7 +99,9 @@ def _makes(target: Any, base: type) -> bool:
     if not inspect.isfunction(target):
         return False
     try:
-        made = typing.get_type_hints(target).get("return")
+        made = inspect.signature(target).return_annotation
+        if isinstance(made, str):  # by itself: the types of the arguments may be imported for a type checker only
+            made = eval(made, inspect.unwrap(target).__globals__)
     except Exception:  # an annotation that does not resolve tells nothing
         return False
     origin = typing.get_origin(made) or made

@@ -28,7 +28,9 @@ def seed_of(randomness: Mapping[str, Any] | None) -> int:
 def _seed(seed: int | None = None) -> int:
     if seed is None:
         return random.SystemRandom().randrange(2**31)
-    return whole_number(seed, "seed", 0)
+    if whole_number(seed, "seed", 0) >= 2**63:  # torch takes 64 bits, and an epoch is added
+        raise ConfigError(f"a whole number below 2**63 is wanted, got {seed}", "seed")
+    return seed
 
 
 def seed_all(seed: int) -> None:

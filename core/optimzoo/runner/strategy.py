@@ -116,7 +116,7 @@ def strategy_problems(cfg: Any) -> Iterator[OptimzooError]:
     if cfg is None:
         return
     kind, settings = _parts(cfg)
-    if kind in STRATEGIES:
+    if isinstance(kind, str) and kind in STRATEGIES:
         yield from calls.problems(_class(kind), settings, "strategy", given=("device",))
     else:
         yield from calls.caught(one_of, kind, STRATEGIES, "strategy")

@@ -47,6 +47,11 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(device="cuda:99"), ["device"]),
         (dict(metrics=["lost:one", error, "lost:two"]), ["metrics[0]", "metrics[2]"]),
         (dict(checkpoint=dict(keep=0, interval=0)), ["checkpoint.interval", "checkpoint.keep"]),
+        (dict(checkpoint=3), ["checkpoint"]),
+        (dict(strategy=[]), ["strategy"]),
+        (dict(strategy=dict(type=["ddp"])), ["strategy"]),
+        (dict(randomness=dict(seed=2**63)), ["randomness.seed"]),
+        (dict(param_scheduler=dict(type="LinearLR", begin=[1])), ["param_scheduler.begin"]),
         (dict(train_cfg=dict(type=["EpochBasedTrainLoop"], max_epochs=1)), ["train_cfg.type"]),
         (dict(train_cfg=dict(by_epoch="yes", max_epochs=1)), ["train_cfg.by_epoch"]),
         (dict(train_dataloader=dict(dataset=dataset(), batch_size=0, num_workers=-1)),
@@ -118,3 +123,15 @@ def test_modules_are_found_in_the_code_dir(config, tmp_path, monkeypatch):
     config["loss"] = "my_losses:loss"
     assert [p.path for p in config_problems(config)] == ["loss"]
     assert not list(config_problems({**config, "code_dir": str(tmp_path)}))
+
+
+def test_a_function_says_what_it_returns_whatever_its_arguments_are(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "annotated_module.py").write_text(
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\nfrom torch import nn\n"
+        "if TYPE_CHECKING:\n    from pathlib import Path\n"
+        "def net(weights: Path | None = None) -> nn.Module: ...\ndef other(weights: Path) -> dict: ...\n"
+    )
+    assert not list(config_problems({**config, "model": dict(type="annotated_module:net")}))
+    (problem,) = config_problems({**config, "model": dict(type="annotated_module:other", weights="w.pt")})
+    assert "write `def other(weights: 'Path') -> Module:`" in str(problem)
