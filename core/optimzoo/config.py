@@ -86,8 +86,11 @@ def describe(value: Any) -> str:
 
 def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
     kind = language(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; a file is wanted")
     if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir() if p.suffix in LANGUAGES] if path.parent.is_dir() else []
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        siblings = [p.name for p in beside if p.suffix in LANGUAGES and p.is_file()]
         raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
     if path.resolve() in opened_by:
         raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")

@@ -55,7 +55,7 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     try:
         return _PARSERS[kind](text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:  # PyYAML's of a misfit tag
         said = " ".join(str(error).split())
         raise ConfigError(f"{path} is not valid {kind}: {said}.{_spelling_at(error, text, kind)}") from error
 
@@ -117,15 +117,20 @@ def _run(path: Path) -> dict[str, Any]:
     }
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _YamlLoader(yaml.SafeLoader):
     """Reads ``1e-4`` as a number, as YAML 1.2 does, and refuses a key that comes twice, and values as Python has them.
 
     PyYAML would make a string of the first and the last, and keep the second of two values.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _refuse_repeated(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # as written: what it merges is not in it yet
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+        _refuse_repeated((key.value, f"line {key.start_mark.line + 1}: ") for key in keys)
+        return node
 
 
 def _refuse_python(loader: yaml.Loader, node: yaml.ScalarNode) -> None:
@@ -142,15 +147,16 @@ _YamlLoader.add_constructor("!python", _refuse_python)
 
 
 def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_repeated(key for key, _ in pairs)
+    _refuse_repeated((key, "") for key, _ in pairs)
     return dict(pairs)
 
 
-def _refuse_repeated(keys: Iterable[str]) -> None:
+def _refuse_repeated(keys: Iterable[tuple[str, str]]) -> None:
+    """Raise if one of the keys, each with its place in words, comes twice."""
     seen: set[str] = set()
-    for key in keys:
-        if key in seen and key != "<<":
-            raise ValueError(f"the key {key!r} comes twice in one table")
+    for key, place in keys:
+        if key in seen:
+            raise ValueError(f"{place}the key {key!r} comes twice in one table")
         seen.add(key)
 
 
@@ -164,7 +170,9 @@ _PARSERS = {
 def _spelling_at(error: Exception, text: str, kind: str) -> str:
     """Return how ``kind`` writes the Python value at which its parser stopped, as a hint, or ``""``."""
     place = re.search(r"line (\d+),? column (\d+)", str(error))
-    found = place and _PYTHON_VALUE.match(text.splitlines()[int(place[1]) - 1], int(place[2]) - 1)
+    row, column = map(int, place.groups()) if place else (0, 0)
+    line = "".join(text.split("\n")[row - 1 : row])  # none where the text ends too soon
+    found = _PYTHON_VALUE.match(line, column - 1)
     if not found:
         return ""
     value = found[0]

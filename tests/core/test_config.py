@@ -80,7 +80,12 @@ def test_a_wrong_override_is_explained(override, said, write):
         ("c.json", '{"a": }', "not valid JSON: .*line 1"),
         ("c.yaml", "- 1\n- 2\n", "holds list, not a table of keys"),
         ("c.yaml", "a: {1: x}\n", "the key 1 in .* is not a string"),
-        ("c.yaml", "a: {x: 1, x: 2}\n", "the key 'x' comes twice"),
+        ("c.yaml", "a:\n  {x: 1, x: 2}\n", "line 2: the key 'x' comes twice"),
+        ("c.yaml", "a: {\n", "not valid YAML: .*line 2"),
+        ("c.yaml", 'a: !!int ""\n', "not valid YAML"),
+        ("c.yaml", "a: !!timestamp x\n", "not valid YAML"),
+        ("c.json", "", "not valid JSON: .*line 1"),
+        ("c.json", '{"a": 1,\n', "not valid JSON: .*line 2"),
         ("c.json", '{"a": 1, "a": 2}', "the key 'a' comes twice"),
         ("c.yaml", "a: 2020-13-45\n", "not valid YAML: month"),
         ("c.toml", "a = 1\nb = {x = True}", r"line 2, column 10\)\. TOML writes true for True"),
@@ -105,6 +110,19 @@ def test_a_wrong_override_is_explained(override, said, write):
 def test_a_file_that_cannot_be_read_is_explained(name, text, said, write):
     with pytest.raises(ConfigError, match=said):
         load_config(write(name, text))
+
+
+def test_a_table_of_yaml_may_change_one_that_changes_another(write):
+    text = "a: {opt: &opt {<<: &base {lr: 1, wd: 0}, lr: 2}}\nb: {<<: *opt, wd: 1}\n"
+    assert load_config(write("c.yaml", text)) == {"a": {"opt": {"lr": 2, "wd": 0}}, "b": {"lr": 2, "wd": 1}}
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path):
+    (tmp_path / "digits.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"digits\.toml is a folder"):
+        load_config(tmp_path / "digits.toml")
+    with pytest.raises(ConfigError, match=r"there is no file .*digit\.toml\.$"):
+        load_config(tmp_path / "digit.toml")
 
 
 def test_a_missing_file_is_named_with_a_near_one(write, tmp_path):
