@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from optimzoo.entry import NEEDS, Entry, dotted
+from optimzoo.entry import NEEDS, Entry, dotted, is_dotted
 from optimzoo.errors import PluginError, did_you_mean, near
 
 if TYPE_CHECKING:
@@ -81,8 +81,11 @@ class Zoo:
         for word in (name, *aliases):
             if not (isinstance(word, str) and word.isidentifier()):
                 raise PluginError(f"a name is a Python identifier, got {word!r}")
-        if not isinstance(target, type) and not (isinstance(target, str) and target.count(":") == 1):
+        if not isinstance(target, type) and not (isinstance(target, str) and is_dotted(target)):
             raise PluginError(f"the target of {name!r} is 'module:Class' or a class, got {target!r}")
+        for what, text in (("about", about), ("paper", paper), ("extra", "" if extra is None else extra)):
+            if not isinstance(text, str):
+                raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
         for need in needs:
             if need not in NEEDS:
                 raise PluginError(f"{name!r} declares the unknown need {need!r}.{did_you_mean(near(need, NEEDS))}")

@@ -6,15 +6,16 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from operator import itemgetter
 from typing import Any
 
 import pluggy
 
-from optimzoo.entry import OWN_DISTRIBUTION, Entry
+from optimzoo.entry import OWN_DISTRIBUTION, Entry, dotted
 from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near
 from optimzoo.hookspecs import Hooks, Zoo
 from optimzoo.registry import Registry
@@ -58,8 +59,11 @@ class PluginManager:
         self._lock = threading.RLock()
         self._waiting: list[tuple[PluginReport, EntryPoint]] = []
         self._unsaid: list[OptimzooWarning] = []
+        self._current: PluginReport | None = None
         self._loading = False
         self._loaded = False
+        for registry in registries.values():
+            registry.stage = self._stage
 
     def load(self) -> None:
         """Load every plugin that is installed and not turned off; later calls do nothing.
@@ -84,9 +88,9 @@ class PluginManager:
 
     def _discover(self) -> None:
         """Load the core, and note the plugins that are to be loaded."""
-        self._load(PluginReport(CORE, "optimzoo.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
         points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
         turned_off, self._unsaid = _turned_off({point.name for point in points})
+        self._load(PluginReport(CORE, "optimzoo.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
         for point in points:
             report = _report(point)
             rivals = [p for p in points if p.name == point.name and p is not point]
@@ -101,13 +105,11 @@ class PluginManager:
 
     def _load_waiting(self) -> None:
         """Load the plugins that were found, but for those whose module is still being imported."""
-        waiting, self._waiting = self._waiting, []
-        for report, point in waiting:
+        for report, point in list(self._waiting):
             spec = getattr(sys.modules.get(point.module), "__spec__", None)
-            if getattr(spec, "_initializing", False):
-                self._waiting.append((report, point))
-            else:
+            if not getattr(spec, "_initializing", False):
                 self._load(report, point.load)
+                self._waiting.remove((report, point))  # not sooner: an interrupted plugin is loaded by the next call
 
     def reports(self) -> list[PluginReport]:
         """Return a report for each plugin found, in the order of loading."""
@@ -122,6 +124,9 @@ class PluginManager:
     def add(self, plugin: Any, name: str) -> PluginReport:
         """Load a module or object as a plugin, without an entry point. A fault in it is reported, not raised.
 
+        Raises:
+            PluginError: There is a plugin of that name.
+
         Example:
             >>> from optimzoo import hookimpl
             >>> from optimzoo.zoo import plugins
@@ -133,7 +138,8 @@ class PluginManager:
             'loaded'
             >>> plugins.remove("mine")
         """
-        self.load()
+        for taken in (report for report in self.reports() if report.name == name):
+            raise PluginError(f"there is a {taken} already")
         report = PluginReport(name, type(plugin).__qualname__)
         self._load(report, lambda: plugin)
         self._say()
@@ -158,10 +164,14 @@ class PluginManager:
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call a hook of every plugin. One that raises is named in a warning, and the others are still called."""
+        self.each(hook, lambda implementation: implementation(**arguments))
+
+    def each(self, hook: str, use: Callable[[Callable[..., None]], None]) -> None:
+        """Hand the hook of every plugin to ``use``, which calls it; what raises is a plugin's fault, as in ``call``."""
         self.load()
         for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+                use(partial(_call, implementation))
             except (Exception, SystemExit) as error:
                 report = next(r for r in self._reports if r.name == implementation.plugin_name)
                 warnings.warn(PluginWarning(f"{report}: {hook} raised {_last_line(error)}"), stacklevel=2)
@@ -170,31 +180,42 @@ class PluginManager:
         """Import one plugin and register its hooks and names: all of them, or none."""
         zoo = Zoo(report.name, report.distribution)
         plugin = None
+        self._current = report
         try:
-            with self._decorators_register_on(zoo):
-                plugin = import_plugin()
-                self._register_hooks(plugin, report.name)
-                self._register_names(plugin, zoo)
-        except (Exception, SystemExit) as error:
+            plugin = import_plugin()
+            self._register_hooks(plugin, report.name)
+            self._register_names(plugin, zoo)
+            for kind, entry in report.entries:
+                zoo.stage(kind, entry)
+        except BaseException as error:
             if plugin is not None and self._pluggy.get_plugin(report.name) is plugin:
                 self._pluggy.unregister(plugin)
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            report.entries = []
             self._give_up(report, _last_line(error))
             return
-        for kind, entries in zoo.staged.items():
-            for entry in entries:
-                self._registries[kind].add(entry)
-                report.entries.append((kind, entry))
+        finally:
+            self._current = None
+        report.entries = [(kind, entry) for kind, entries in zoo.staged.items() for entry in entries]
+        for kind, entry in report.entries:
+            self._registries[kind].add(entry)
         self._reports.append(report)
 
-    @contextmanager
-    def _decorators_register_on(self, zoo: Zoo) -> Iterator[None]:
-        for registry in self._registries.values():
-            registry.stage = zoo.stage
-        try:
-            yield
-        finally:
-            for registry in self._registries.values():
-                registry.stage = None
+    def _stage(self, kind: str, entry: Entry) -> bool:
+        """Keep what a decorator registers in a plugin that is not loaded yet; return whether it is in one."""
+        inside = [
+            (len(point.module), report)
+            for report, point in self._waiting
+            if f"{entry.target.__module__}.".startswith(f"{point.module}.")
+        ]
+        _, owner = max(inside, key=itemgetter(0), default=(0, self._current))
+        if owner is None:
+            return False
+        # a module whose import fails or is interrupted runs again, and registers the same again
+        others = [held for held in owner.entries if _identity(*held) != _identity(kind, entry)]
+        owner.entries = [*others, (kind, entry)]
+        return True
 
     def _register_hooks(self, plugin: Any, name: str) -> None:
         self._pluggy.register(plugin, name)
@@ -245,6 +266,14 @@ def _turned_off(names: set[str]) -> tuple[dict[str, str], list[OptimzooWarning]]
     elif allowed:
         off = dict.fromkeys(names - allowed, f"not in {ONLY}")
     return {**off, **dict.fromkeys(names & denied, f"{DISABLE} names it")}, unknown
+
+
+def _call(implementation: Any, **arguments: Any) -> None:
+    implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _identity(kind: str, entry: Entry) -> tuple[str, str, str]:
+    return kind, entry.name, dotted(entry.target)
 
 
 def _names_in(variable: str) -> set[str]:

@@ -39,8 +39,8 @@ class Registry:
         self._hints = hints
         self._entries: dict[str, Entry] = {}
         self._claims: dict[str, list[Entry]] = {}
-        self.stage: Callable[[str, Entry], None] | None = None
-        """Set while a plugin is being loaded: takes what its decorators register, with the kind."""
+        self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
+        """Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it."""
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} {self.kind} names>"
@@ -204,10 +204,9 @@ class Registry:
         return register if module is None else register(module)
 
     def _register(self, entry: Entry, force: bool) -> None:
-        if self.stage is not None:
-            self.stage(self.kind, entry)
-            return
         self._populate()
+        if self.stage(self.kind, entry):
+            return
         for taken in (n for n in entry.claims if n in self._claims and not force):
             raise ConfigError(
                 f"the {self.kind} name {taken!r} is taken by {self._claims[taken][0].qualified}. Choose another name, "

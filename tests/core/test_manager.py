@@ -1,5 +1,6 @@
 import json
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -35,8 +36,34 @@ BROKEN = {
     "gives a wrong name": (GOOD.replace('"Nova"', '"a name"'), "a name is a Python identifier"),
     "gives a wrong target": (GOOD.replace("torch.optim:SGD", "torch.optim.SGD"), "is 'module:Class' or a class"),
     "declares a wrong need": (GOOD.replace('about="Bright"', 'needs=["closures"]'), "Did you mean 'closure'"),
+    "gives an empty module": (GOOD.replace("torch.optim:SGD", ":SGD"), "is 'module:Class' or a class"),
+    "gives a relative module": (GOOD.replace("torch.optim:SGD", ".nova:SGD"), "is 'module:Class' or a class"),
+    "describes by nothing": (GOOD.replace('"Bright"', "None"), "about of 'Nova' is a string, got None"),
+    "names a wrong extra": (GOOD.replace('about="Bright"', "extra=3"), "extra of 'Nova' is a string, got 3"),
     "passes a wrong keyword": (GOOD.replace("about=", "abuot="), "unexpected keyword argument 'abuot'"),
 }
+
+
+DECORATED = """
+import torch
+from optimzoo import OPTIMIZERS, hookimpl
+
+@OPTIMIZERS.register_module()
+class Nova(torch.optim.SGD):
+    "Bright."
+
+@hookimpl
+def optimzoo_built(optim_wrapper, model): ...
+"""
+COMMAND = """
+from optimzoo import hookimpl
+
+@hookimpl
+def optimzoo_commands(app):
+    @app.command()
+    def greet(name: str):
+        print("hello", name)
+"""
 
 
 def plugins_of(optimzoo, **kwargs):
@@ -128,36 +155,87 @@ def test_a_taken_bare_name_is_reported_with_the_qualified_name_that_is_left(opti
 
 
 def test_classes_registered_by_decorators_in_a_plugin_belong_to_it(optimzoo, install_plugin):
-    code = """
-import torch
-from optimzoo import OPTIMIZERS, hookimpl
-
-@OPTIMIZERS.register_module()
-class Nova(torch.optim.SGD):
-    "Bright."
-
-@hookimpl
-def optimzoo_built(optim_wrapper, model): ...
-"""
-    reports, _ = plugins_of(optimzoo, path=[install_plugin(code)])
+    reports, _ = plugins_of(optimzoo, path=[install_plugin(DECORATED)])
     assert (reports["acme"]["status"], reports["acme"]["registered"]) == ("loaded", ["Nova"])
-    broken, _ = plugins_of(optimzoo, path=[install_plugin(code + "\nraise ValueError", name="other")])
+    broken, _ = plugins_of(optimzoo, path=[install_plugin(DECORATED + "\nraise ValueError", name="other")])
     assert broken["other"]["registered"] == []
 
 
-def test_a_plugin_can_add_a_command(optimzoo, install_plugin):
-    code = """
-from optimzoo import hookimpl
+@pytest.mark.parametrize("first", ["optimzoo.zoo.plugins.load()", "import acme_plugin", "retry()"])
+@pytest.mark.parametrize(("name", "listed"), [("Nova", "Nova"), ("Lion", "acme.Lion")])
+def test_they_belong_to_it_whoever_imports_it_first(name, listed, first, install_plugin, run):
+    program = f"""
+import optimzoo.zoo, sys
 
-@hookimpl
-def optimzoo_commands(app):
-    @app.command()
-    def greet(name: str):
-        print("hello", name)
+def retry():
+    sys.fail_once = True
+    try:
+        import acme_plugin
+    except ValueError:
+        import acme_plugin
+
+{first}
+print([name for name in optimzoo.OPTIMIZERS if optimzoo.OPTIMIZERS.entry(name).plugin == "acme"])
 """
-    folder = install_plugin(code)
+    fails_once = "\nimport sys\nif sys.__dict__.pop('fail_once', False): raise ValueError"
+    folder = install_plugin(DECORATED.replace("Nova", name) + fails_once)
+    assert run("-W", "error", "-c", program, path=[folder]).stdout == f"['{listed}']\n"
+
+
+def test_a_plugin_can_add_a_command(optimzoo, install_plugin):
+    folder = install_plugin(COMMAND)
     assert optimzoo("greet", "zoo", path=[folder]).stdout == "hello zoo\n"
     assert "greet" in optimzoo("--help", path=[folder]).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("name: str", "name: int | list[str]"), "raised AssertionError: "),
+        (("greet", "train"), "raised PluginError: there is a command 'train' already"),
+        (("app.command", "app.callback"), "raised PluginError: "),
+    ],
+    ids=["a type that typer refuses", "a taken name", "options for all"],
+)
+def test_a_command_that_cannot_be_added_is_named_and_the_others_work(change, said, optimzoo, install_plugin):
+    folders = [install_plugin(COMMAND), install_plugin(COMMAND.replace(*change), name="aaa")]
+    done = optimzoo("greet", "zoo", path=folders)
+    assert done.stdout == "hello zoo\n"
+    assert f"warning: plugin 'aaa' (aaa_plugin, from aaa-plugin 1.0): optimzoo_commands {said}" in done.stderr
+    assert "Train the model that CONFIG describes" in optimzoo("train", "--help", path=folders).stdout
+
+
+INTERRUPTED = "import sys\nif sys.__dict__.pop('interrupt', False): raise KeyboardInterrupt\n"
+
+
+@pytest.mark.parametrize(
+    "code", [INTERRUPTED + GOOD, GOOD + textwrap.indent(INTERRUPTED, "    ")], ids=["at import", "in a hook"]
+)
+def test_an_interrupted_look_up_is_taken_up_again_by_the_next(code, install_plugin, run):
+    program = """
+import sys
+from optimzoo import OPTIMIZERS
+
+sys.interrupt = True
+try:
+    len(OPTIMIZERS)
+except KeyboardInterrupt:
+    print("AdamW" in OPTIMIZERS, "Lion" in OPTIMIZERS, "Nova" in OPTIMIZERS)
+"""
+    assert run("-W", "error", "-c", program, path=[install_plugin(code)]).stdout == "True True True\n"
+
+
+def test_an_interrupt_while_plugins_load_ends_the_command_line_quietly(optimzoo, install_plugin):
+    done = optimzoo("plugins", path=[install_plugin("raise KeyboardInterrupt")], check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_where_warnings_are_errors_a_broken_plugin_is_one_message_on_the_command_line(run, install_plugin):
+    folder = install_plugin("raise RuntimeError('boom')")
+    done = run("-W", "error", "-m", "optimzoo", "--version", path=[folder], check=False)
+    assert done.returncode == 1
+    assert "error: PluginWarning: plugin 'acme'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 class Core:
@@ -187,6 +265,9 @@ def test_a_plugin_that_was_removed_can_be_added_again(monkeypatch):
         plugins.remove("mine")
         assert list(optimizers) == ["Nova"]
     plugins.add(Brings(), "mine")
+    with pytest.raises(PluginError, match=r"^there is a plugin 'mine' \(.*Brings.*already$"):
+        plugins.add(Brings(), "mine")
+    assert list(optimizers) == ["Nova", "Pulsar"]
     with pytest.raises(PluginError, match="there is no plugin 'nine'. Did you mean 'mine'"):
         plugins.remove("nine")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, cast
 
 import typer
+from typer.core import TyperGroup
 
 from optimzoo import __version__
 from optimzoo.cli import names, plot, plugins, runs
 from optimzoo.console import out, prepare_streams, say
-from optimzoo.errors import OptimzooError
+from optimzoo.errors import OptimzooError, PluginError
 from optimzoo.traces import user_frames
 from optimzoo.zoo import plugins as plugin_manager
 
@@ -50,14 +53,29 @@ def main() -> None:
     it passed through; the exit code is 1. ``OPTIMZOO_TRACEBACK=1`` shows the whole traceback instead.
     """
     prepare_streams()
-    plugin_manager.call("optimzoo_commands", app=app)
     try:
-        app()
+        command_line = cast(TyperGroup, typer.main.get_command(app))
+        plugin_manager.each("optimzoo_commands", lambda hook: _add_commands(command_line, hook))
+        command_line()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
         say("error", error if isinstance(error, OptimzooError) else _with_lines(error), "bold red")
         sys.exit(1)
+
+
+def _add_commands(command_line: TyperGroup, hook: Callable[..., None]) -> None:
+    """Add the commands that a plugin's hook brings: all of them, or none."""
+    own = typer.Typer()
+    hook(app=own)
+    if own.registered_callback:
+        raise PluginError("the options of optimzoo itself are not a plugin's to set: app.callback() is refused")
+    added = typer.main.get_group(own).commands
+    for name in sorted(added.keys() & command_line.commands.keys()):
+        raise PluginError(f"there is a command {name!r} already")
+    command_line.commands.update(added)
 
 
 def _with_lines(error: Exception) -> str:
