@@ -21,7 +21,7 @@ from optimzoo.zoo import plugins as plugin_manager
 
 
 def list_names(
-    pattern: Annotated[str, typer.Argument(help="A part of the name, or a pattern such as '*8bit'.")] = "",
+    pattern: Annotated[str, typer.Argument(help="A part of a name or library, or a pattern such as '*8bit'.")] = "",
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(REGISTRIES)}.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -65,7 +65,8 @@ def _matching(registry: Registry, pattern: str) -> list[Entry]:
     entries = [
         entry
         for entry in registry.entries()
-        if any(fnmatch.fnmatchcase(n.lower(), wanted) for n in (registry.display_name(entry), *entry.aliases))
+        for words in [(entry.name, *entry.aliases, entry.qualified, entry.library)]
+        if any(fnmatch.fnmatchcase(word.lower(), wanted) for word in words)
     ]
     return sorted(entries, key=lambda entry: registry.display_name(entry).lower())
 
@@ -118,7 +119,7 @@ def _show(registry: Registry, entry: Entry) -> None:
     try:
         target = entry.load()
     except MissingDependencyError as error:
-        facts["install"] = error.install
+        facts |= {"fails": error.problem if entry.installed else "", "install": error.install}
     else:
         facts["arguments"] = "\n".join(map(_argument, calls.parameters(target).values()))
     grid = Table.grid(padding=(0, 2))

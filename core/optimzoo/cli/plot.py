@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +24,17 @@ def plot(
     """Draw what the schedules of CONFIG will do to every hyperparameter, without building the model."""
     cfg = read_run_config(config, overrides)
     from optimzoo.inspect.schedules import plot_schedules, schedule_courses, schedule_table
-    from optimzoo.runner.data import build_dataloader
+    from optimzoo.runner import data
+    from optimzoo.runner.objects import look_for_modules_in
     from optimzoo.runner.plan import TrainPlan
 
+    look_for_modules_in(cfg["code_dir"])
     for key in ("optim_wrapper", "train_cfg"):
         if key not in cfg:
             raise ConfigError("it is missing", key)
     plan = TrainPlan.from_cfg(cfg["train_cfg"])
     if epoch_length is None and plan.by_epoch and "train_dataloader" in cfg:
-        loader = build_dataloader(cfg["train_dataloader"], "train_dataloader", 0)
-        epoch_length = len(loader) if isinstance(loader, Sized) else None
+        epoch_length = data.epoch_length(data.build_dataloader(cfg["train_dataloader"], "train_dataloader", 0))
     lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
     if table:
         out.print(schedule_table(schedule_courses(cfg, **lengths)))

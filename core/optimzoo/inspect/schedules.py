@@ -104,7 +104,7 @@ def plot_schedules(
         The matplotlib figure, with a panel for each hyperparameter.
 
     Raises:
-        ConfigError: The config is wrong, or there is nothing to draw.
+        ConfigError: The config is wrong, there is nothing to draw, or the picture cannot be written.
     """
     from matplotlib.figure import Figure  # slow to import, and seldom needed
 
@@ -121,7 +121,10 @@ def plot_schedules(
         axis.legend()
     axis.set_xlabel("iteration")
     if path is not None:
-        figure.savefig(path, dpi=120)
+        try:
+            figure.savefig(path, dpi=120)
+        except (OSError, ValueError) as error:  # matplotlib's, of an ending that it does not know
+            raise ConfigError(f"{path} cannot be written: {error}") from error
     return figure
 
 

@@ -242,6 +242,14 @@ class TestCheck:
         ]
         assert not (tmp_path / "runs").exists()
 
+    def test_a_library_that_exits_at_import_is_a_problem_among_others(self, optimzoo, config, install_plugin):
+        folder = install_plugin(PLUGIN.format(target="faulty_library:Nova", more=""))
+        (folder / "faulty_library.py").write_text("raise SystemExit(0)")
+        changes = ("--set", "optim_wrapper.optimizer.type=Nova", "--set", "trian=1")
+        done = optimzoo("check", config, *changes, path=[folder], check=False)
+        assert done.returncode == 1
+        assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["trian", "optim_wrapper.optimizer.type"]
+
     @pytest.mark.parametrize(
         ("change", "said"),
         [
@@ -260,15 +268,31 @@ class TestCheck:
         assert "no problem found" in optimzoo("check", REPO / "examples" / "digits" / "lion.toml").stdout
 
 
+class TestPlot:
+    EXAMPLE = REPO / "examples" / "digits" / "lion.toml"
+
+    def test_the_length_of_an_epoch_is_that_of_the_data_that_a_module_beside_the_config_brings(self, optimzoo):
+        assert re.search(r"lr +│ base\b.*│ +539 │", optimzoo("plot", self.EXAMPLE, "--table").stdout)
+
+    @pytest.mark.parametrize("picture", ["nowhere/a.png", "a.foo"])
+    def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(self, picture, optimzoo):
+        done = optimzoo("plot", self.EXAMPLE, "--epoch-length", 5, "--out", picture, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {picture} cannot be written: ")
+        assert done.stderr.count("\n") == 1
+
+
 class TestNames:
     def test_list_finds_names_by_part_pattern_and_alias(self, optimzoo):
         names = {
             pattern: {row["name"] for row in json.loads(optimzoo("list", pattern, "--json").stdout)}
-            for pattern in ("lion", "DAdapt*", "bnb_Adam")
+            for pattern in ("lion", "DAdapt*", "bnb_Adam", "bitsandbytes", "sophia.soph*")
         }
         assert {"Lion", "Lion8bit", "DAdaptLion", "bitsandbytes.Lion"} <= names["lion"]
         assert names["DAdapt*"] == {f"DAdapt{v}" for v in ("AdaGrad", "Adam", "Adan", "Lion", "SGD")}
         assert names["bnb_Adam"] == {"bitsandbytes.Adam", "bitsandbytes.AdamW"}
+        assert {"AdamW8bit", "Lion8bit", "bitsandbytes.Adam"} <= names["bitsandbytes"], "by their library"
+        assert names["sophia.soph*"] == {"Sophia", "SophiaG"}, "by their qualified name"
 
     def test_list_says_what_is_installed_and_how_to_install_the_rest(self, optimzoo, tmp_path):
         assert "not installed" not in optimzoo("list", "SophiaG").stdout
@@ -328,6 +352,13 @@ print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion
         (folder / "acme_plugin.py").write_text(PLUGIN.format(target="no_such_library:Nova", more=""))
         assert "pip" not in optimzoo("list", "nova", path=[folder]).stdout
         assert "pip" not in optimzoo("show", "Nova", path=[folder]).stdout
+
+    def test_show_of_a_library_that_fails_to_import_says_why(self, optimzoo, install_plugin):
+        folder = install_plugin(PLUGIN.format(target="faulty_library:Nova", more="extra='nova'"))
+        (folder / "faulty_library.py").write_text("raise OSError('no driver')")
+        shown = optimzoo("show", "Nova", path=[folder]).stdout
+        assert "OSError: no driver" in shown
+        assert "pip install 'acme-plugin[nova]'" in shown
 
     def test_show_of_a_name_that_two_plugins_claim_shows_both(self, optimzoo, install_plugin):
         folders = [
