@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from torch.optim import Optimizer
@@ -15,7 +16,7 @@ from optimzoo.checks import is_number
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
 from optimzoo.schedulers import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedulers.base import unit_of
-from optimzoo.schedulers.windows import is_share, share
+from optimzoo.schedulers.windows import is_share, share, whole_steps
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.zoo import PARAM_SCHEDULERS
 
@@ -46,11 +47,17 @@ class RunLength:
             return self.epoch_length * self.max_epochs
         return self.max_iters
 
+    @property
+    def epochs(self) -> Fraction | int | None:
+        """Epochs in the run, the last of them in part where the iterations end within it."""
+        if self.iterations is not None and self.epoch_length:
+            return Fraction(self.iterations, self.epoch_length)
+        return self.max_epochs
+
     def steps(self, unit: str, optim_wrapper: Member) -> int | None:
         """Return the steps in the run: epochs, iterations, or updates of ``optim_wrapper``."""
         if unit == "epoch":
-            known = self.max_epochs is None and self.max_iters is not None and self.epoch_length
-            return math.ceil(self.max_iters / self.epoch_length) if known else self.max_epochs  # type: ignore[operator]
+            return self.epochs if self.epochs is None else math.ceil(self.epochs)
         iterations = self.iterations
         if unit == "iter" or iterations is None:
             return iterations
@@ -81,22 +88,13 @@ def build_param_scheduler(
     """
     calls.raise_all(param_scheduler_problems(cfg))
     run = RunLength(epoch_length, max_epochs, max_iters)
-    several = isinstance(optim_wrapper, OptimWrapperDict)
     members: Mapping[str, Member] = (
         optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
     )
-    by_member = is_by_member(cfg)
-    cfgs: Mapping[str, Any] = cfg if by_member else dict.fromkeys(members, cfg)  # type: ignore[assignment]
-    if cfgs.keys() != members.keys():
-        raise ConfigError(
-            f"schedules for each of {', '.join(map(repr, members))} are wanted, got {', '.join(map(repr, cfgs))}"
-            if several
-            else "the key 'type' is missing; schedules by name are for several optimizers, and there is one",
-            "param_scheduler",
-        )
+    cfgs = by_member(cfg, members)
     built: list[ParamScheduler] = []
     for name, member in members.items():
-        path = join_path("param_scheduler", name) if by_member else "param_scheduler"
+        path = join_path("param_scheduler", name) if is_by_member(cfg) else "param_scheduler"
         schedules = [
             item if isinstance(item, ParamScheduler) else _build(item, place, member, run)
             for place, item in _schedules(cfgs[name], path)
@@ -121,13 +119,31 @@ def param_scheduler_problems(cfg: Any, path: str = "param_scheduler") -> Iterato
             convert = kwargs.pop("convert_to_iter_based", False)
             if not isinstance(convert, bool):
                 yield ConfigError(f"true or false is wanted, got {convert!r}", f"{place}.convert_to_iter_based")
-            whole = target.map_steps(kwargs, lambda steps: 1 if is_share(steps) and share(steps, "") else steps)
+            whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps, "")) if is_share(steps) else steps)
         except ConfigError as error:
             yield error.under("" if error.path.startswith(place) else place)
         except OptimzooError as error:
             yield error
         else:
             yield from calls.problems(target, whole, place, given=("optimizer",))
+
+
+def by_member(cfg: Any, members: Iterable[str]) -> Mapping[str, Any]:
+    """Return the schedules of each of several optimizers; the name of a single one is empty.
+
+    Raises:
+        ConfigError: ``cfg`` gives schedules by other names.
+    """
+    names = list(members)
+    cfgs: Mapping[str, Any] = cfg if is_by_member(cfg) else dict.fromkeys(names, cfg)
+    if cfgs.keys() != set(names):
+        raise ConfigError(
+            "the key 'type' is missing; schedules by name are for several optimizers, and there is one"
+            if names == [""]
+            else f"schedules for each of {', '.join(map(repr, names))} are wanted, got {', '.join(map(repr, cfgs))}",
+            "param_scheduler",
+        )
+    return cfgs
 
 
 def is_by_member(cfg: Any) -> bool:
@@ -154,13 +170,13 @@ def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamS
     target, kwargs = PARAM_SCHEDULERS.resolve(cfg, path)
     convert = kwargs.pop("convert_to_iter_based", False)
     unit = unit_of(kwargs)
-    length = run.steps(unit, optim_wrapper)
+    length = run.epochs if convert else run.steps(unit, optim_wrapper)
     try:
         kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
         if length is not None and "end" not in kwargs and "end" in calls.parameters(target):
             begin = kwargs.get("begin", 0)
-            if is_number(begin) and begin >= length:
-                raise ConfigError(f"it begins at {unit} {begin}, and the run ends at {length}")
+            if (is_number(begin) or isinstance(begin, Fraction)) and begin >= length:
+                raise ConfigError(f"it begins at {unit} {float(begin):g}, and the run ends at {float(length):g}")
             kwargs["end"] = length
         if convert and run.epoch_length is None:
             raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
@@ -174,7 +190,7 @@ def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamS
     return built
 
 
-def _in_run(steps: Any, length: int | None, unit: str, convert: bool) -> Any:
+def _in_run(steps: Any, length: Fraction | int | None, unit: str, convert: bool) -> Any:
     """Return a count of steps that may be a share of the run; one to be converted stays exact until then."""
     if not is_share(steps):
         return steps
@@ -182,7 +198,7 @@ def _in_run(steps: Any, length: int | None, unit: str, convert: bool) -> Any:
     if length is None:
         needed = {"epoch": "max_epochs=", "iter": "max_iters=", "update": "max_iters="}[unit]
         raise ConfigError(f"{steps!r} is a share of the run, whose length in {unit}s is not known: pass {needed}")
-    return part * length if convert else round(part * length)
+    return part * length if convert else whole_steps(part * length)
 
 
 def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:

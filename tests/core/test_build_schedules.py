@@ -16,6 +16,7 @@ def sgd(*lrs):
     return torch.optim.SGD([{"params": nn.Parameter(torch.zeros(1)), "lr": lr} for lr in lrs or (1.0,)], lr=1.0)
 
 
+@pytest.mark.filterwarnings("ignore:.*were epochs meant")  # so short a window may be a mistake too
 @pytest.mark.parametrize(
     ("cfg", "window"),
     [
@@ -26,12 +27,48 @@ def sgd(*lrs):
         (dict(by="update"), (0, 250)),
         (dict(begin="5%", convert_to_iter_based=True), (50, 1000)),
         (dict(begin="3.3%", end="50%", convert_to_iter_based=True), (33, 500)),
+        (dict(begin="3.33%", end="66.68%", convert_to_iter_based=True), (33, 667)),
+        (dict(begin="0%", end="0.01%", convert_to_iter_based=True), (0, 1)),
+        (dict(by_epoch=True, begin="0%", end="1%"), (0, 1)),
     ],
 )
 def test_windows_may_be_shares_of_the_run(cfg, window):
     wrapper = OptimWrapper(sgd(), accumulative_counts=4)
     (built,) = build_param_scheduler(wrapper, dict(type="LinearLR", **cfg), epoch_length=100, max_epochs=10)
     assert (built.begin, built.end) == window
+
+
+@pytest.mark.filterwarnings("ignore:.*were epochs meant")
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        dict(type="CosineAnnealingLR", T_max="5%"),
+        dict(type="MultiStepLR", milestones=["5%", "60%"]),
+        dict(type="StepLR", step_size="5%"),
+        dict(type="OneCycleLR", total_steps="95%"),
+        dict(type="CosineRestartLR", periods=["5%", "95%"]),
+        dict(type="WSDLR", warmup="0%", decay="5%"),
+    ],
+)
+@pytest.mark.parametrize("max_epochs", [1, 3])
+def test_any_share_of_any_run_becomes_whole_iterations(cfg, max_epochs):
+    converted = dict(cfg, convert_to_iter_based=True)
+    (built,) = build_param_scheduler(sgd(), converted, epoch_length=7, max_epochs=max_epochs)
+    for key, value in cfg.items():
+        for share, found in zip(listed(value), listed(built.arguments.get(key))) if key != "type" else ():
+            assert type(found) is int
+            assert abs(found - float(share[:-1]) / 100 * 7 * max_epochs) <= 0.5 or found == 1
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("lengths", [dict(max_iters=250), dict(max_iters=250, max_epochs=3)])
+def test_a_run_that_ends_within_an_epoch_ends_its_schedules_there(lengths):
+    cfg = dict(type="CosineAnnealingLR", convert_to_iter_based=True)
+    (built,) = build_param_scheduler(sgd(), cfg, epoch_length=100, **lengths)
+    assert (built.end, built.T_max) == (250, 250)
 
 
 def test_other_counts_of_steps_may_be_shares_too():

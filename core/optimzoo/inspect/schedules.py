@@ -11,10 +11,10 @@ from rich.table import Table
 
 from optimzoo import calls
 from optimzoo.build import optim_wrapper_problems
-from optimzoo.build_schedules import RunLength, build_param_scheduler, is_by_member
+from optimzoo.build_schedules import RunLength, build_param_scheduler, by_member
 from optimzoo.checks import is_number
 from optimzoo.constructors.described import DescribedOptimizer
-from optimzoo.constructors.multi import MULTI, constructor_of, members_of
+from optimzoo.constructors.multi import DEFAULT, MULTI, constructor_of, members_of
 from optimzoo.errors import ConfigError
 from optimzoo.schedulers.hyperparam import HyperParam
 from optimzoo.schedulers.state import StandIn
@@ -57,7 +57,8 @@ def schedule_courses(
 
     Args:
         cfg: A run config, of which ``optim_wrapper`` and ``param_scheduler`` are read. Groups are those that the rules
-            of ``paramwise_cfg`` would make, each rule by itself; with a built wrapper, its groups.
+            of ``paramwise_cfg`` would make, each rule by itself; with a built wrapper, its groups. Those that another
+            constructor than the default makes of the model, such as layer decay's, are not known: the base says so.
         epoch_length: Iterations in an epoch.
         max_epochs: Epochs in the run.
         max_iters: Iterations in the run; ``epoch_length * max_epochs`` by default.
@@ -66,7 +67,6 @@ def schedule_courses(
         ConfigError: The config is wrong, or the length of the run is not known.
     """
     wrapper_cfg: Any = cfg["optim_wrapper"]
-    schedules: Any = cfg.get("param_scheduler")
     calls.raise_all(optim_wrapper_problems(wrapper_cfg))
     run = RunLength(epoch_length, max_epochs, max_iters)
     if run.iterations is None:
@@ -77,10 +77,9 @@ def schedule_courses(
     elif isinstance(wrapper_cfg, Mapping) and constructor_of(wrapper_cfg) == MULTI and "optimizer" not in wrapper_cfg:
         members = members_of(wrapper_cfg)
     found = []
-    for name, member in members.items():
-        own = schedules[name] if is_by_member(schedules) else schedules
+    for name, own in by_member(cfg.get("param_scheduler"), members).items():
         prefix = f"{name}." if name else ""
-        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(_stand_in(member), own, run)]
+        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(_stand_in(members[name]), own, run)]
     return found
 
 
@@ -177,6 +176,8 @@ def _stand_in(cfg: Any) -> StandIn:
         return stand
     described = DescribedOptimizer(cfg["optimizer"])
     groups = [{"name": name, **described.settings, **own} for name, own in _rules(cfg.get("paramwise_cfg") or {})]
+    if constructor_of(cfg) != DEFAULT:
+        groups[0]["name"] += f" (not those of {constructor_of(cfg)})"
     for group in groups:
         for multiplier, key in (("lr_mult", "lr"), ("decay_mult", "weight_decay")):
             factor = group.pop(multiplier, 1)

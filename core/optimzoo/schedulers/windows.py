@@ -43,9 +43,16 @@ def each_step(value: Any, change: Callable[[Any], Any]) -> Any:
     return [change(v) for v in value] if isinstance(value, (list, tuple)) else change(value)
 
 
+def whole_steps(count: Fraction) -> int:
+    """Return a share of the run in whole steps: at least one, unless it is none of the run."""
+    return max(round(count), int(count > 0))
+
+
 def in_iterations(steps: Any, epoch_length: int) -> Any:
     """Return a count of epochs as iterations; what is no number stays for the schedule to refuse."""
-    if steps == INF or not (is_number(steps) or isinstance(steps, Fraction)):
+    if isinstance(steps, Fraction):
+        return whole_steps(steps * epoch_length)
+    if steps == INF or not is_number(steps):
         return steps
     count = steps * epoch_length
     return int(count) if count == int(count) else count

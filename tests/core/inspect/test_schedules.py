@@ -56,6 +56,17 @@ def test_several_optimizers_have_courses_of_their_own():
     assert (course.key, course.values) == ("gen.lr", pytest.approx([0.1, 0.1, 0.01, 0.01]))
 
 
+def test_groups_that_only_the_model_decides_are_said_to_be_missing():
+    optim_wrapper = dict(
+        optimizer=dict(type="SGD", lr=1.0),
+        constructor="LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=dict(layer_decay_rate=0.5),
+    )
+    cfg = dict(optim_wrapper=optim_wrapper, param_scheduler=dict(type="LinearLR", by_epoch=False))
+    (course,) = schedule_courses(cfg, max_iters=4)
+    assert course.group == "base (not those of LayerDecayOptimWrapperConstructor)"
+
+
 def test_the_picture_has_a_panel_for_each_hyperparameter_and_a_line_for_each_group(tmp_path):
     figure = plot_schedules(CFG, tmp_path / "lr.png", epoch_length=5, max_epochs=10)
     assert [(axis.get_ylabel(), len(axis.lines)) for axis in figure.axes] == [("lr", 2), ("momentum", 1)]
@@ -67,6 +78,12 @@ def test_the_picture_has_a_panel_for_each_hyperparameter_and_a_line_for_each_gro
     [
         ({}, {}, "length of the run is not known"),
         (dict(param_scheduler=[]), dict(max_iters=3), "no schedule to draw"),
+        (dict(param_scheduler=dict(gen=[])), dict(max_iters=3), "'type' is missing; .* there is one"),
+        (
+            dict(optim_wrapper=dict(gen=CFG["optim_wrapper"], disc=CFG["optim_wrapper"]), param_scheduler=dict(gen=[])),
+            dict(max_iters=3),
+            "schedules for each of 'gen', 'disc' are wanted, got 'gen'",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_explained(change, lengths, said):
