@@ -668,7 +668,8 @@ class OneCycleLR(ParamScheduler):
     ``eta_max / div_factor / final_div_factor``. It sets the value, whatever other schedules of the key do.
     
     Args:
-        eta_max: The peak, for all groups or one for each; by default each group's own value.
+        eta_max: The peak, for all groups or one for each (the last is for groups that are added later too); by default
+            each group's own value.
         total_steps: The length; the window's by default.
         pct_start: The fraction of the steps, from 0 to 1, in which the value rises.
         anneal_strategy: ``"cos"`` or ``"linear"``.
@@ -708,7 +709,8 @@ class OneCycleParamScheduler(ParamScheduler):
     ``eta_max / div_factor / final_div_factor``. It sets the value, whatever other schedules of the key do.
     
     Args:
-        eta_max: The peak, for all groups or one for each; by default each group's own value.
+        eta_max: The peak, for all groups or one for each (the last is for groups that are added later too); by default
+            each group's own value.
         total_steps: The length; the window's by default.
         pct_start: The fraction of the steps, from 0 to 1, in which the value rises.
         anneal_strategy: ``"cos"`` or ``"linear"``.
@@ -899,7 +901,7 @@ class ReduceOnPlateauLR(ParamScheduler):
         threshold: By how much a metric must be better than the best to count as an improvement.
         threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
         cooldown: Validations after a reduction that are not counted.
-        min_value: The least value, for all groups or one for each.
+        min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
         begin: The step from which on validations count.
         end: The step from which on they no longer do.
@@ -939,7 +941,7 @@ class ReduceOnPlateauMomentum(ParamScheduler):
         threshold: By how much a metric must be better than the best to count as an improvement.
         threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
         cooldown: Validations after a reduction that are not counted.
-        min_value: The least value, for all groups or one for each.
+        min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
         begin: The step from which on validations count.
         end: The step from which on they no longer do.
@@ -979,7 +981,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         threshold: By how much a metric must be better than the best to count as an improvement.
         threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
         cooldown: Validations after a reduction that are not counted.
-        min_value: The least value, for all groups or one for each.
+        min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
         begin: The step from which on validations count.
         end: The step from which on they no longer do.

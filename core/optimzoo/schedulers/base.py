@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from torch.optim import Optimizer
@@ -18,7 +18,7 @@ from optimzoo import calls
 from optimzoo.checks import one_of, whole_number
 from optimzoo.errors import ConfigError
 from optimzoo.schedulers.hyperparam import HyperParam
-from optimzoo.schedulers.state import ScheduleState, StandIn
+from optimzoo.schedulers.state import ScheduleState, StandIn, own
 from optimzoo.schedulers.windows import INF, each_step, in_iterations, step_count
 from optimzoo.wrappers import BaseOptimWrapper
 
@@ -51,6 +51,8 @@ class ParamScheduler(ScheduleState):
     step_args: ClassVar[tuple[str, ...]] = ("begin", "end")
     """Arguments counted in steps: those that follow when epochs are turned into iterations, or may be ``"5%"``."""
 
+    _base_values: list[float] | None = None
+
     need_val_args: ClassVar[bool] = False
     """Whether ``step`` takes the metrics of a validation too."""
 
@@ -78,7 +80,8 @@ class ParamScheduler(ScheduleState):
         self.verbose = verbose
         self.last_step = whole_number(last_step, "last_step", -1)
         self._global_step = -1
-        self._base_values: list[float] | None = None
+        for name in self.per_group:  # an attribute of the object is part of its state
+            setattr(self, name, getattr(self, name))
         self.hyperparam = HyperParam.parse(param_name)
         self._initial = f"initial_{param_name}"
         for number, group in enumerate(optimizer.param_groups):
@@ -91,7 +94,7 @@ class ParamScheduler(ScheduleState):
                     "optimizer's state first, or start with last_step=-1",
                     "last_step",
                 )
-        self._own = _own(optimizer)
+        self._own = own(optimizer)
         self._known = len(self._own.param_groups)
         self._last_value = self._current()
         self._start()
@@ -133,7 +136,7 @@ class ParamScheduler(ScheduleState):
     def step(self) -> None:
         """Advance by one step; inside the window, set the groups' values."""
         if len(self._own.param_groups) != self._known:
-            self._admit(self._own.param_groups[self._known :])
+            self._admit()
         self._global_step += 1
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
@@ -165,19 +168,31 @@ class ParamScheduler(ScheduleState):
         for group in optimizer.param_groups:
             group.setdefault(self._initial, self.hyperparam.check(group))
         self.optimizer = optimizer
-        self._own = _own(optimizer)
+        self._own = own(optimizer)
 
-    def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
-        """Take ``groups`` through the steps so far, as if they had been there; return the schedule that did it."""
+    def _admit(self) -> None:
+        """Bring the groups that were added since the last step to where they would be had they been there."""
+        added = range(self._known, len(self._own.param_groups))
+        self._make_room()
+        for index in added:
+            group = self._own.param_groups[index]
+            initial = group.setdefault(self._initial, self.hyperparam.check(group))
+            if self._base_values is not None:
+                self._base_values[index] = initial
+        self._catch_up(added)
+
+    def _catch_up(self, indices: Sequence[int]) -> None:
+        """Take the groups at ``indices`` from their initial values through the steps so far."""
+        groups = self.optimizer.param_groups
         alone = copy.copy(self)
-        alone.move_to(StandIn(groups, self.optimizer.defaults))
-        alone._base_values = None
-        if self._base_values is not None:
-            self._base_values[self._known : self._known] = alone.base_values
+        alone.move_to(StandIn([groups[index] for index in indices], self.optimizer.defaults))
+        for name, values in self._values_per_group():
+            setattr(alone, name, [values[index] for index in indices])
         for alone.last_step in range(0 if self.need_val_args else self.last_step + 1):
             alone._write(alone._get_value())
-        self._known += len(groups)
-        return alone
+        for name, values in self._values_per_group():
+            for index, value in zip(indices, getattr(alone, name)):
+                values[index] = value
 
     @classmethod
     def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -210,11 +225,6 @@ class ParamScheduler(ScheduleState):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.param_name}, begin={self.begin}, end={self.end}, by={self.by!r})"
-
-
-def _own(optimizer: Any) -> Optimizer:
-    """Return the optimizer itself, whose groups are without the base settings of a wrapper."""
-    return optimizer.optimizer if isinstance(optimizer, BaseOptimWrapper) else optimizer
 
 
 def unit_of(arguments: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from torch.optim import Optimizer
@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from optimzoo.checks import one_of
 from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
 from optimzoo.schedulers import resume
-from optimzoo.schedulers.base import UNITS, ParamScheduler
+from optimzoo.schedulers.base import ParamScheduler
+from optimzoo.schedulers.state import own, plain
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
 
@@ -21,6 +22,9 @@ class SchedulerGroup(Sequence[ParamScheduler]):
     Args:
         schedulers: The schedules.
         optimizers: What they act on; by default what the given schedules say.
+
+    Attributes:
+        counts: Epochs and iterations so far.
 
     Example:
         >>> import torch
@@ -45,9 +49,11 @@ class SchedulerGroup(Sequence[ParamScheduler]):
     ) -> None:
         self._schedulers = list(schedulers)
         self._optimizers = list({id(o): o for o in [*optimizers, *(s.optimizer for s in self._schedulers)]}.values())
-        self.counts = dict.fromkeys(UNITS, 0)
-        self._seen = {id(o): _updates_of(o) for o in self._optimizers}
-        self._traces: list[Any] | None = [_trace(o) for o in self._optimizers]
+        self._places = {id(optimizer): place for place, optimizer in enumerate(self._optimizers)}
+        self.counts = {"epoch": 0, "iter": 0}
+        self._count_from([0] * len(self._optimizers))
+        self._traces: list[Any] | None = [_trace(optimizer) for optimizer in self._optimizers]
+        self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._load_hooks: list[Any] = []
 
     @overload
@@ -87,21 +93,23 @@ class SchedulerGroup(Sequence[ParamScheduler]):
                 "step() was not told what has ended. Pass what update_params returned after an iteration, "
                 "epoch_end=True after an epoch, metrics= after a validation"
             )
-        if self._traces is not None and (epoch_end or outcome is StepOutcome.UPDATED):
-            self._check_order(self._traces)
-        while self._load_hooks:
-            self._load_hooks.pop().remove()
+        if self._traces is not None and (epoch_end or outcome is not None):
+            self._check_order(self._traces, outcome)
+        if self._load_hooks:
+            self._stop_listening()
         if outcome is not None:
-            updates: dict[int, int] = {}
+            self.counts["iter"] += 1
+            self._told += outcome is StepOutcome.UPDATED
+            updates: list[int] = []
             for scheduler in self._schedulers:
                 if scheduler.by == "iter":
                     scheduler.step()
                 elif scheduler.by == "update":
-                    updates = updates or self._updates(outcome)
-                    for _ in range(updates[id(scheduler.optimizer)]):
+                    if not updates:
+                        updates = self._new_updates()
+                        self._count_from(self.updates)
+                    for _ in range(updates[self._places[id(scheduler.optimizer)]]):
                         scheduler.step()
-            self.counts["iter"] += 1
-            self.counts["update"] += max(updates.values()) if updates else outcome is StepOutcome.UPDATED
         if epoch_end:
             self.counts["epoch"] += 1
             for scheduler in self._schedulers:
@@ -112,26 +120,33 @@ class SchedulerGroup(Sequence[ParamScheduler]):
                 if scheduler.need_val_args:
                     scheduler.step(metrics)  # type: ignore[call-arg]
 
-    def _updates(self, outcome: StepOutcome) -> dict[int, int]:
-        """Return the updates of each optimizer since the last call: as its wrapper counts them, or as ``outcome`` says.
+    @property
+    def updates(self) -> list[int]:
+        """Updates of each optimizer so far."""
+        return [counted + new for counted, new in zip(self._updates, self._new_updates())]
 
-        A count that came with a loaded state, which puts a new list of groups in place, says nothing of this loop. One
-        outcome does not tell several optimizers apart.
+    def _new_updates(self) -> list[int]:
+        """Return the updates of each optimizer since the last count: as its wrapper counts them, or as the loop told.
+
+        What a loop tells does not tell several wrappers apart.
         """
-        told = int(outcome is StepOutcome.UPDATED)
-        found = {}
-        for optimizer in self._optimizers:
-            count, groups = now = _updates_of(optimizer)
-            seen, groups_then = self._seen[id(optimizer)]
-            self._seen[id(optimizer)] = now
-            made = 0 if count is None or seen is None or groups is not groups_then else count - seen
-            found[id(optimizer)] = made if count is not None and len(self._optimizers) > 1 else max(made, told)
-        return found
+        several = len(self._optimizers) > 1
+        made = (_update_count(optimizer) - seen for optimizer, seen in zip(self._optimizers, self._seen))
+        return [
+            new if several and isinstance(optimizer, BaseOptimWrapper) else max(new, self._told)
+            for optimizer, new in zip(self._optimizers, made)
+        ]
 
-    def _check_order(self, traces: list[Any]) -> None:
+    def _count_from(self, updates: list[int]) -> None:
+        self._updates = updates
+        self._told = 0
+        self._seen = [_update_count(optimizer) for optimizer in self._optimizers]
+
+    def _check_order(self, traces: list[Any], outcome: StepOutcome | None) -> None:
         """Warn, once, if no optimizer has done anything before the first step of the schedules."""
         self._traces = None
-        if self._schedulers and [_trace(optimizer) for optimizer in self._optimizers] == traces:
+        is_told = outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED)
+        if self._schedulers and not is_told and [_trace(optimizer) for optimizer in self._optimizers] == traces:
             warnings.warn(
                 "the schedules are stepped, and no optimizer has made a step yet: call update_params (or "
                 "optimizer.step) first and schedule.step after it, or the first values of the schedules are never used",
@@ -141,15 +156,22 @@ class SchedulerGroup(Sequence[ParamScheduler]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every schedule, in order, and how many steps were taken: plain values only."""
-        places = {id(optimizer): place for place, optimizer in enumerate(self._optimizers)}
         return {
             "schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
-            "optimizers": [places[id(scheduler.optimizer)] for scheduler in self._schedulers],
+            "optimizers": [self._places[id(scheduler.optimizer)] for scheduler in self._schedulers],
+            "values": [
+                {s.param_name: plain(s._current()) for s in self._schedulers if s.optimizer is optimizer}
+                for optimizer in self._optimizers
+            ],
             "counts": dict(self.counts),
+            "updates": self.updates,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any] | Sequence[Any], on_change: str = "error") -> None:
         """Continue where ``state_dict`` was taken, before or after the optimizer's state is loaded.
+
+        A group whose value was not in the checkpoint, because its parameters come from groups that differed, is brought
+        to where its schedules are, with a warning.
 
         Args:
             state_dict: What ``state_dict`` returned, or a list of mmengine's states; it is left as it is.
@@ -169,33 +191,50 @@ class SchedulerGroup(Sequence[ParamScheduler]):
                 "--on-change: 'restore' continues the checkpoint's, 'config' continues these as if they had run from "
                 "the start, and 'error' stops here"
             )
-        self.counts = dict(saved.counts)
+        self._stop_listening()
+        self.counts = {unit: saved.counts[unit] for unit in self.counts}
+        self._count_from(saved.updates_of(len(self._optimizers)))
         if changes and on_change == "config":
-            self.replay()
-            for optimizer in self._optimizers:  # the values must hold if the optimizer's state is loaded later
-                hook = getattr(optimizer, "optimizer", optimizer).register_load_state_dict_post_hook
-                self._load_hooks.append(hook(lambda _: self.replay()))
+            self._now_and_when_loaded(self.replay)
             return
         if changes:
             self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
         for scheduler, state in zip(self._schedulers, saved.states):
             scheduler._continue(state)
+        if on_change != "config":
+            self._now_and_when_loaded(lambda: self._settle(saved.values))
 
     def replay(self) -> None:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
-        resume.replay(self._schedulers, self._optimizers, self.counts)
+        resume.replay(self._schedulers, self._optimizers, self.counts, self.updates)
+
+    def _settle(self, values: Sequence[Mapping[str, Sequence[float]]]) -> None:
+        """Mend what the states of the optimizers, as far as they are loaded, left at the values of the config."""
+        for optimizer, groups, held in zip(self._optimizers, self._lists, values):
+            if own(optimizer).param_groups is not groups:  # loading puts another list in place
+                resume.settle([s for s in self._schedulers if s.optimizer is optimizer], held)
+
+    def _now_and_when_loaded(self, act: Callable[[], None]) -> None:
+        """Call ``act``, and again if an optimizer's state is loaded before the next step."""
+        act()
+        for optimizer in self._optimizers:
+            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(lambda _: act()))
+
+    def _stop_listening(self) -> None:
+        while self._load_hooks:
+            self._load_hooks.pop().remove()
 
     def __repr__(self) -> str:
         return f"SchedulerGroup({self._schedulers!r})"
 
 
-def _updates_of(optimizer: Any) -> tuple[int | None, Any]:
-    """Return the updates that a wrapper has counted, and the list of groups that it had then."""
-    return getattr(optimizer, "update_count", None), getattr(optimizer, "optimizer", optimizer).param_groups
+def _update_count(optimizer: Any) -> int:
+    return optimizer.update_count if isinstance(optimizer, BaseOptimWrapper) else 0
 
 
 def _trace(optimizer: Any) -> tuple[int, ...]:
-    """Return what changes when the optimizer, or its wrapper, does anything."""
-    own = getattr(optimizer, "optimizer", optimizer)
-    versions = sum(parameter._version for group in own.param_groups for parameter in group.get("params", ()))
-    return getattr(optimizer, "_inner_count", 0), getattr(optimizer, "update_count", 0), len(own.state), versions
+    """Return what changes when the optimizer, or its wrapper, does anything, or a GradScaler unscales its gradients."""
+    itself = own(optimizer)
+    params = [parameter for group in itself.param_groups for parameter in group.get("params", ())]
+    versions = sum(tensor._version for p in params for tensor in (p, p.grad) if tensor is not None)
+    return getattr(optimizer, "_inner_count", 0), _update_count(optimizer), len(itself.state), versions

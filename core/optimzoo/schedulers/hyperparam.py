@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from optimzoo.checks import is_number, number
 from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.schedulers.state import StandIn, own
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -94,16 +95,16 @@ class HyperParam:
 
 
 def one_per_group(value: Any, path: str, optimizer: Optimizer | BaseOptimWrapper) -> list[float]:
-    """Return a number for each group, given one for all or a list; base settings take the last of a list.
+    """Return a number for each group, given one for all or a list, whose last is for the base settings too.
 
     Raises:
-        ConfigError: The list is of another length.
+        ConfigError: The list is of another length, and the optimizer no stand-in, which may have gained groups.
     """
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
         return [number(value, path)] * count
     values = [number(v, f"{path}[{index}]") for index, v in enumerate(value)]
-    own = len(optimizer.optimizer.param_groups) if isinstance(optimizer, BaseOptimWrapper) else count
-    if len(values) not in (own, count):
-        raise ConfigError(f"a number, or a list of {own}, one per parameter group, is wanted; got {value!r}", path)
-    return values + values[-1:] * (count - len(values))
+    wanted = len(own(optimizer).param_groups)
+    if len(values) not in (wanted, count) and not isinstance(optimizer, StandIn):
+        raise ConfigError(f"a number, or a list of {wanted}, one per parameter group, is wanted; got {value!r}", path)
+    return (values + values[-1:] * count)[:count]

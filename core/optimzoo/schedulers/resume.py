@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
 from optimzoo.schedulers.base import UNITS, ParamScheduler, unit_of
 from optimzoo.schedulers.hyperparam import HyperParam
 from optimzoo.schedulers.state import StandIn, saved_arguments
@@ -25,12 +27,16 @@ class Saved:
     Args:
         states: The state of each.
         places: For each, which of the optimizers it acts on.
-        counts: Steps taken in each unit.
+        counts: Epochs and iterations so far.
+        updates: Updates of each optimizer so far.
+        values: For each optimizer, by scheduled key, what its groups held.
     """
 
     states: Sequence[Mapping[str, Any]]
     places: Sequence[int]
     counts: Mapping[str, int]
+    updates: Sequence[int]
+    values: Sequence[Mapping[str, Sequence[float]]]
 
     @classmethod
     def read(cls, state_dict: Any) -> Saved:
@@ -44,7 +50,17 @@ class Saved:
         for state in states:
             unit = unit_of(state.get("args", state))
             counts[unit] = max(counts[unit], state.get("_global_step", 0))
-        return cls(states, whole.get("optimizers", [0] * len(states)), whole.get("counts", counts))
+        return cls(
+            states,
+            whole.get("optimizers", [0] * len(states)),
+            whole.get("counts", counts),
+            whole.get("updates", [counts["update"]]),
+            whole.get("values", ()),
+        )
+
+    def updates_of(self, count: int) -> list[int]:
+        """Return the updates of each of ``count`` optimizers; one that is new has made as many as any other."""
+        return [*self.updates, *[max(self.updates, default=0)] * count][:count]
 
 
 def changes(schedulers: Sequence[ParamScheduler], states: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -80,20 +96,56 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
         yield built
 
 
-def replay(schedulers: Sequence[ParamScheduler], optimizers: Sequence[Any], counts: Mapping[str, int]) -> None:
+def settle(schedulers: Iterable[ParamScheduler], held: Mapping[str, Sequence[float]]) -> None:
+    """Bring the groups whose value was not in a checkpoint from their initial value to where the schedules are.
+
+    Args:
+        schedulers: The schedules of one optimizer.
+        held: By key, the values that its groups held in the checkpoint.
+    """
+    for key, values in held.items():
+        acting = [scheduler for scheduler in schedulers if scheduler.param_name == key]
+        strays = list(_rewound_strays(acting[0], values)) if acting else []
+        if not strays:
+            continue
+        for scheduler in acting:
+            scheduler._catch_up(strays)
+        now = ", ".join(f"{acting[0].hyperparam.check(acting[0].optimizer.param_groups[i]):g}" for i in strays)
+        warnings.warn(
+            f"the {key} of group {', '.join(map(str, strays))} is not in the checkpoint: it is taken from its initial "
+            f"value to where its schedules are, {now}",
+            OptimzooWarning,
+            stacklevel=4,
+        )
+
+
+def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> Iterator[int]:
+    """Yield the groups whose value is none of ``values``, set to its beginning."""
+    for index, group in enumerate(scheduler.optimizer.param_groups):
+        value = scheduler.hyperparam.check(group)
+        is_held = any(math.isclose(value, other, rel_tol=1e-6) for other in values)  # a tensor holds less digits
+        if not is_held and scheduler._initial in group:
+            scheduler.hyperparam.set(group, group[scheduler._initial])
+            yield index
+
+
+def replay(
+    schedulers: Sequence[ParamScheduler], optimizers: Sequence[Any], counts: Mapping[str, int], updates: Sequence[int]
+) -> None:
     """Bring ``schedulers`` and the groups to where they were had these run from the start.
 
     Epochs and updates are spread evenly over the iterations.
     """
     stands = {id(optimizer): _rewound(optimizer) for optimizer in optimizers}
     fresh = [scheduler.again(stands[id(scheduler.optimizer)]) for scheduler in schedulers]
-    longest = max(counts.values())
+    made = {id(optimizer): count for optimizer, count in zip(optimizers, updates)}
+    taken = [counts.get(scheduler.by, made[id(scheduler.optimizer)]) for scheduler in schedulers]
+    longest = max(*counts.values(), *updates)
+    in_turn = sorted(zip(fresh, taken), key=lambda pair: pair[0].by == "epoch")  # an epoch ends after its iterations
     for step in range(longest):
-        for unit in ("iter", "update", "epoch"):
-            if (step + 1) * counts[unit] // longest > step * counts[unit] // longest:
-                for schedule in fresh:
-                    if schedule.by == unit:
-                        schedule.step()
+        for schedule, steps in in_turn:
+            if (step + 1) * steps // longest > step * steps // longest:
+                schedule.step()
     for scheduler, schedule in zip(schedulers, fresh):
         scheduler._continue(schedule.state_dict())
     for optimizer in optimizers:

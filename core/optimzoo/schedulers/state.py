@@ -6,14 +6,15 @@ import copy
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.entry import dotted
-from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.errors import CheckpointError
+from optimzoo.wrappers import BaseOptimWrapper
 
 NOT_COMPARED = ("optimizer", "last_step", "verbose")
 """Arguments that another run may have otherwise: they do not decide the curve."""
@@ -32,24 +33,35 @@ class StandIn(Optimizer):
         self.param_groups = groups
         self.defaults = defaults
         self.state = defaultdict(dict)
+        self.optimizer: Any = self
         self._accumulative_counts = accumulative_counts
 
     @classmethod
     def of(cls, optimizer: Any) -> StandIn:
         """Return a stand-in with copies of the groups of ``optimizer``."""
-        return cls(
-            [
-                {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
-                for group in optimizer.param_groups
-            ],
-            optimizer.defaults,
-        )
+        groups = [
+            {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
+            for group in optimizer.param_groups
+        ]
+        stand = cls(groups, optimizer.defaults)
+        stand.optimizer = cls(groups[: len(own(optimizer).param_groups)], optimizer.defaults)
+        return stand
+
+
+def own(optimizer: Any) -> Optimizer:
+    """Return the optimizer itself, whose groups are without the base settings of a wrapper."""
+    return optimizer.optimizer if isinstance(optimizer, (BaseOptimWrapper, StandIn)) else optimizer
 
 
 class ScheduleState:
     """The part of a schedule that saves and loads."""
 
+    per_group: ClassVar[tuple[str, ...]] = ("_base_values",)
+    """Attributes that hold a value for each group, or None."""
+
     optimizer: Any
+    _own: Optimizer
+    _known: int
     _called_with: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -119,12 +131,31 @@ class ScheduleState:
 
     def _counters(self) -> dict[str, Any]:
         """Return what changes from step to step."""
-        fixed = {*self.arguments, *NOT_COMPARED} - {"last_step"}
-        return {key: plain(value) for key, value in vars(self).items() if key not in fixed and _is_plain(value)}
+        fixed = {*self.arguments, *NOT_COMPARED, "_known"} - {"last_step"}
+        found = {key: plain(value) for key, value in vars(self).items() if key not in fixed and _is_plain(value)}
+        return {**found, "pending": len(self._own.param_groups) - self._known}
 
     def _continue(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the counters of ``state_dict``, as far as this schedule has them."""
-        vars(self).update({key: copy.deepcopy(state_dict[key]) for key in self._counters() if key in state_dict})
+        """Take over the counters of ``state_dict``, as far as this schedule has them, and groups still to be admitted.
+
+        What belongs to groups is left as it is where the checkpoint had another number of them.
+        """
+        self._make_room()
+        self._known -= state_dict.get("pending", 0)
+        count = len(self.optimizer.param_groups) - state_dict.get("pending", 0)
+        for key in self._counters().keys() & vars(self).keys() & state_dict.keys():
+            value = copy.deepcopy(state_dict[key])
+            if key not in (*self.per_group, "_last_value") or value is None or len(value) == count:
+                setattr(self, key, value)
+
+    def _make_room(self) -> None:
+        """Know the groups that were added; where each group has a value, they have that of the last group before."""
+        known, self._known = self._known, len(self._own.param_groups)
+        for name, values in self._values_per_group():
+            setattr(self, name, [*values[:known], *values[known - 1 : known] * (self._known - known), *values[known:]])
+
+    def _values_per_group(self) -> list[tuple[str, list[Any]]]:
+        return [(name, getattr(self, name)) for name in self.per_group if getattr(self, name) is not None]
 
 
 def saved_arguments(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +165,7 @@ def saved_arguments(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as numbers, strings, lists and dicts of these; a function or class becomes its path."""
+    """Return ``value`` as numbers, strings, lists and dicts of these; a function, class or object becomes a path."""
     if isinstance(value, Mapping):
         return {key: plain(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -145,8 +176,8 @@ def plain(value: Any) -> Any:
         return value
     try:
         return dotted(value)
-    except ConfigError:
-        return repr(value)
+    except AttributeError:  # an object: its repr may hold an address, which no other process has
+        return dotted(type(value))
 
 
 def _is_plain(value: Any) -> bool:

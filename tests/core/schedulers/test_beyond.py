@@ -20,6 +20,7 @@ from optimzoo.schedulers import (
     LinearLR,
     OneCycleLR,
     QuadraticWarmupLR,
+    ReduceOnPlateauLR,
     ReduceOnPlateauMomentum,
     SchedulerGroup,
     SequenceLR,
@@ -117,6 +118,22 @@ class TestGroupsThatComeLater:
         schedule.step()
         assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[1]["lr"]
 
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_the_last_of_a_list_is_theirs_too(self, wrapped):
+        optimizer = sgd(1.0, 1.0)
+        target = OptimWrapper(optimizer) if wrapped else optimizer
+        peak = OneCycleLR(target, eta_max=[0.1, 0.2], end=20)
+        floor = ReduceOnPlateauLR(target, min_value=[0.001, 0.15], patience=0, begin=6)
+        for step in range(6):
+            if step == 3:
+                optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5})
+            peak.step(), floor.step()
+        values = [g["lr"] for g in target.param_groups]
+        assert values == pytest.approx([values[0], *[2 * values[0]] * (2 + wrapped)])
+        for _ in range(2):
+            floor.step({"loss": 1.0})
+        assert [g["lr"] for g in target.param_groups] == pytest.approx([values[0] / 10, *[0.15] * (2 + wrapped)])
+
     def test_a_reduction_before_their_time_is_not_theirs(self):
         optimizer = sgd(momentum=0.8)
         schedule = ReduceOnPlateauMomentum(optimizer, patience=0, factor=0.5)
@@ -125,6 +142,36 @@ class TestGroupsThatComeLater:
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
         schedule.step({"loss": 0.5})
         assert [g["momentum"] for g in optimizer.param_groups] == [0.4, 0.8]
+
+
+def test_cycles_in_a_sequence_have_their_own_peaks():
+    optimizer = sgd()
+    cycle = dict(type="OneCycle", pct_start=0.5, anneal_strategy="linear", steps=10)
+    schedule = SequenceLR(optimizer, [dict(cycle, eta_max=1), dict(cycle, eta_max=10)])
+    found = course(optimizer, schedule, 20)
+    assert (max(found[:10]), max(found[10:])) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "formula"),
+    [
+        (
+            [dict(type="MultiStepLR", milestones=[3]), dict(type="LambdaLR", function=lambda t: t % 4 != 1)],
+            lambda t: (0.1 if t >= 3 else 1) * (t % 4 != 1),
+        ),
+        (
+            [dict(type="LinearLR", start_factor=0, end=4), dict(type="CosineAnnealingLR", T_max=10)],
+            lambda t: min(t / 3, 1) * (1 + math.cos(math.pi * t / 10)) / 2,
+        ),
+    ],
+)
+def test_what_other_schedules_do_outlives_a_zero(cfg, formula):
+    optimizer = sgd()
+    schedules = build_param_scheduler(optimizer, cfg)
+    for t in range(9):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(formula(t))
+        for schedule in schedules:
+            schedule.step()
 
 
 class TestAnyLoop:
@@ -164,6 +211,24 @@ class TestAnyLoop:
         optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
         optimizer.step()
         schedule.step(StepOutcome.UPDATED)
+        assert optimizer.param_groups[0]["lr"] == 0.5
+
+    def scaled(self, optimizer, factors):
+        """Outcomes of a loop with a GradScaler around a bare optimizer."""
+        scaler = torch.amp.GradScaler("cpu")
+        for factor in factors:
+            optimizer.zero_grad()
+            scaler.scale(optimizer.param_groups[0]["params"][0].sum() * factor).backward()
+            before = scaler.get_scale()
+            scaler.step(optimizer), scaler.update()
+            yield StepOutcome.SKIPPED if scaler.get_scale() < before else StepOutcome.UPDATED
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_nor_is_one_whose_first_epoch_a_grad_scaler_skips(self, told):
+        optimizer = sgd()
+        schedule = build_param_scheduler(optimizer, dict(type="ExponentialLR", gamma=0.5))
+        for outcome in self.scaled(optimizer, [math.inf]):
+            schedule.step(outcome if told else None, epoch_end=True)
         assert optimizer.param_groups[0]["lr"] == 0.5
 
     def test_every_update_of_an_iteration_counts(self):

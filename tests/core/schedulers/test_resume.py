@@ -1,6 +1,7 @@
 """Stopping and going on: in a fresh process, with a changed config, from mmengine's states."""
 
 import copy
+import functools
 import json
 import random
 
@@ -8,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from optimzoo import OptimWrapper, build_param_scheduler
+from optimzoo import OptimWrapper, OptimWrapperDict, StepOutcome, build_optim_wrapper, build_param_scheduler
 from optimzoo.builtin import CURVES
-from optimzoo.errors import CheckpointError
+from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.schedulers import CosineAnnealingLR, LinearLR, MultiStepLR, ParamScheduler, SchedulerGroup
 
 STEPS = 30
@@ -314,3 +315,153 @@ def test_a_wrapper_with_base_settings_is_replayed_whole():
     other.load_state_dict(state[1], on_change="config")
     second.load_state_dict(state[0])
     assert second.get_lr() == {"base_lr": [0.25], "lr": [0.25, 0.125]}
+
+
+CHAIN = [
+    dict(type="LinearLR", by_epoch=False, start_factor=0.0, end=4),
+    dict(type="CosineAnnealingLR", by_epoch=False, T_max=20),
+]
+NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+SLOW = dict(custom_keys={"0.": dict(lr_mult=0.1)})
+
+
+class TestOtherGroups:
+    """A run is resumed with other parameter-wise settings, so that its groups are others."""
+
+    def built(self, paramwise_cfg):
+        model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        cfg = dict(optimizer=dict(type="AdamW", lr=1.0), paramwise_cfg=paramwise_cfg)
+        wrapper = build_optim_wrapper(model, cfg)
+        return model, wrapper, build_param_scheduler(wrapper, CHAIN)
+
+    def train(self, model, wrapper, schedule, steps):
+        for _ in range(steps):
+            schedule.step(wrapper.update_params(model(torch.ones(3, 2)).sum()))
+
+    def resumed(self, then, now, stop, schedule_first):
+        model, wrapper, schedule = self.built(then)
+        self.train(model, wrapper, schedule, stop)
+        state = copy.deepcopy((wrapper.state_dict(), schedule.state_dict()))
+        model, wrapper, schedule = self.built(now)
+        parts = [(wrapper, state[0]), (schedule, state[1])]
+        for part, saved in reversed(parts) if schedule_first else parts:
+            part.load_state_dict(saved)
+        return model, wrapper, schedule
+
+    def lr_after(self, steps):
+        run = self.built(None)
+        self.train(*run, steps)
+        return run[1].get_lr()["lr"][0]
+
+    @pytest.mark.filterwarnings("ignore:.*come from saved groups that differ in weight_decay")
+    @pytest.mark.parametrize("schedule_first", [False, True])
+    @pytest.mark.parametrize(("then", "now"), [(None, NO_DECAY), (NO_DECAY, None)])
+    @pytest.mark.parametrize("stop", [0, 10])
+    def test_every_group_goes_on_where_its_parameters_were(self, then, now, stop, schedule_first):
+        model, wrapper, schedule = self.resumed(then, now, stop, schedule_first)
+        for step in range(stop, stop + 3):
+            values = [group["lr"] for group in wrapper.param_groups]
+            assert values == pytest.approx([self.lr_after(step)] * len(values))
+            self.train(model, wrapper, schedule, 1)
+
+    @pytest.mark.filterwarnings("ignore:.*come from saved groups that differ")
+    @pytest.mark.parametrize("schedule_first", [False, True])
+    def test_a_group_that_comes_of_groups_that_differ_is_taken_to_where_its_schedules_are(self, schedule_first):
+        with pytest.warns(OptimzooWarning, match="the lr of group 0 is not in the checkpoint: .* schedules are, 0.5"):
+            model, wrapper, schedule = self.resumed(SLOW, None, 10, schedule_first)
+        for step in range(10, 13):
+            assert wrapper.get_lr()["lr"] == pytest.approx([self.lr_after(step)])
+            self.train(model, wrapper, schedule, 1)
+
+    def test_a_value_set_by_hand_once_all_is_loaded_stays(self):
+        _, wrapper, schedule = self.resumed(None, NO_DECAY, 10, True)
+        for group in wrapper.param_groups:
+            group["lr"] = 0.125
+        schedule.step(StepOutcome.SKIPPED)
+        assert wrapper.get_lr()["lr"] == pytest.approx([0.125 * self.lr_after(11) / self.lr_after(10)] * 2)
+
+    def test_a_group_that_no_schedule_has_met_when_the_run_is_saved_joins_when_it_goes_on(self):
+        def added(steps):
+            optimizer = optimizer_of(1.0)
+            group = build_param_scheduler(optimizer, CHAIN)
+            advance(group, steps)
+            optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5})
+            return optimizer, group
+
+        whole, expected = added(6)
+        optimizer, group = added(0)
+        optimizer.load_state_dict(copy.deepcopy(whole.state_dict()))
+        group.load_state_dict(expected.state_dict())
+        advance(expected, 1), advance(group, 1)
+        assert lrs(optimizer) == lrs(whole)
+        assert lrs(whole)[1] == pytest.approx(lrs(whole)[0] / 2)
+
+
+@pytest.mark.parametrize("on_change", ["restore", "config"])
+@pytest.mark.parametrize("cfg", [COSINE, dict(type="OneCycleLR", by_epoch=False, eta_max=[1.0, 2.0])])
+def test_per_group_lists_and_later_groups_outlive_a_changed_horizon(cfg, on_change):
+    def built(max_iters):
+        wrapper = OptimWrapper(optimizer_of(1.0, 2.0))
+        return wrapper, build_param_scheduler(wrapper, cfg, max_iters=max_iters)
+
+    wrapper, group = built(20)
+    advance(group, 5)
+    group.counts["iter"] = 5
+    whole, expected = built({"restore": 20, "config": 40}[on_change])
+    advance(expected, 5)
+    resumed, other = built(40)
+    resumed.load_state_dict(wrapper.state_dict())
+    other.load_state_dict(group.state_dict(), on_change)
+    for each in (whole, resumed):
+        each.optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 2.0})
+    advance(expected, 3), advance(other, 3)
+    assert resumed.get_lr()["lr"] == pytest.approx(whole.get_lr()["lr"])
+    assert whole.get_lr()["lr"][2] == pytest.approx(whole.get_lr()["lr"][1])
+
+
+class TestUpdatesOfSeveralOptimizers:
+    """A generator that makes one update in an iteration, and a discriminator that makes two."""
+
+    def built(self, gamma=0.5):
+        members = {name: OptimWrapper(optimizer_of(1.0)) for name in ("gen", "disc")}
+        cfg = dict(type="ExponentialLR", gamma=gamma, by="update")
+        wrappers = OptimWrapperDict(**members)
+        return wrappers, build_param_scheduler(wrappers, cfg)
+
+    def train(self, wrappers, schedule, iterations):
+        for _ in range(iterations):
+            for name in ("disc", "disc", "gen"):
+                wrapper = wrappers[name]
+                outcome = wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
+            schedule.step(outcome)
+
+    @pytest.mark.parametrize("schedule_first", [False, True])
+    @pytest.mark.parametrize("gamma", [0.5, 0.25])
+    def test_they_count_from_the_first_iteration_on_and_apart(self, schedule_first, gamma):
+        wrappers, schedule = self.built()
+        self.train(wrappers, schedule, 3)
+        state = copy.deepcopy((wrappers.state_dict(), schedule.state_dict()))
+        wrappers, schedule = self.built(gamma)
+        parts = [(wrappers.load_state_dict, state[0]), (lambda s: schedule.load_state_dict(s, "config"), state[1])]
+        for load, saved in reversed(parts) if schedule_first else parts:
+            load(saved)
+        self.train(wrappers, schedule, 2)
+        assert wrappers.get_lr() == {"gen.lr": [gamma**5], "disc.lr": [gamma**10]}
+
+
+class Halving:
+    def __call__(self, step):
+        return 0.5**step
+
+
+@pytest.mark.parametrize("function", [functools.partial(pow, 0.5), Halving()])
+def test_a_function_that_is_an_object_can_be_saved_and_goes_on(function):
+    optimizer = optimizer_of()
+    group = build_param_scheduler(optimizer, dict(type="LambdaLR", function=function))
+    advance(group, 3)
+    state = json.loads(json.dumps(group.state_dict()))
+    other = build_param_scheduler(optimizer, dict(type="LambdaLR", function=copy.copy(function)))
+    other.load_state_dict(state)
+    optimizer.param_groups[0]["lr"] = 0.5**3
+    advance(other, 1)
+    assert lrs(optimizer) == [0.5**4]

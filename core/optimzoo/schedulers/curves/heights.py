@@ -18,7 +18,9 @@ from optimzoo.wrappers import BaseOptimWrapper
 class HeightScheduler(ParamScheduler):
     """Base of the curves that are a factor of the value found at ``begin``: a function of the step alone."""
 
-    _entry: list[float] | None = None
+    per_group = ("_base_values", "_before_zero")
+    _before_zero: list[float] | None = None
+    """The values that the curve took to zero, without its factor."""
 
     def height(self, step: int) -> float:
         """Return what the value at ``begin`` is multiplied by at step ``step`` of the window, 0 being the first."""
@@ -27,19 +29,12 @@ class HeightScheduler(ParamScheduler):
     def _get_value(self) -> list[Any]:
         step, current = self.last_step, self._current()
         height, before = self.height(step), self.height(step - 1) if step else 1.0
-        if step == 0:
-            self._entry = [float(value) for value in current]
         if before == 0:  # the recursion cannot leave zero; the definition can
-            return [value * height for value in self._entry or self.base_values]
+            return [value * height for value in self._before_zero or self.base_values]
+        if height == 0:
+            self._before_zero = [float(value) / before for value in current]
         factor = height / before
         return [value * factor for value in current]
-
-    def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
-        known = self._known
-        alone = super()._admit(groups)
-        if self._entry is not None and isinstance(alone, HeightScheduler) and alone._entry is not None:
-            self._entry[known:known] = alone._entry
-        return alone
 
 
 class ConstantParamScheduler(HeightScheduler):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from optimzoo.checks import is_number, number, one_of
+from optimzoo.checks import number, one_of
 from optimzoo.errors import ConfigError
 from optimzoo.schedulers.base import ParamScheduler
 from optimzoo.schedulers.hyperparam import one_per_group
@@ -23,7 +23,8 @@ class OneCycleParamScheduler(ParamScheduler):
     ``eta_max / div_factor / final_div_factor``. It sets the value, whatever other schedules of the key do.
 
     Args:
-        eta_max: The peak, for all groups or one for each; by default each group's own value.
+        eta_max: The peak, for all groups or one for each (the last is for groups that are added later too); by default
+            each group's own value.
         total_steps: The length; the window's by default.
         pct_start: The fraction of the steps, from 0 to 1, in which the value rises.
         anneal_strategy: ``"cos"`` or ``"linear"``.
@@ -36,6 +37,8 @@ class OneCycleParamScheduler(ParamScheduler):
     """
 
     step_args = ("begin", "end", "total_steps")
+    per_group = ("_base_values", "_peaks")
+    _peaks: list[float] | None = None
 
     def __init__(
         self,
@@ -67,10 +70,9 @@ class OneCycleParamScheduler(ParamScheduler):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"a number above 0 is wanted, got {getattr(self, name)!r}", name)
         self.eta_max = eta_max
-        self._max = f"max_{param_name}"
-        if last_step == -1 and eta_max is not None and isinstance(optimizer, (Optimizer, BaseOptimWrapper)):
-            for group, peak in zip(optimizer.param_groups, one_per_group(eta_max, "eta_max", optimizer)):
-                group[self._max] = peak
+        if eta_max is not None and isinstance(optimizer, (Optimizer, BaseOptimWrapper)):
+            self._peaks = one_per_group(eta_max, "eta_max", optimizer)
+            for group, peak in zip(optimizer.param_groups if last_step == -1 else (), self._peaks):
                 group[f"initial_{param_name}"] = peak / self.div_factor
         rise = self.pct_start * self.total_steps - 1
         low, last = 1 / self.div_factor, 1 / self.div_factor / self.final_div_factor
@@ -98,11 +100,4 @@ class OneCycleParamScheduler(ParamScheduler):
 
     def _get_value(self) -> list[Any]:
         height = self.height(self.last_step)
-        return [
-            group.get(self._max, base) * height for group, base in zip(self.optimizer.param_groups, self.base_values)
-        ]
-
-    def _admit(self, groups: list[dict[str, Any]]) -> ParamScheduler:
-        for group in groups if is_number(self.eta_max) else ():
-            group[self._max] = self.eta_max
-        return super()._admit(groups)
+        return [peak * height for peak in (self.base_values if self._peaks is None else self._peaks)]

@@ -27,13 +27,15 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         threshold: By how much a metric must be better than the best to count as an improvement.
         threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
         cooldown: Validations after a reduction that are not counted.
-        min_value: The least value, for all groups or one for each.
+        min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
         begin: The step from which on validations count.
         end: The step from which on they no longer do.
     """
 
     need_val_args = True
+    per_group = ("_base_values", "_least")
+    _least: Sequence[float] = ()
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
-        one_per_group(min_value, "min_value", optimizer)
+        self._least = one_per_group(min_value, "min_value", optimizer)
 
     @property
     def reach(self) -> float:
@@ -90,6 +92,8 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         Raises:
             ConfigError: The monitored metric is not among them.
         """
+        if len(self._own.param_groups) != self._known:
+            self._admit()
         if metrics is None:
             self._global_step += 1
         elif self.begin <= self._global_step < self.end:
@@ -122,9 +126,8 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
             self.num_bad_epochs = 0
 
     def _get_value(self) -> list[Any]:
-        least = one_per_group(self.min_value, "min_value", self.optimizer)
         current = [float(value) for value in self._current()]
-        reduced = [max(value * self.factor, low) for value, low in zip(current, least)]
+        reduced = [max(value * self.factor, low) for value, low in zip(current, self._least)]
         return [new if value - new > self.eps else value for value, new in zip(current, reduced)]
 
     def _is_better(self, metric: float, best: float | None) -> bool:

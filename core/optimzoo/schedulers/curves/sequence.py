@@ -92,6 +92,10 @@ class SequenceParamScheduler(ParamScheduler):
         for schedule in self.schedules:
             schedule.move_to(optimizer)
 
+    def _catch_up(self, indices: Sequence[int]) -> None:
+        for schedule in self.schedules:
+            schedule._catch_up(indices)
+
     @classmethod
     def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
         """Return keyword arguments with ``change`` applied to every count of steps, those of the curves included."""
