@@ -14,7 +14,7 @@ from optimzoo.zoo import plugins
 from tests.conftest import REPO
 from tests.core.runner.test_hooks import Plugin
 
-from .scenarios import OPTIMIZERS_WITH_NEEDS, everything
+from .scenarios import WRAPPERS, everything
 from .task import trained
 
 
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def single(folder):
     plugins.add(Plugin(), "hooked")
-    for name, settings in OPTIMIZERS_WITH_NEEDS.items():
+    for name, settings in WRAPPERS.items():
         torch.save(trained(folder / f"single-{name}", **settings), folder / f"single-{name}.pt")
     plugins.remove("hooked")
     return trained(folder / "single")

@@ -1,5 +1,6 @@
 """What two processes do in the tests; all of it in one launch, since starting processes takes the longest."""
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -23,16 +24,23 @@ STRATEGIES = {
     "fsdp2": dict(strategy="fsdp2"),
     "zero": dict(optimizer=ZERO),
 }
-OPTIMIZERS_WITH_NEEDS = {
+WRAPPERS = {
     "modes": dict(optim_wrapper=dict(optimizer=dict(type="hooked.Averaging", lr=0.05), accumulative_counts=3)),
     "curvature": dict(optim_wrapper=dict(optimizer=dict(type="Sophia", lr=0.01, k=2), accumulative_counts=3)),
+    "several": dict(
+        optim_wrapper=dict(
+            matrices=dict(optimizer=dict(type="SGD", lr=0.1), modules=["*.weight"], accumulative_counts=3),
+            biases=dict(optimizer=dict(type="AdamW", lr=0.01), modules=["*.bias"], accumulative_counts=3),
+        )
+    ),
 }
 SHARDED = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & FSDP2.cannot.keys()]
 
 
 def everything(folder):
     for function in (
-        *(train, train_with_needs, count, sharded),
+        *(train, train_with_wrappers),
+        *(count, sharded),
         *(test_wrappers.with_ddp, test_wrappers.with_fsdp2, test_wrappers.with_an_overflow_on_one_rank),
         test_zero.sharded,
     ):
@@ -50,13 +58,13 @@ def train(folder):
             save(trained(folder / f"{name}-{step}", resume=start, **STRATEGIES[name]), folder / f"{name}-{step}.pt")
 
 
-def train_with_needs(folder):
+def train_with_wrappers(folder):
     plugins.add(Plugin(), "hooked")
-    for name, strategy in (("modes", "ddp"), ("modes", "fsdp2"), ("curvature", "ddp")):
-        settings = dict(strategy=strategy, **OPTIMIZERS_WITH_NEEDS[name])
+    for name, strategy in (*itertools.product(("modes", "several"), ("ddp", "fsdp2")), ("curvature", "ddp")):
+        settings = dict(strategy=strategy, **WRAPPERS[name])
         save(trained(folder / f"{name}-{strategy}", **settings), folder / f"{name}-{strategy}.pt")
     for strategy in ("ddp", "fsdp2"):
-        settings = dict(strategy=strategy, **OPTIMIZERS_WITH_NEEDS["modes"])
+        settings = dict(strategy=strategy, **WRAPPERS["modes"])
         start = folder / "single-modes" / "checkpoint_00000008.pt"
         save(trained(folder / f"modes-{strategy}-8", resume=start, **settings), folder / f"modes-{strategy}-8.pt")
 

@@ -89,7 +89,7 @@ def trained(work_dir, **kwargs):
     runner.train()
     return {
         "parameters": runner.strategy.model_state(runner.model),
-        "grad_norm": runner.optim_wrapper.grad_norm,
+        "grad_norm": getattr(runner.optim_wrapper, "grad_norm", None),
         "val": runner.val(),
         "log": {name: runner.history.column(name) for name in runner.history.columns},
     }

@@ -11,6 +11,11 @@ from .task import UPDATES, trained
 
 pytestmark = pytest.mark.usefixtures("_alone")
 
+WRAPPED = (
+    *("modes-ddp", "modes-fsdp2", "modes-ddp-8", "modes-fsdp2-8"),
+    *("curvature-ddp", "several-ddp", "several-fsdp2"),
+)
+
 
 def assert_equal(mine, theirs):
     for name, value in theirs["parameters"].items():
@@ -56,8 +61,8 @@ def test_a_checkpoint_of_one_process_resumes_on_two(strategy, step, found, singl
     assert_equal(found(f"{strategy}-{step}"), single)
 
 
-@pytest.mark.parametrize("run", ["modes-ddp", "modes-fsdp2", "modes-ddp-8", "modes-fsdp2-8", "curvature-ddp"])
-def test_what_an_optimizer_needs_is_met_in_two_processes_too(run, found):
+@pytest.mark.parametrize("run", WRAPPED)
+def test_what_wrappers_and_optimizers_need_is_met_in_two_processes_too(run, found):
     alone = found(f"single-{run.partition('-')[0]}")
     two = found(run)
     assert_equal(two, alone)

@@ -116,6 +116,8 @@ class TrainStep:
         with self.optim_wrapper.optim_context(self.model):
             loss, logs = self._evaluate(self.model, batch)
         first.backward(first.scale_loss(loss))  # type: ignore[attr-defined]
+        for wrapper in wrappers:  # which all ask it whether gradients are exchanged
+            wrapper._inner_count = first.inner_count  # type: ignore[attr-defined]
         if not first.should_update():  # type: ignore[attr-defined]
             return StepOutcome.ACCUMULATING, logs
         outcomes = [wrapper.step() for wrapper in wrappers]
