@@ -1,10 +1,12 @@
 """What two processes do in the tests; all of it in one launch, since starting processes takes the longest."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from optimzoo import OPTIMIZERS, build_optim_wrapper
@@ -39,7 +41,7 @@ SHARDED = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & F
 
 def everything(folder):
     for function in (
-        *(train, train_with_wrappers),
+        *(train, train_with_wrappers, start_without_a_seed, resume_from_unlike_folders),
         *(count, sharded),
         *(test_wrappers.with_ddp, test_wrappers.with_fsdp2, test_wrappers.with_an_overflow_on_one_rank),
         test_zero.sharded,
@@ -67,6 +69,35 @@ def train_with_wrappers(folder):
         settings = dict(strategy=strategy, **WRAPPERS["modes"])
         start = folder / "single-modes" / "checkpoint_00000008.pt"
         save(trained(folder / f"modes-{strategy}-8", resume=start, **settings), folder / f"modes-{strategy}-8.pt")
+
+
+def start_without_a_seed(folder):
+    """Without a seed, and with a model that differs between the processes."""
+    found = {}
+    for strategy in ("ddp", "fsdp2"):
+        model = nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1)).double()
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.detach().fill_(dist.get_rank())
+        data = dict(dataset=dataset(44), batch_size=4, shuffle=True)
+        settings = dict(train_dataloader=data, randomness=None, strategy=strategy)
+        runner = make_runner(folder / f"start-{strategy}", model=model, **settings)
+        found[strategy] = {
+            "model": runner.strategy.model_state(runner.model),
+            "buffers": runner.processes.gather(list(runner.model.buffers())),
+            "seeds": runner.processes.gather(runner.seed),
+            "samples": runner.processes.gather([x for x, y in runner.train_dataloader]),
+        }
+    save(found, folder / "start.pt")
+
+
+def resume_from_unlike_folders(folder):
+    """From a folder that holds other checkpoints for the second process than for the first."""
+    seen = folder / f"resume-{dist.get_rank()}"
+    seen.mkdir()
+    for step in (8, 12) if dist.get_rank() else (8,):
+        shutil.copy(folder / "single" / f"checkpoint_{step:08d}.pt", seen)
+    runner = make_runner(seen, resume=True, strategy="ddp")
+    save(runner.processes.gather((runner.iter, str(runner.resumed_from))), folder / "resume.pt")
 
 
 def count(folder):

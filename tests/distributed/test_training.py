@@ -44,6 +44,19 @@ def test_gradients_are_exchanged_once_per_update(found):
     assert found("exchanges") == {"ddp": UPDATES, "fsdp2": 3 * UPDATES}  # two blocks, and what is around them
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_without_a_seed_all_start_from_the_model_and_the_seed_of_the_first(strategy, found):
+    run = found("start")[strategy]
+    assert len(set(run["seeds"])) == 1
+    assert len({tuple(x.tolist()) for batches in run["samples"] for batch in batches for x in batch}) == 44
+    for tensor in (*run["model"].values(), *(buffer for buffers in run["buffers"] for buffer in buffers)):
+        assert not tensor.any()
+
+
+def test_all_resume_from_the_checkpoint_that_the_first_finds(found, folder):
+    assert found("resume") == [(8, str(folder / "resume-0" / "checkpoint_00000008.pt"))] * 2
+
+
 @pytest.mark.parametrize("step", [8, 12], ids=["inside an epoch and a window", "between epochs and windows"])
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero"])
 def test_a_checkpoint_of_two_processes_resumes_on_one(strategy, step, found, single, folder):

@@ -41,6 +41,12 @@ class DDP(Single):
         self.processes: OneProcess = Processes(device, number(timeout, "timeout", 10))
         self._find_unused_parameters = find_unused_parameters
 
+    def shard(self, model: nn.Module) -> nn.Module:
+        """Return the model with the parameters and buffers that the first process has."""
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor.detach(), 0)
+        return model
+
     def wrap(self, model: nn.Module, drives: bool) -> nn.Module:
         """Return the model in DistributedDataParallel, or, if it drives itself, a copy whose children are in it."""
         if not drives:

@@ -58,7 +58,7 @@ def find_checkpoint(resume: bool | str | Path, folder: Path) -> tuple[Path, dict
             errors.append(error)
             continue
         if errors:
-            warnings.warn(f"{errors[0]}; resuming from {path} instead", OptimzooWarning, stacklevel=3)
+            warnings.warn(f"{errors[0]}; resuming from {path} instead", OptimzooWarning, stacklevel=5)
         return path, state
     if errors:
         raise CheckpointError(f"none of the {len(errors)} checkpoints in {folder} can be read: {errors[0]}")

@@ -125,10 +125,10 @@ class Runner:
         self.strategy = build_strategy(strategy, find_device(device))
         self.processes = self.strategy.processes
         self.device = self.processes.device
-        self.seed = seed_of(randomness)
+        self.seed, resume = self.processes.on_first(lambda: (seed_of(randomness), resume))
         self.resumed_from: Path | None = None
         if resume is not False:
-            self.resumed_from, state = find_checkpoint(resume, self.work_dir)
+            self.resumed_from, state = self.processes.on_first(lambda: find_checkpoint(resume, self.work_dir))
             self.seed = state["seed"]
         look_for_modules_in(code_dir)
         seed_all(self.seed)

@@ -57,6 +57,7 @@ class FSDP2(DDP):
 
     def shard(self, model: nn.Module) -> nn.Module:
         """Shard the parameters of the model, in place."""
+        super().shard(model)
         every = [p for _, p in model.named_parameters(remove_duplicate=False)]
         blocks = []
         if len(every) == len(set(every)):
