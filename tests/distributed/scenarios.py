@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from optimzoo import OPTIMIZERS, build_optim_wrapper
+from optimzoo.errors import OptimzooError
 from optimzoo.runner.shards import FSDP2
 from optimzoo.runner.strategy import build_strategy
 from optimzoo.zoo import plugins
@@ -42,7 +43,7 @@ SHARDED = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & F
 def everything(folder):
     for function in (
         *(train, train_with_wrappers, start_without_a_seed, resume_from_unlike_folders),
-        *(count, sharded),
+        *(use_different_layers, log_different_values, count, sharded),
         *(test_wrappers.with_ddp, test_wrappers.with_fsdp2, test_wrappers.with_an_overflow_on_one_rank),
         test_zero.sharded,
     ):
@@ -98,6 +99,29 @@ def resume_from_unlike_folders(folder):
         shutil.copy(folder / "single" / f"checkpoint_{step:08d}.pt", seen)
     runner = make_runner(seen, resume=True, strategy="ddp")
     save(runner.processes.gather((runner.iter, str(runner.resumed_from))), folder / "resume.pt")
+
+
+def use_different_layers(folder):
+    """What each process, which uses one layer of two, has accumulated when a checkpoint is due."""
+    strategy = build_strategy("ddp", torch.device("cpu"))
+    layers = two_layers()
+    layers[dist.get_rank()](torch.ones(1, 3)).sum().backward()
+    save(strategy.gradients(layers), folder / "layers.pt")
+
+
+def log_different_values(folder):
+    mean = build_strategy("ddp", torch.device("cpu")).processes.mean
+    names = ("a", "b") if dist.get_rank() else ("b", "a")
+    found = [mean({name: {"a": 1.0, "b": 100.0}[name] for name in names}), mean({"b": dist.get_rank()})]
+    try:
+        mean({"b": 0.0, "extra": 0.0} if dist.get_rank() else {"b": 0.0})
+    except OptimzooError as error:
+        found.append(str(error))
+    save(found, folder / "logs.pt")
+
+
+def two_layers():
+    return nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 2)])
 
 
 def count(folder):

@@ -6,7 +6,7 @@ from optimzoo.errors import OptimzooWarning
 from optimzoo.runner.checkpoint import load_checkpoint
 from tests.plugins.conformance import config
 
-from .scenarios import SHARDED, STRATEGIES, small_network, update
+from .scenarios import SHARDED, STRATEGIES, small_network, two_layers, update
 from .task import UPDATES, trained
 
 pytestmark = pytest.mark.usefixtures("_alone")
@@ -55,6 +55,20 @@ def test_without_a_seed_all_start_from_the_model_and_the_seed_of_the_first(strat
 
 def test_all_resume_from_the_checkpoint_that_the_first_finds(found, folder):
     assert found("resume") == [(8, str(folder / "resume-0" / "checkpoint_00000008.pt"))] * 2
+
+
+def test_gradients_of_layers_that_one_process_uses_are_in_the_checkpoint(found):
+    layers = two_layers()
+    for layer in layers:
+        layer(torch.ones(1, 3)).sum().backward()
+    gradients = {name: p.grad / 2 for name, p in layers.named_parameters()}
+    torch.testing.assert_close(found("layers"), gradients)
+
+
+def test_values_are_logged_by_name_and_those_of_one_process_only_are_an_error(found):
+    first, second, error = found("logs")
+    assert (first, second) == ({"a": 1.0, "b": 100.0}, {"b": 0.5})
+    assert error == "every process must return the same values to log, and only one of ranks 0 and 1 has extra"
 
 
 @pytest.mark.parametrize("step", [8, 12], ids=["inside an epoch and a window", "between epochs and windows"])

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from optimzoo.checks import is_number
-from optimzoo.errors import ConfigError, LostProcessError
+from optimzoo.errors import ConfigError, LostProcessError, OptimzooError
 from optimzoo.runner.processes import OneProcess, launched
 
 T = TypeVar("T")
@@ -55,16 +55,27 @@ class Processes(OneProcess):
             else:
                 dist.init_process_group(backend, timeout=wait, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._averaged: list[str] | None = None
 
     def mean(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Average by one all-reduce."""
-        scalars = {k: v for k, v in values.items() if is_number(v) or (isinstance(v, Tensor) and v.numel() == 1)}
-        if not scalars:
+        """Average by one all-reduce, whose names are compared first if a process gives others than the last time."""
+        names = sorted(k for k, v in values.items() if is_number(v) or (isinstance(v, Tensor) and v.numel() == 1))
+        if self.largest(int(names != self._averaged)):
+            first, *others = self.gather(names)
+            for rank, theirs in enumerate(others, 1):
+                if theirs != first:
+                    differing = ", ".join(sorted({*first} ^ {*theirs}))
+                    raise OptimzooError(
+                        f"every process must return the same values to log, and only one of ranks 0 and {rank} has "
+                        f"{differing}"
+                    )
+            self._averaged = names
+        if not names:
             return values
-        numbers = (torch.as_tensor(v, dtype=torch.float64, device=self.device) for v in scalars.values())
+        numbers = (torch.as_tensor(values[name], dtype=torch.float64, device=self.device) for name in names)
         flat = torch.stack([number.reshape(()) for number in numbers])
         dist.all_reduce(flat)
-        return {**values, **dict(zip(scalars, flat / self.size))}
+        return {**values, **dict(zip(names, flat / self.size))}
 
     def largest(self, value: int) -> int:
         """Exchange on the CPU, so that nothing waits for another device."""

@@ -35,9 +35,12 @@ class OneProcess:
         self.device = device
 
     def mean(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return ``values`` with each scalar averaged over the processes, which all give the same names.
+        """Return ``values`` with each scalar averaged over the processes.
 
         Nothing waits for the device.
+
+        Raises:
+            OptimzooError: The processes give different names.
         """
         return values
 

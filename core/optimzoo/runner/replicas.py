@@ -81,10 +81,14 @@ class DDP(Single):
 
     def gradients(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the mean of what the processes have accumulated, each on its own part of the batches."""
-        found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        for gradient in found.values():
-            dist.all_reduce(gradient)
-            gradient /= self.processes.size
+        parameters = dict(model.named_parameters())
+        used = self.processes.gather([name for name, p in parameters.items() if p.grad is not None])
+        found = {}
+        for name in sorted(set().union(*used)):
+            gradient = parameters[name].grad
+            found[name] = torch.zeros_like(parameters[name]) if gradient is None else gradient.clone()
+            dist.all_reduce(found[name])
+            found[name] /= self.processes.size
         return found
 
     def _member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
