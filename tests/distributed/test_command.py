@@ -1,12 +1,15 @@
 """`torchrun -m optimzoo train`: one log, one folder, one message, whatever the number of processes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from optimzoo.cli import main
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
 
 from .conftest import environment, free_port
@@ -56,7 +59,15 @@ def torchrun(tmp_path):
         process.communicate(timeout=60)
 
 
-def test_a_run_is_stopped_resumed_and_refused_as_one(torchrun, tmp_path):
+def resume(folder):
+    os.chdir(folder)
+    epochs = load_checkpoint(checkpoints_in(Path("run"))[-1])["epoch"] + 2
+    sys.argv = ["optimzoo", "train", "train.toml", "--resume", "--set", f"train_cfg.max_epochs={epochs}"]
+    with pytest.raises(SystemExit, match="^0$"):
+        main()
+
+
+def test_a_run_is_stopped_resumed_and_refused_as_one(torchrun, launch, tmp_path):
     process = torchrun()
     for line in process.stdout:
         if line.startswith("epoch      2/"):
@@ -70,9 +81,9 @@ def test_a_run_is_stopped_resumed_and_refused_as_one(torchrun, tmp_path):
     assert out.count(f"interrupted after step {stopped['iter']}; run/checkpoint_") == 1
 
     epochs = stopped["epoch"] + 2
-    process = torchrun("--resume", "--set", f"train_cfg.max_epochs={epochs}")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    (code, out), (other_code, other_out) = launch(resume, tmp_path)
+    assert code == other_code == 0, out + other_out
+    assert not other_out
     assert out.count(f"resumed after step {stopped['iter']}") == 1
     assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")][-1] == f"{epochs}/{epochs}"
     assert load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["iter"] == 4 * epochs
