@@ -31,12 +31,18 @@ def rows() -> Iterator[Row]:
                 file.flush()
                 os.fsync(file.fileno())
 
-        state = lambda: {"model": model.state_dict(), "optim_wrapper": wrapper.state_dict()}  # noqa: E731
-        saved = in_turns(
-            {"optimzoo": lambda: save_checkpoint(state(), ours), "torch": save_plainly},
-            rounds=5,
-            before=os.sync,  # what is still on its way to the disk is not of this save
-        )
+        def clear() -> None:
+            """Make each save one of a new file, with nothing else on its way to the disk."""
+            for path in (ours, theirs):
+                path.unlink(missing_ok=True)
+            os.sync()
+
+        def save() -> None:
+            save_checkpoint({"model": model.state_dict(), "optim_wrapper": wrapper.state_dict()}, ours)
+
+        saved = in_turns({"optimzoo": save, "torch": save_plainly}, rounds=5, before=clear)
+        save()
+        save_plainly()
         loaded = in_turns(
             {
                 "optimzoo": lambda: load_checkpoint(ours),

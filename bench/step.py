@@ -60,7 +60,7 @@ def _against_hand(work: str, model: nn.Module, optimizer: dict[str, object]) -> 
         "optimzoo": lambda: build_optim_wrapper(model, config).step,
         "hand": lambda: _by_hand(model, optimizer),
     }
-    found = rebuilt(makers)
+    found = rebuilt(makers, calls=2)
     return Row(work, found["optimzoo"], "two groups by hand, fused", found["hand"], times=1.05)
 
 
@@ -84,7 +84,7 @@ def _layer_decay(model: ViTB) -> Row:
         "optimzoo": lambda: build_optim_wrapper(model, config).step,
         "hand": lambda: torch.optim.AdamW(map(dict, settings), fused=True).step,
     }
-    found = rebuilt(makers)
+    found = rebuilt(makers, calls=2)
     work = "AdamW step, ViT-B, layer decay"
     return Row(work, found["optimzoo"], f"{len(groups)} groups by hand, fused", found["hand"], times=1.05)
 
