@@ -49,8 +49,11 @@ def random_state() -> dict[str, Any]:
         "numpy": [str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+    for device in (torch.cuda, torch.xpu):
+        if device.is_available():
+            state[device.__name__] = device.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["torch.mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -61,5 +64,8 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     name, keys, position, has_gauss, cached = state["numpy"]
     numpy.random.set_state((name, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for device in (torch.cuda, torch.xpu):
+        if device.__name__ in state and device.is_available():
+            device.set_rng_state_all(state[device.__name__])
+    if "torch.mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["torch.mps"])

@@ -132,7 +132,8 @@ class TrainStep:
 
         def closure() -> Tensor:
             self.optim_wrapper.zero_grad()
-            loss, logs = self._evaluate(self.model, batch)
+            with self.optim_wrapper.optim_context(self.model):
+                loss, logs = self._evaluate(self.model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
             if not first:
                 first.update(logs)

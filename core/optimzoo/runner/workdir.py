@@ -75,8 +75,8 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
             (none, if it is ``best.pt``), and the rest of what the run left is copied.
 
     Returns:
-        The subfolder, or None if there was nothing to move. One without a checkpoint is used again, so that attempts
-        that fail early do not pile up.
+        The subfolder, or None if there was nothing to move. One of an attempt that failed before its first iteration is
+        used again, so that these do not pile up.
 
     Raises:
         ConfigError: A file that no run wrote is in the way.
@@ -85,9 +85,10 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
     kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
     continued = start is not None and start.parent.samefile(folder)
     records = [folder / name for name in RECORDS if (folder / name).exists()]
-    if records and not _is_ours(folder / "config.yaml"):
+    foreign = records if continued else [*records, *saved]
+    if foreign and not _is_ours(folder / "config.yaml"):
         raise ConfigError(
-            f"{records[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
+            f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
         )
     for partial in folder.glob("checkpoint_*.partial"):
         partial.unlink()
@@ -124,12 +125,16 @@ def _aside(folder: Path) -> Path:
     """Return the subfolder to move an earlier run into."""
     earlier = earlier_runs(folder)
     last = earlier[-1] if earlier else folder / "previous-0"
-    if not earlier or any(last.glob("*.pt")):
+    if not earlier or any(last.glob("*.pt")) or _has_rows(last / "metrics.csv"):
         last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
         last.mkdir()
     for path in (last / name for name in RECORDS):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return last
+
+
+def _has_rows(csv: Path) -> bool:
+    return csv.is_file() and csv.read_bytes().count(b"\n") > 1
 
 
 def _is_ours(config: Path) -> bool:

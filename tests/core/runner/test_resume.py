@@ -100,6 +100,19 @@ def test_a_longer_run_goes_on_where_the_shorter_one_ended(make_runner):
     assert [row["iter"] for row in resumed.history.rows()] == list(range(1, 21))
 
 
+@pytest.mark.parametrize("kind", ["xpu", "mps"])
+def test_the_generators_of_other_accelerators_are_in_the_state(kind, monkeypatch):
+    module, held = getattr(torch, kind), ["as it was"]
+    several = "_all" if kind == "xpu" else ""
+    monkeypatch.setattr(torch.backends.mps if kind == "mps" else module, "is_available", lambda: True)
+    monkeypatch.setattr(module, f"get_rng_state{several}", lambda: held[-1])
+    monkeypatch.setattr(module, f"set_rng_state{several}", held.append)
+    state = random_state()
+    held.append("drawn from")
+    set_random_state(state)
+    assert held[-1] == "as it was"
+
+
 def test_the_generators_of_python_numpy_and_torch_are_restored():
     state = random_state()
     drawn = [(random.random(), numpy.random.rand(), torch.rand(1).item()) for _ in range(2)]
@@ -307,6 +320,16 @@ class TestWorkDir:
         assert sorted(p.name for p in (tmp_path / "run").glob("previous-*")) == ["previous-1", "previous-2"]
         assert len(checkpoints_in(tmp_path / "run" / "previous-1")) == 2
 
+    def test_the_records_of_a_run_outlive_its_checkpoints(self, make_runner, tmp_path):
+        make_runner().train()
+        make_runner().train()
+        previous = tmp_path / "run" / "previous-1"
+        rows = (previous / "metrics.csv").read_text()
+        for path in checkpoints_in(previous):
+            path.unlink()
+        make_runner().train()
+        assert (previous / "metrics.csv").read_text() == rows
+
     def test_a_mistake_in_the_config_leaves_an_earlier_run_where_it_is(self, make_runner, tmp_path):
         make_runner().train()
         before = files(tmp_path / "run")
@@ -314,7 +337,7 @@ class TestWorkDir:
             make_runner(param_scheduler=dict(type="LinerLR"))
         assert files(tmp_path / "run") == before
 
-    @pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "curves.png"])
+    @pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "curves.png", "checkpoint_10.pt"])
     def test_a_file_of_the_users_is_never_taken_for_one_of_a_run(self, name, make_runner, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / name).write_text("mine")

@@ -171,6 +171,18 @@ class TestTraining:
         runner.train()
         assert runner.history.column("loss")[-1][1] < 1e-6
 
+    def test_lbfgs_evaluates_its_closure_under_autocast(self, make_runner):
+        types = set()
+
+        def loss(model, batch):
+            output = model(batch[0])
+            types.add(output.dtype)
+            return nn.functional.mse_loss(output.float(), batch[1])
+
+        amp = dict(type="AmpOptimWrapper", dtype="bfloat16", optimizer=dict(type="LBFGS"))
+        make_runner(model=nn.Linear(3, 1), optim_wrapper=amp, loss=loss).train()
+        assert types == {torch.bfloat16}
+
     def test_sophia_g_gets_its_sampled_loss_when_an_estimate_is_due(self, make_runner):
         calls = []
 
