@@ -1,14 +1,17 @@
 """Checkpoint files: damage is noticed, and a disk that is full costs nothing that was saved."""
 
+from pathlib import Path
+
+import numpy
 import pytest
 import torch
 
 from optimzoo.errors import CheckpointError
-from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from optimzoo.runner.checkpoint import FORMAT, checkpoints_in, load_checkpoint, save_checkpoint
 
 from .helpers import same
 
-STATE = {"format": 1, "model": {"weight": torch.arange(20.0)}, "epoch": 3, "config": {"name": "x"}}
+STATE = {"format": FORMAT, "model": {"weight": torch.arange(20.0)}, "epoch": 3, "config": {"name": "x"}}
 
 
 def test_every_flipped_bit_is_noticed_or_does_no_harm(tmp_path):
@@ -42,6 +45,20 @@ def test_one_of_another_format_is_told_from_a_damaged_one(tmp_path):
     torch.save({**STATE, "format": 99}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of this version of optimzoo"):
         load_checkpoint(path)
+
+
+def test_numpys_numbers_are_saved_as_pythons(tmp_path):
+    path = tmp_path / "checkpoint_00000001.pt"
+    save_checkpoint({"groups": [{"lr": numpy.float64(0.1), "steps": (numpy.int64(3), [numpy.bool_(True)])}]}, path)
+    assert same(load_checkpoint(path)["groups"], [{"lr": 0.1, "steps": (3, [True])}])
+
+
+@pytest.mark.parametrize("value", [numpy.zeros(2), {1, lambda: 0}, {numpy.int64(1): 2}, Path("x")])
+def test_what_could_not_be_read_is_named_before_anything_is_written(value, tmp_path):
+    path = tmp_path / "checkpoint_00000001.pt"
+    with pytest.raises(CheckpointError, match=r"cannot hold state\['hooks'\]\[0\]\['v'\], .*Earlier .* unt"):
+        save_checkpoint({"hooks": [{"v": value}]}, path)
+    assert not list(tmp_path.iterdir())
 
 
 LIMITED = """

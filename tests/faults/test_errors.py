@@ -1,6 +1,7 @@
 """What breaks in the middle of a run: nothing is swallowed, and nothing that was saved is lost."""
 
 import errno
+import math
 import signal
 
 import pytest
@@ -13,6 +14,7 @@ from optimzoo.runner import Hook
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
 
 from ..core.runner.conftest import dataset, make_runner, mse, network, parameters
+from .helpers import same
 
 __all__ = ["make_runner"]
 
@@ -119,6 +121,74 @@ def test_a_gradient_that_is_not_finite_may_be_skipped_instead(make_runner):
     runner.train()
     assert (runner.optim_wrapper.update_count, runner.optim_wrapper.skipped_count) == (12, 3)
     assert parameters(runner).isfinite().all()
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_a_loss_that_is_nan_is_skipped_with_its_window(accumulated, make_runner):
+    left = iter([1.0, 1.0, 1.0, float("nan")])
+    runner = make_runner(
+        loss=lambda model, batch: mse(model, batch) * next(left, 1.0),
+        optim_wrapper=dict(nonfinite="skip", optimizer=dict(type="SGD", lr=0.1), accumulative_counts=accumulated),
+    )
+    runner.train()
+    assert (runner.optim_wrapper.update_count, runner.optim_wrapper.skipped_count) == (15 // accumulated - 1, 1)
+    assert parameters(runner).isfinite().all()
+    assert [math.isnan(loss) for _, loss in runner.history.column("loss")].index(True) == 3
+
+
+def test_a_value_that_is_nan_while_the_update_is_not_stops_a_run_that_skips(make_runner):
+    def loss(model, batch):
+        return {"loss": mse(model, batch), "aux_loss": float("nan")}
+
+    with pytest.raises(NonFiniteError, match="the value 'aux_loss' is nan at step 1"):
+        make_runner(
+            loss=loss,
+            optim_wrapper=dict(nonfinite="skip", optimizer=dict(type="SGD", lr=0.1), accumulative_counts=2),
+        ).train()
+
+
+def test_parameters_that_are_nan_do_not_replace_the_last_good_checkpoint(make_runner, tmp_path):
+    wrapper = dict(optimizer=dict(type="SGD", lr=0.1))
+    with pytest.raises(NonFiniteError, match=r"'0\.weight' is NaN .* after step 10; .* is .*_00000005"):
+        make_runner(loss=poisoned(10), optim_wrapper=wrapper, checkpoint=dict(keep=1)).train()
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(tmp_path / "run")] == [5]
+
+
+@pytest.mark.filterwarnings("ignore:the config differs")
+@pytest.mark.parametrize("train_cfg", [dict(max_epochs=3), dict(by_epoch=False, max_iters=15, val_interval=4)])
+def test_a_validation_that_fails_costs_no_step_and_is_repeated(train_cfg, make_runner, tmp_path):
+    def settings(measure):
+        return dict(
+            train_cfg=train_cfg,
+            metrics=measure,
+            val_dataloader=dict(dataset=dataset(8), batch_size=4, shuffle=True, drop_last=True),
+            param_scheduler=dict(type="ReduceOnPlateauLR", monitor="draw", patience=0),
+            checkpoint=dict(best="draw"),
+        )
+
+    def draw(model, batch):
+        return {"draw": torch.rand(())}
+
+    left = iter(range(3))
+
+    def failing(model, batch):
+        if next(left, None) is None:
+            raise ZeroDivisionError
+        return draw(model, batch)
+
+    straight = make_runner(**settings(draw), work_dir=tmp_path / "straight")
+    straight.train()
+    with pytest.raises(ZeroDivisionError):
+        make_runner(**settings(failing)).train()
+    resumed = make_runner(**settings(draw), resume=True)
+    assert resumed.iter == (10 if "max_epochs" in train_cfg else 8)
+    resumed.train()
+    assert list(resumed.history.rows()) == list(straight.history.rows())
+    assert torch.equal(parameters(resumed), parameters(straight))
+    for name in ("best.pt", "checkpoint_00000015.pt"):
+        found, expected = (load_checkpoint(tmp_path / run / name) for run in ("run", "straight"))
+        for part in ("iter", "hooks", "param_scheduler", "random", "rows"):
+            assert same(found[part], expected[part]), part
 
 
 def test_a_disk_that_is_full_when_a_signal_stops_the_run_leaves_the_earlier_checkpoint(

@@ -9,12 +9,12 @@ import threading
 import pytest
 import torch
 
-from optimzoo.runner import Hook
+from optimzoo.runner import EMAHook, Hook
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
 from optimzoo.runner.signals import SIGNALS
 
 from ..conftest import REPO
-from ..core.runner.conftest import make_runner, parameters
+from ..core.runner.conftest import dataset, error, make_runner, parameters
 
 __all__ = ["make_runner"]
 
@@ -34,7 +34,7 @@ class Send(Hook):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("step", [1, 7, 10])
+@pytest.mark.parametrize("step", [1, 7, 10, 15])
 def test_the_run_stops_after_the_step_and_goes_on_from_there(number, step, make_runner, tmp_path, capfd):
     wrapper = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=4)
     straight = make_runner(optim_wrapper=wrapper, work_dir=tmp_path / "straight")
@@ -54,6 +54,64 @@ def test_the_run_stops_after_the_step_and_goes_on_from_there(number, step, make_
     resumed.train()
     assert torch.equal(parameters(resumed), parameters(straight))
     assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "straight" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_it_cuts_a_validation_short_which_is_repeated(number, epoch, make_runner, tmp_path):
+    class SendInValidation(Hook):
+        def before_val(self, runner):
+            if runner.epoch == epoch:
+                signal.raise_signal(number)
+
+    measured = []
+
+    def measure(model, batch):
+        measured.append(len(batch[0]))
+        return error(model, batch)
+
+    settings = dict(val_dataloader=dict(dataset=dataset(8), batch_size=4), metrics=measure, checkpoint=dict(interval=9))
+    straight = make_runner(**settings, hooks=[EMAHook(0.5)], work_dir=tmp_path / "straight")
+    straight.train()
+    measured.clear()
+    runner = make_runner(**settings, hooks=[EMAHook(0.5), SendInValidation()])
+    with pytest.raises(RAISED[number][0]):
+        runner.train()
+    assert len(measured) == 2 * (epoch - 1)
+    assert load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["iter"] == 5 * epoch
+    resumed = make_runner(**settings, hooks=[EMAHook(0.5)], resume=True)
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "straight" / "metrics.csv").read_text()
+
+
+def test_a_signal_that_ends_the_workers_of_a_validation_loses_nothing(make_runner, tmp_path):
+    class Ended(list):
+        def __iter__(self):
+            signal.raise_signal(signal.SIGTERM)
+            raise RuntimeError("DataLoader worker exited unexpectedly")
+
+    with pytest.raises(SystemExit):
+        make_runner(val_dataloader=Ended(), metrics=error).train()
+    assert load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["validation_due"]
+
+
+def test_a_validation_is_logged_once_though_the_run_is_lost_after_it(make_runner, tmp_path):
+    settings = dict(val_dataloader=dict(dataset=dataset(8), batch_size=4), checkpoint=dict(interval=9))
+
+    class Lose(Hook):
+        def before_epoch(self, runner):
+            if runner.epoch:
+                raise ZeroDivisionError
+
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(**settings, hooks=[Send(5, signal.SIGINT)]).train()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            make_runner(**settings, hooks=[Lose()], resume=True).train()
+    runner = make_runner(**settings, resume=True)
+    runner.train()
+    assert [step for step, _ in runner.history.column("val_loss")] == [5, 10, 15]
 
 
 def test_a_second_one_leaves_at_once(make_runner, tmp_path):

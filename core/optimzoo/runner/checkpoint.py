@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -9,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
+from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.checks import one_of, whole_number
+from optimzoo.entry import dotted
 from optimzoo.errors import CheckpointError, ConfigError, did_you_mean, near
 from optimzoo.runner.atomic import replacing
 from optimzoo.runner.hooks import Hook
@@ -20,21 +26,57 @@ from optimzoo.runner.hooks import Hook
 if TYPE_CHECKING:
     from optimzoo.runner.runner import Runner
 
-FORMAT = 1
+FORMAT = 2
 PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
 
 
+PLAIN = (type(None), bool, int, float, str)
+"""What a checkpoint may hold besides tensors and containers, as is known without a trial."""
+
+
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write ``state`` to ``path``, whole or not at all.
+    """Write ``state`` to ``path``, whole or not at all; NumPy's scalars become Python's.
 
     Raises:
-        CheckpointError: The file cannot be written; earlier checkpoints are untouched.
+        CheckpointError: The file cannot be written, or could not be read; earlier checkpoints are untouched.
     """
+    readable = _readable({"format": FORMAT, **state}, "state")
     try:
         with replacing(path) as file:
-            torch.save({"format": FORMAT, **state}, file)
+            torch.save(readable, file)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise CheckpointError(f"{path} cannot be written: {error}. Earlier checkpoints are untouched") from error
+
+
+def _readable(value: Any, place: str) -> Any:
+    """Return ``value`` as ``torch.load(weights_only=True)`` takes it.
+
+    Raises:
+        CheckpointError: It takes no such object.
+    """
+    kind = type(value)
+    if kind in (*PLAIN, Tensor, nn.Parameter):
+        return value
+    if kind in (list, tuple):
+        plain = all(type(item) in PLAIN for item in value)
+        return value if plain else kind(_readable(item, f"{place}[{n}]") for n, item in enumerate(value))
+    if kind in (dict, collections.OrderedDict) and all(type(key) in PLAIN for key in value):
+        copied = copy.copy(value)  # the state of a module has versions beside its items
+        copied.update({key: _readable(item, f"{place}[{key!r}]") for key, item in value.items()})
+        return copied
+    if isinstance(value, numpy.generic) and type(value.item()) in PLAIN:
+        return value.item()
+    try:
+        trial = io.BytesIO()
+        torch.save(value, trial)
+        trial.seek(0)
+        torch.load(trial, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"a checkpoint cannot hold {place}, {dotted(kind)}: torch.load(weights_only=True) takes tensors, numbers, "
+            "text, and lists and dicts of these. Earlier checkpoints are untouched"
+        ) from error
+    return value
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -97,23 +139,26 @@ class CheckpointHook(Hook):
         self.best_value: float | None = None
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Save ``best.pt``, if the validation found a better value than those before it.
+        """Save ``best.pt``, if the validation found a better value than those before it, and what the last one changed.
 
         Raises:
             ConfigError: The validation has no such metric.
         """
-        if self.best is None:
-            return
+        if self.best is not None:
+            self._save_if_best(runner, self.best, metrics)
+        if runner.finished:
+            self.on_stop(runner)
+
+    def _save_if_best(self, runner: Runner, best: str, metrics: Mapping[str, float]) -> None:
         named = {f"val_{name}": value for name, value in metrics.items()}
-        name = f"val_{self.best.removeprefix('val_')}"
+        name = f"val_{best.removeprefix('val_')}"
         if name not in named:
             hint = did_you_mean(near(name, named))
             raise ConfigError(f"the validation has no {name!r}; it has {', '.join(named)}.{hint}", "checkpoint.best")
         value, before = named[name], self.best_value
         if value == value and (before is None or (value > before if self.rule == "greater" else value < before)):
             self.best_value = value
-            state = runner.state_dict()
-            runner.processes.on_first(lambda: save_checkpoint(state, runner.work_dir / "best.pt"))
+            runner.save(runner.work_dir / "best.pt")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""
@@ -133,11 +178,11 @@ class CheckpointHook(Hook):
 
     def on_stop(self, runner: Runner) -> None:
         """Save, and remove the oldest."""
-        state = runner.state_dict()
-        runner.processes.on_first(lambda: self._save(state, runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"))
+        path = runner.work_dir / f"checkpoint_{runner.iter:08d}.pt"
+        runner.save(path)
+        runner.processes.on_first(lambda: self._remove_oldest(path))
 
-    def _save(self, state: Mapping[str, Any], written: Path) -> None:
-        save_checkpoint(state, written)
+    def _remove_oldest(self, written: Path) -> None:
         others = [path for path in checkpoints_in(written.parent) if path != written]
         for path in others[: max(0, len(others) + 1 - self.keep)]:
             path.unlink()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sized
 from typing import Any
 
 import torch
@@ -71,12 +72,24 @@ def epoch_length(loader: Iterable[Any]) -> int | None:
 def start_epoch(loader: Iterable[Any], seed: int, epoch: int) -> None:
     """Make the order of the coming pass over ``loader`` depend on the seed and the epoch alone."""
     batch_sampler = getattr(loader, "batch_sampler", None)
-    for sampler in (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)):
-        if sampler is not None and hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-    generator = getattr(loader, "generator", None)
-    if isinstance(generator, torch.Generator):
-        generator.manual_seed(seed + epoch)
+    samplers = getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)
+    part: Any
+    for part in (loader, *samplers):
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed + epoch)
+
+
+def sample_counts(loader: Iterable[Any]) -> Iterator[int | None]:
+    """Yield the number of samples in each batch of ``loader`` as far as it can tell, and then None for ever."""
+    if isinstance(loader, DataLoader) and loader.batch_size is not None and isinstance(loader.sampler, Sized):
+        whole, rest = divmod(len(loader.sampler), loader.batch_size)
+        yield from itertools.repeat(loader.batch_size, whole)
+        if rest:
+            yield rest
+    yield from itertools.repeat(None)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from optimzoo.checks import number
@@ -21,7 +23,8 @@ class EMAHook(Hook):
     """Keeps an exponential moving average of the parameters, and validates with it.
 
     After each update, average = decay * average + (1 - decay) * parameters; the first update begins it. Buffers are
-    those of the model. The average is in every checkpoint, under ``hooks``, beside the trained weights.
+    those of the model. The average is in every checkpoint, under ``hooks``, beside the trained weights. Of several
+    averages, the last is validated.
 
     Args:
         decay: The share of the old average, from 0 to below 1.
@@ -39,7 +42,6 @@ class EMAHook(Hook):
         self.decay = decay
         self.averaged: AveragedModel | None = None
         self._saved: Mapping[str, Any] | None = None
-        self._swapped = False
 
     def before_train(self, runner: Runner) -> None:
         """Begin the average, or go on with that of the checkpoint.
@@ -50,29 +52,22 @@ class EMAHook(Hook):
         if runner.modes.optimizers:
             name = type(runner.modes.optimizers[0]).__name__
             raise ConfigError(f"EMAHook averages the weights, and {name} does so too: leave one out", "hooks")
-        if self.averaged is None:
-            self.averaged = AveragedModel(runner.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
-        if self._saved is not None:
-            self.averaged.load_state_dict(self._saved)
-            self._saved = None
+        self._average_of(runner.model)
 
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Take the parameters into the average, if they have changed."""
         if self.averaged is not None and outcome is StepOutcome.UPDATED:
             self.averaged.update_parameters(runner.model)
 
-    def before_val(self, runner: Runner) -> None:
-        """Put the average in the model's place."""
-        self._swap(runner)
-
-    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Put the trained parameters back."""
-        self._swap(runner)
-
-    def on_exception(self, runner: Runner, error: BaseException) -> None:
-        """Put the trained parameters back, if it was the validation that failed."""
-        if self._swapped:
-            self._swap(runner)
+    @contextlib.contextmanager
+    def evaluating(self, runner: Runner) -> Iterator[None]:
+        """Put the average in the model's place, and then the trained parameters back."""
+        averaged = self._average_of(runner.model)
+        _swap(runner.model, averaged)
+        try:
+            yield
+        finally:
+            _swap(runner.model, averaged)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average."""
@@ -82,11 +77,18 @@ class EMAHook(Hook):
         """Go on with the average in ``state`` when training begins."""
         self._saved = state
 
-    @torch.no_grad()
-    def _swap(self, runner: Runner) -> None:
-        assert self.averaged is not None
-        for own, averaged in zip(runner.model.parameters(), self.averaged.module.parameters()):
-            kept = own.clone()
-            own.copy_(averaged)
-            averaged.copy_(kept)
-        self._swapped = not self._swapped
+    def _average_of(self, model: nn.Module) -> AveragedModel:
+        if self.averaged is None:
+            self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
+        if self._saved is not None:
+            self.averaged.load_state_dict(self._saved)
+            self._saved = None
+        return self.averaged
+
+
+@torch.no_grad()
+def _swap(model: nn.Module, averaged: AveragedModel) -> None:
+    for own, other in zip(model.parameters(), averaged.module.parameters()):
+        kept = own.clone()
+        own.copy_(other)
+        other.copy_(kept)

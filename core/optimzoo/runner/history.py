@@ -64,6 +64,10 @@ class History:
         column = self._columns.get(name, _Column())
         return [(self._iters[row], value) for row, value in zip(column.rows, column.values)]
 
+    def first_row_of(self, step: int) -> int:
+        """Return the number of the first row of an iteration, or where it would be."""
+        return bisect_left(self._iters, step)
+
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield each row from number ``start`` on, as a dict of the values that it has."""
         places = {name: bisect_left(column.rows, start) for name, column in self._columns.items()}
@@ -99,8 +103,8 @@ class History:
             file.writelines(json.dumps(_finite(row)) + "\n" for row in self.rows(start))
         self._header, self._written = self.columns, len(self)
 
-    def load(self, path: Path, until_iter: int) -> None:
-        """Read the rows of an interrupted run up to the iteration that it resumes from; a last line cut short is none.
+    def load(self, path: Path, count: int) -> None:
+        """Read the first ``count`` rows of an interrupted run, or as many as there are; a line cut short is none.
 
         Raises:
             CheckpointError: The file holds something else than numbers.
@@ -108,10 +112,8 @@ class History:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         reader = csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
         try:
-            for texts in reader:
-                row = {name: float(value) for name, value in texts.items() if value}
-                if row["iter"] <= until_iter:
-                    self.append(row)
+            for texts in itertools.islice(reader, count):
+                self.append({name: float(value) for name, value in texts.items() if value})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}, line {reader.line_num}, is not a row of a run ({error}); remove it"

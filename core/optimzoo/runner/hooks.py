@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimzoo import calls
@@ -28,25 +30,41 @@ class Hook:
         """Called when training has reached its end."""
 
     def before_epoch(self, runner: Runner) -> None:
-        """Called before each pass over the data."""
+        """Called before each pass over the data, and before the rest of one; the model is in training mode."""
 
     def after_epoch(self, runner: Runner) -> None:
         """Called after each pass over the data, before its validation."""
+
+    def before_iter(self, runner: Runner, batch: Any) -> None:
+        """Called before each iteration, with its batch on the device."""
 
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Called after each iteration, with what it did to the parameters and what the model reported."""
 
     def before_val(self, runner: Runner) -> None:
-        """Called before each validation."""
+        """Called before each validation of the training, and again when one that was cut short is repeated."""
+
+    def evaluating(self, runner: Runner) -> AbstractContextManager[Any]:
+        """Return the context of every evaluation, by ``Runner.val`` too: the place to swap weights and swap them back.
+
+        A signal, or an error, may end the evaluation in the middle.
+        """
+        return nullcontext()
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Called after each validation."""
+        """Called after each validation of the training."""
 
     def checkpoint_due(self, runner: Runner) -> None:
-        """Called after each epoch, its validation included, or at the validation interval of a run by iteration."""
+        """Called after each epoch, or at the validation interval of a run by iteration, before the validation."""
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Called before the state of the run is put together for a checkpoint."""
+
+    def after_checkpoint(self, runner: Runner, path: Path) -> None:
+        """Called once the checkpoint is on the disk."""
 
     def on_stop(self, runner: Runner) -> None:
-        """Called after the step in which a signal asked the run to stop, before the exception that stops it."""
+        """Called after the step, or in the validation, in which a signal asked the run to stop, to save it."""
 
     def on_exception(self, runner: Runner, error: BaseException) -> None:
         """Called when training stops by an exception, which is then raised."""

@@ -38,7 +38,6 @@ class LoggerHook(Hook):
         self._waiting: list[dict[str, Any]] = []
         self._losses: collections.deque[float] = collections.deque()
         self._last: dict[str, float] = {}
-        self._metrics: Mapping[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Print what is about to be trained, and start the progress bar."""
@@ -65,26 +64,27 @@ class LoggerHook(Hook):
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
         numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
-        self._waiting.append({"iter": runner.iter, "epoch": runner.current_epoch, **numbers, **hyperparameters(runner)})
+        self._waiting.append({**numbers, **hyperparameters(runner), "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Note what the validation found."""
+        """Note what the validation found, and print it with the line for the epoch or interval."""
         self._flush(runner)
-        self._metrics = {f"val_{name}": value for name, value in metrics.items()}
-        runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **self._metrics})
+        named = {f"val_{name}": value for name, value in metrics.items()}
+        runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **named})
         runner.history.flush()
+        self._print(f"{_where(runner)}  {_values({**self._shown(), **named})}")
 
     def checkpoint_due(self, runner: Runner) -> None:
-        """Print a line for the epoch or interval that has just ended, and bring the CSV file up to date."""
+        """Print a line for the epoch or interval that has just ended, unless its validation is to come."""
         self._flush(runner)
-        self._print(f"{_where(runner)}  {_values({**self._shown(), **self._metrics})}")
-        self._metrics = {}
         runner.history.flush()
+        if not runner.validation_due:
+            self._print(f"{_where(runner)}  {_values(self._shown())}")
 
-    def on_stop(self, runner: Runner) -> None:
-        """Bring the CSV file up to date with the checkpoint that follows."""
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Bring the CSV file up to date with the checkpoint."""
         self._flush(runner)
         runner.history.flush()
 

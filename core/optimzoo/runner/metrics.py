@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.runner.objects import find_function
+from optimzoo.runner.processes import OneProcess
 from optimzoo.runner.step import name_of, scalars
 from optimzoo.schedulers import ParamScheduler
 
@@ -30,6 +32,46 @@ def find_metrics(metrics: Any) -> list[Metric]:
     """
     calls.raise_all(metrics_problems(metrics))
     return [_checked(metric, index) for index, metric in enumerate(_listed(metrics))]
+
+
+def measured(metrics: Iterable[Metric], model: nn.Module, batch: Any) -> dict[str, Any]:
+    """Return the values of all the metrics on a batch.
+
+    Raises:
+        ConfigError: Two have one name.
+    """
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        for name, value in metric(model, batch).items():
+            if name in found:
+                raise ConfigError(f"two of them measure {name!r}, or it is the loss function's; rename one", "metrics")
+            found[name] = value
+    return found
+
+
+class Means:
+    """Means over samples; of a value that some batches lack, over the samples of the others.
+
+    Args:
+        device: Where the values are; sums there wait for nothing.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Any], count: int) -> None:
+        """Add the means over ``count`` samples."""
+        for name, value in values.items():
+            value = value.to(self._dtype) if isinstance(value, Tensor) else value
+            self._sums[name] = self._sums.get(name, 0.0) + value * count
+            self._counts[name] = self._counts.get(name, 0) + count
+
+    def over(self, processes: OneProcess) -> dict[str, float]:
+        """Return the means over the samples of all processes."""
+        sums, counts = processes.total(self._sums), processes.total(self._counts)
+        return {name: total / counts[name] for name, total in sums.items()}
 
 
 def unmeasured(best: str | None, schedulers: Iterable[ParamScheduler]) -> Iterator[ConfigError]:

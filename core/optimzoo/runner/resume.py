@@ -100,7 +100,7 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
     if isinstance(runner.optim_wrapper, OptimWrapperDict):
         for name, member in runner.optim_wrapper.items():
             member.initialize_count_status(runner.model, state["backward_passes"][name], -1)
-    runner.history.load(path.parent / "metrics.csv", state["iter"])
+    runner.history.load(path.parent / "metrics.csv", state["rows"])
     now = {"randomness": {"seed": state["seed"]}, **runner.config}
     _warn_of_changes(state["config"], now, path, on_change)
 

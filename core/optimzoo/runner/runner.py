@@ -22,15 +22,15 @@ from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.inspect import plot_history
-from optimzoo.runner.checkpoint import CheckpointHook
-from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, start_epoch, to_device
+from optimzoo.runner.checkpoint import CheckpointHook, save_checkpoint
+from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.runner.device import find_device
 from optimzoo.runner.history import History
 from optimzoo.runner.hooks import Hook, ParamSchedulerHook, build_hooks, hook_states
 from optimzoo.runner.log import LoggerHook
 from optimzoo.runner.members import members
-from optimzoo.runner.metrics import find_metrics, unmeasured
-from optimzoo.runner.modes import Modes
+from optimzoo.runner.metrics import Means, find_metrics, measured, unmeasured
+from optimzoo.runner.modes import Modes, evaluation_mode
 from optimzoo.runner.objects import build_object, find_function, look_for_modules_in
 from optimzoo.runner.plan import TrainPlan
 from optimzoo.runner.randomness import random_state, seed_all, seed_of, set_random_state
@@ -85,6 +85,7 @@ class Runner:
     Attributes:
         epoch: Passes over the data completed.
         iter: Iterations completed.
+        validation_due: Whether a validation comes before the next iteration.
         history: The values logged so far.
         config: The arguments in plain values, as ``config.yaml`` has them.
         resumed_from: The checkpoint that the run continues from, or None.
@@ -170,14 +171,15 @@ class Runner:
             saver,
         ]
         self.epoch = self.iter = self._iter_in_epoch = 0
-        self._epoch_start: Mapping[str, Any] = {}
-        self._restored: Mapping[str, Any] | None = None
+        self.validation_due = False
+        self._epoch_start = random_state()
+        self._now: Mapping[str, Any] | None = None
         self.history = History(self.work_dir / "metrics.csv")
-        self.watch = LossWatch(self.work_dir, self.device)
+        skips = any(getattr(m, "nonfinite", "") == "skip" for m in members(self.optim_wrapper).values())
+        self.watch = LossWatch(self.work_dir, self.device, skips)
         if self.resumed_from is not None:
             restore(self, state, self.resumed_from, on_change)
-            self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
-            self._restored = dict(enumerate(state["random"])).get(self.processes.rank)
+            self._go_on_from(state)
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
@@ -214,10 +216,11 @@ class Runner:
     def train(self) -> nn.Module:
         """Train to the end of the run, and return the model.
 
-        In the main thread, SIGINT (Ctrl-C) and SIGTERM let the running step end and save a checkpoint first.
+        In the main thread, SIGINT (Ctrl-C) and SIGTERM let the running step end and save a checkpoint first. Another
+        call goes on from there.
 
         Raises:
-            NonFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
+            NonFiniteError: The loss or a parameter became NaN or infinite; the last checkpoint is kept.
             KeyboardInterrupt: SIGINT arrived.
             SystemExit: SIGTERM arrived.
         """
@@ -232,10 +235,15 @@ class Runner:
             self.modes.train()
             try:
                 self._call("before_train")
+                if self._now is not None:
+                    set_random_state(self._now)
+                self._validate()
+                self._now = random_state()
                 while not self.finished:
                     self._train_epoch()
                 self._call("after_train")
             except BaseException as error:
+                self._now = random_state()  # for another call of train
                 self._tell_hooks(error)
                 raise
             self.modes.eval()
@@ -249,37 +257,48 @@ class Runner:
         """
         if self.val_dataloader is None:
             raise ConfigError("there is no validation data", "val_dataloader")
-        totals: dict[str, Any] = {}
-        count = 0
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with torch.no_grad(), self.modes.evaluating():
-                for batch, counts in self.strategy.in_step(self.val_dataloader):
-                    batch = to_device(batch, self.device)
-                    size = (batch_size(batch) or 1) * counts
-                    count += size
-                    for name, value in self._measure(batch).items():
-                        totals[name] = totals.get(name, 0.0) + value * size
-        finally:
-            for module, mode in modes:
-                module.training = mode
-        sums = self.processes.total({**totals, "": count})
-        samples = sums.pop("")
-        if samples == 0:
-            raise ConfigError("it yields no batch", "val_dataloader")
-        return {name: total / samples for name, total in sums.items()}
+        start_epoch(self.val_dataloader, self.seed, 0)
+        metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
+        means = Means(self.device)
+        with contextlib.ExitStack() as stack:
+            for context in (torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating()):
+                stack.enter_context(context)
+            for hook in self.hooks:
+                stack.enter_context(hook.evaluating(self))
+            batches = self.strategy.in_step(self.val_dataloader)
+            for (batch, counts), size in zip(batches, sample_counts(self.val_dataloader)):
+                if self.validation_due and self._signals.received and self.processes.size == 1:
+                    raise InterruptedError("a signal cuts the validation short")
+                batch = to_device(batch, self.device)
+                means.add(measured(metrics, self.model, batch), (size or batch_size(batch) or 1) * counts)
+        found = means.over(self.processes)
+        if not found:
+            raise ConfigError("it yields no batch, or the metrics no value", "val_dataloader")
+        return found
 
     def plot(self) -> Figure:
         """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
         return plot_history(self.history, title=str(self.work_dir))
 
+    def save(self, path: str | Path) -> None:
+        """Save a checkpoint; all processes call it, and the first writes.
+
+        Raises:
+            NonFiniteError: The loss or a parameter has become NaN or infinite.
+            CheckpointError: It cannot be written, or holds what could not be read.
+        """
+        self._call("before_checkpoint")
+        state = self.state_dict()
+        self.processes.on_first(lambda: save_checkpoint(state, Path(path)))
+        self._call("after_checkpoint", Path(path))
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a checkpoint holds; refuse if the loss has become NaN or infinite.
+        """Return all that a checkpoint holds; refuse if the loss or a parameter has become NaN or infinite.
 
         All processes call it, and the first holds it.
         """
         self.watch.check()
+        self.watch.check_parameters(self.model, self.iter, self.processes)
         now = random_state()
         return {
             **self.modes.state(lambda: self.strategy.model_state(self.model)),
@@ -292,6 +311,9 @@ class Runner:
             "epoch": self.epoch,
             "iter": self.iter,
             "iter_in_epoch": self._iter_in_epoch,
+            "epoch_length": self.epoch_length,
+            "validation_due": self.validation_due,
+            "rows": len(self.history),
             "seed": self.seed,
             "random": self.processes.gather(
                 {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now}
@@ -301,52 +323,62 @@ class Runner:
 
     def _train_epoch(self) -> None:
         by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
-        self._call("before_epoch")
         self.model.train()
+        self._call("before_epoch")
         for batch in self._batches():
             self._train_iter(to_device(batch, self.device))
             if not by_epoch and (self.iter % interval == 0 or self.finished):
-                self._validate_and_save(self.iter)
-            if not by_epoch and self.finished:
-                return
+                self._save_and_validate(self.iter)
             self._stop_if_asked()
+            if self.finished:
+                break
         if self._iter_in_epoch == 0:
             raise ConfigError("it yields no batch", "train_dataloader")
+        if self.finished and self._iter_in_epoch != self.epoch_length:
+            return
         self.epoch += 1
         self._iter_in_epoch = 0
         self._call("after_epoch")
         if by_epoch:
-            self._validate_and_save(self.epoch)
+            self._save_and_validate(self.epoch)
             self._stop_if_asked()
 
     def _batches(self) -> Iterator[Any]:
-        """Yield the batches of the current epoch; after resuming, those that are left of it."""
-        restored, self._restored = self._restored, None
-        if restored is not None:
-            set_random_state(restored["epoch_start"])  # what shuffles the data may have been drawn from it
-        self._epoch_start = random_state()
+        """Yield the batches of the current epoch, or those that are left of it."""
+        if self._iter_in_epoch == 0:
+            self._epoch_start = random_state()
+        set_random_state(self._epoch_start)  # what shuffles the data may be drawn from it
         start_epoch(self.train_dataloader, self.seed, self.epoch)
         batches = iter(self.train_dataloader)
         if self._iter_in_epoch:
             collections.deque(itertools.islice(batches, self._iter_in_epoch), maxlen=0)
-            if restored is not None:
-                set_random_state(restored["now"])
-        try:
+            assert self._now is not None
+            set_random_state(self._now)
+        with self._errors_of_a_stop():
             yield from batches
-        except Exception:  # a loader whose workers the signal ended, too
-            if self.processes.size == 1:
-                self._stop_if_asked()
-            raise
 
     def _train_iter(self, batch: Any) -> None:
+        self._call("before_iter", batch)
         outcome, logs = self.train_step(batch)
         logs = self.processes.mean(logs)
         self.iter += 1
         self._iter_in_epoch += 1
-        self.watch.add(self.iter, logs)
+        self.watch.add(self.iter, outcome, logs)
         if self.device.type == "cpu" or self.iter % self.log_interval == 0:
             self.watch.check()
         self._call("after_iter", outcome, logs)
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was made: if an epoch has another length now, after the same share of it."""
+        self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
+        self.validation_due = state["validation_due"] and self.val_dataloader is not None
+        if self.epoch_length is not None and state["epoch_length"]:
+            self._iter_in_epoch = self._iter_in_epoch * self.epoch_length // state["epoch_length"]
+            if self.plan.max_epochs is not None:
+                left = (self.plan.max_epochs - self.epoch) * self.epoch_length - self._iter_in_epoch
+                self.max_iters = self.iter + max(0, left)
+        for random in state["random"][self.processes.rank : self.processes.rank + 1]:  # there may be more processes now
+            self._epoch_start, self._now = random["epoch_start"], random["now"]
 
     def _begin(self) -> Path | None:
         """Make room in the folder of the run, and write its config there."""
@@ -354,24 +386,47 @@ class Runner:
         write_config(self.config, self.work_dir)
         return moved_to
 
-    def _validate_and_save(self, count: int) -> None:
+    def _save_and_validate(self, count: int) -> None:
         plan = self.plan
         due = count >= plan.val_begin and (count % plan.val_interval == 0 or self.finished)
-        if self.val_dataloader is not None and due:
-            self._call("before_val")
-            self._call("after_val", self.val())
+        self.validation_due = due and self.val_dataloader is not None
         self._call("checkpoint_due")
+        self._validate()
+
+    def _validate(self) -> None:
+        """Run the validation that is due. One that does not come to its end is due again when the run goes on."""
+        if not self.validation_due:
+            return
+        before = random_state()
+        with self._errors_of_a_stop():
+            try:
+                self._call("before_val")
+                metrics = self.val()
+            except BaseException:
+                set_random_state(before)
+                raise
+        self.validation_due = False
+        self._call("after_val", metrics)
+
+    @contextlib.contextmanager
+    def _errors_of_a_stop(self) -> Iterator[None]:
+        """Stop the run where an error follows from a signal, as that of a loader whose workers were ended by it."""
+        try:
+            yield
+        except Exception:
+            if self.processes.size == 1:
+                self._stop_if_asked()
+            raise
 
     def _stop_if_asked(self) -> None:
         asked = self.processes.largest(self._signals.received or 0)
-        if asked and not self.finished:
+        if asked:
             self._signals.received = signal.Signals(asked)  # all stop at the same step, whichever was asked
             self._call("on_stop")
             self._signals.raise_received()
 
-    def _measure(self, batch: Any) -> dict[str, Any]:
-        found = {name: value for metric in self.metrics for name, value in metric(self.model, batch).items()}
-        return {"loss": self.train_step.loss(self.model, batch), **found} if self._measures_loss else found
+    def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
+        return {"loss": self.train_step.loss(model, batch)}
 
     def _tell_hooks(self, error: BaseException) -> None:
         """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""

@@ -36,6 +36,7 @@ class StopSignals:
     def __exit__(self, *_: object) -> None:
         while self._before:
             signal.signal(*self._before.popitem())
+        self.received = None
 
     def raise_received(self) -> None:
         """End the program as the signal would have.

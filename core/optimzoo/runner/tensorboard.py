@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TensorBoardHook(Hook):
     """Writes the history as scalars to the folder ``tensorboard`` of the run, if tensorboard is installed.
 
-    A resumed run adds a file there, which takes back what an earlier one has after the iteration that it resumes from.
+    A resumed run adds a file there, which takes back what an earlier one has from the iteration on that it resumes at.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class TensorBoardHook(Hook):
             warnings.warn(message, OptimzooWarning, stacklevel=2)
             return
         folder = runner.work_dir / "tensorboard"
-        self._written = len(runner.history) if folder.exists() else 0
-        self._writer = SummaryWriter(folder, purge_step=runner.iter + 1)
+        self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
+        self._writer = SummaryWriter(folder, purge_step=runner.iter)
 
     def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Bring the file up to date after a log interval."""

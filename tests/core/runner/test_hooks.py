@@ -135,6 +135,23 @@ def test_what_a_hook_keeps_is_in_the_checkpoint(make_runner):
     assert (first.count, second.count, new.count) == (15, 115, 10)
 
 
+def test_hooks_see_every_batch_and_every_checkpoint(make_runner, tmp_path):
+    seen = []
+
+    class See(Hook):
+        def before_iter(self, runner, batch):
+            seen.append((runner.iter, len(batch[0])))
+
+        def before_checkpoint(self, runner):
+            seen.append(len(checkpoints_in(runner.work_dir)))
+
+        def after_checkpoint(self, runner, path):
+            seen.append(path)
+
+    make_runner(hooks=[See()], train_cfg=dict(max_epochs=1)).train()
+    assert seen == [*((step, 4) for step in range(5)), 0, tmp_path / "run" / "checkpoint_00000005.pt"]
+
+
 def test_an_error_reaches_the_user_though_a_hook_fails_over_it(make_runner):
     class Faulty(Hook):
         def after_iter(self, runner, outcome, logs):
@@ -265,6 +282,24 @@ class TestEMA:
         assert same(resumed.hooks[0].averaged.state_dict(), straight.averaged.state_dict())
         saved = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["hooks"]["optimzoo.runner.ema:EMAHook"][0]
         assert same(saved, dict(straight.averaged.state_dict()))
+
+    def test_several_averages_are_kept_apart(self, make_runner, val):
+        plain = make_runner(**val)
+        plain.train()
+        averages = EMAHook(0.5), EMAHook(0.9)
+        alone = EMAHook(0.9)
+        runner = make_runner(**val, hooks=averages)
+        runner.train()
+        make_runner(**val, hooks=[alone]).train()
+        assert torch.equal(parameters(runner), parameters(plain))
+        assert same(averages[1].averaged.state_dict(), alone.averaged.state_dict())
+
+    def test_an_evaluation_by_hand_is_of_the_average_too(self, make_runner, val):
+        runner = make_runner(**val, hooks=[EMAHook(0.9)])
+        runner.train()
+        logged = runner.history.column("val_error")[-1][1]
+        assert runner.val()["error"] == logged
+        assert make_runner(**val, hooks=[EMAHook(0.9)], resume=True).val()["error"] == logged
 
     def test_a_validation_that_fails_leaves_the_trained_weights(self, make_runner, val):
         straight = make_runner(**val, train_cfg=dict(max_epochs=1))

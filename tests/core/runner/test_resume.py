@@ -4,13 +4,14 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import warnings
 
 import numpy
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from optimzoo.config import load_config
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
@@ -100,6 +101,34 @@ def test_a_longer_run_goes_on_where_the_shorter_one_ended(make_runner):
     assert [row["iter"] for row in resumed.history.rows()] == list(range(1, 21))
 
 
+def test_the_generator_of_a_sampler_goes_on_too(make_runner, tmp_path):
+    def loader():
+        sampler = WeightedRandomSampler(torch.arange(20.0), 20, generator=torch.Generator().manual_seed(7))
+        return DataLoader(dataset(), batch_size=4, sampler=sampler)
+
+    straight = make_runner(work_dir=tmp_path / "straight", train_dataloader=loader())
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(train_dataloader=loader(), hooks=[Stop(dict(max_epochs=1))]).train()
+    resumed = make_runner(train_dataloader=loader(), resume=True)
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+
+
+def test_a_validation_of_shuffled_data_goes_on_too(make_runner, tmp_path):
+    config = dict(
+        val_dataloader=dict(dataset=dataset(), batch_size=8, shuffle=True, drop_last=True),
+        param_scheduler=dict(type="ReduceOnPlateauLR", monitor="loss", patience=0),
+    )
+    straight = make_runner(work_dir=tmp_path / "straight", **config)
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(hooks=[Stop(dict(max_epochs=2))], **config).train()
+    resumed = make_runner(resume=True, **config)
+    resumed.train()
+    assert list(resumed.history.rows()) == list(straight.history.rows())
+
+
 @pytest.mark.parametrize("kind", ["xpu", "mps"])
 def test_the_generators_of_other_accelerators_are_in_the_state(kind, monkeypatch):
     module, held = getattr(torch, kind), ["as it was"]
@@ -111,6 +140,33 @@ def test_the_generators_of_other_accelerators_are_in_the_state(kind, monkeypatch
     held.append("drawn from")
     set_random_state(state)
     assert held[-1] == "as it was"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "iters", "stop"),
+    [(2, 4, 20 + 3 * 5, 20), (4, 2, 10 + 3 * 10, 10), (2, 4, 24 + 3 * 5 - 2, 24)],
+    ids=["larger batches", "smaller batches", "larger batches in the middle of an epoch"],
+)
+def test_another_batch_size_changes_the_length_of_what_is_left(before, after, iters, stop, make_runner):
+    def settings(size):
+        return dict(
+            train_dataloader=DataLoader(dataset(), size, shuffle=True),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01), accumulative_counts=4),
+            train_cfg=dict(max_epochs=5),
+        )
+
+    class Halt(Hook):
+        def after_iter(self, runner, outcome, logs):
+            if runner.iter == stop:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(**settings(before), hooks=[Halt()]).train()
+    runner = make_runner(**settings(after), resume=True)
+    assert runner.max_iters == iters
+    runner.train()
+    assert (runner.epoch, runner.iter, runner.optim_wrapper.update_count) == (5, iters, -(-iters // 4) - stop // 4)
+    assert all(p.grad is None for p in runner.model.parameters())
 
 
 def test_the_generators_of_python_numpy_and_torch_are_restored():
@@ -372,6 +428,25 @@ class TestWorkDir:
         runner.train()
         assert [row["iter"] for row in runner.history.rows()] == list(range(1, 16))
         assert not (tmp_path / "run" / "previous-1").exists()
+
+    @pytest.mark.parametrize("step", [7, 10, 12])
+    def test_ctrl_c_and_another_call_of_train_equal_a_run_that_never_stopped(self, step, make_runner, tmp_path):
+        class CtrlC(Hook):
+            def after_iter(self, runner, outcome, logs):
+                if runner.iter == step:
+                    signal.raise_signal(signal.SIGINT)
+
+        settings = dict(train_dataloader=DataLoader(Noisy(), batch_size=4, shuffle=True), optim_wrapper=ADAMW)
+        straight = make_runner(work_dir=tmp_path / "straight", **settings)
+        straight.train()
+        runner = make_runner(hooks=[CtrlC()], **settings)
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        torch.manual_seed(999)
+        random.seed(999)
+        runner.train()
+        assert torch.equal(parameters(runner), parameters(straight))
+        assert list(runner.history.rows()) == list(straight.history.rows())
 
     def test_what_a_crash_left_half_written_is_cleared(self, make_runner, tmp_path):
         make_runner().train()

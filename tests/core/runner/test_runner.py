@@ -110,6 +110,30 @@ class TestTraining:
             expected = {"loss": mse(runner.model, whole).item(), "error": error(runner.model, whole)["error"].item()}
         assert runner.val() == pytest.approx(expected, rel=1e-6)
 
+    def test_a_mean_adds_up_in_double_precision(self, make_runner):
+        one = torch.ones((), dtype=torch.bfloat16)
+        batches = [(torch.zeros(1, 3), torch.zeros(1, 1))] * 1000
+        runner = make_runner(val_dataloader=batches, metrics=lambda model, batch: {"one": one}, loss=mse)
+        assert runner.val()["one"] == 1
+
+    def test_a_list_of_samples_counts_as_many_as_the_loader_puts_into_it(self, make_runner):
+        images = [torch.full((3, 2, 2), float(value)) for value in range(5)]
+        loader = DataLoader(images, batch_size=4, collate_fn=list)
+        mean = lambda model, batch: {"mean": torch.stack(batch).mean()}  # noqa: E731
+        runner = make_runner(val_dataloader=loader, metrics=mean, loss=lambda model, batch: torch.zeros(()))
+        assert runner.val()["mean"] == 2
+
+    def test_a_metric_that_some_batches_lack_is_a_mean_over_the_others(self, make_runner):
+        odd = lambda model, batch: {"one": 1.0} if batch[0][0, 0] > 0 else {}  # noqa: E731
+        runner = make_runner(val_dataloader=DataLoader(dataset(), batch_size=1), metrics=odd)
+        assert runner.val()["one"] == 1
+
+    @pytest.mark.parametrize("name", ["error", "loss"])
+    def test_two_metrics_of_one_name_are_an_error(self, name, make_runner):
+        metrics = [error, lambda model, batch: {name: 0.0}]
+        with pytest.raises(ConfigError, match=f"^metrics: two of them measure '{name}'"):
+            make_runner(val_dataloader=DataLoader(dataset(8), batch_size=3), metrics=metrics).val()
+
     def test_schedules_by_update_wait_for_the_updates(self, make_runner):
         runner = make_runner(
             optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3), accumulative_counts=2),
@@ -208,12 +232,35 @@ class TestTraining:
         assert list(dict.fromkeys(recorder.events)) == [
             "before_train",
             "before_epoch",
+            "before_iter",
             "after_iter",
             "after_epoch",
             "checkpoint_due",
+            "before_checkpoint",
             "state_dict",
+            "after_checkpoint",
             "after_train",
         ]
+
+    def test_a_hook_may_keep_a_module_out_of_training(self, make_runner):
+        class Freeze(Hook):
+            def before_epoch(self, runner):
+                runner.model[1].eval()
+
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        make_runner(model=model, hooks=[Freeze()]).train()
+        assert torch.equal(model[1].running_mean, torch.zeros(4))
+
+    def test_by_iteration_a_run_that_ends_with_an_epoch_has_completed_it(self, make_runner):
+        recorder = Recorder()
+        runner = make_runner(train_cfg=dict(by_epoch=False, max_iters=10), hooks=[recorder])
+        runner.train()
+        assert (runner.epoch, recorder.events.count("after_epoch")) == (2, 2)
+
+    def test_what_the_loss_calls_iter_does_not_replace_the_iteration(self, make_runner):
+        runner = make_runner(loss=lambda model, batch: {"loss": mse(model, batch), "iter": torch.tensor(99.0)})
+        runner.train()
+        assert [row["iter"] for row in runner.history.rows()] == list(range(1, 16))
 
 
 class TestFaults:
