@@ -120,6 +120,16 @@ def test_a_second_one_leaves_at_once(make_runner, tmp_path):
     assert [load_checkpoint(path)["iter"] for path in checkpoints_in(tmp_path / "run")] == [5]
 
 
+def test_one_that_is_ignored_stays_ignored(make_runner):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        runner = make_runner(hooks=[Send(7, signal.SIGINT)])
+        runner.train()
+        assert runner.finished
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_in_another_thread_nothing_is_handled(make_runner):
     before = [signal.getsignal(n) for n in SIGNALS]
     during = []

@@ -16,7 +16,8 @@ class StopSignals:
     """While entered, notes the first SIGINT or SIGTERM instead of letting it end the process.
 
     The handlers from before are put back as soon as one arrives, so that a second signal acts at once; and on leaving.
-    In a thread other than the main one, where Python allows no handlers, it does nothing.
+    A signal that is ignored, as SIGINT by what a shell runs in the background, stays so. In a thread other than the
+    main one, where Python allows no handlers, it does nothing.
 
     Attributes:
         received: The signal that arrived, or None.
@@ -30,7 +31,8 @@ class StopSignals:
         self.received = None
         self._process = os.getpid()
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            handled = [number for number in SIGNALS if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+            self._before = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, *_: object) -> None:
