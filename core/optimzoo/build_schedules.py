@@ -129,7 +129,11 @@ def param_scheduler_problems(cfg: Any, path: str = "param_scheduler") -> Iterato
 
 
 def by_member(cfg: Any, members: Iterable[str]) -> Mapping[str, Any]:
-    """Return the schedules of each of several optimizers; the name of a single one is empty.
+    """Return the schedules of each of several optimizers.
+
+    Args:
+        cfg: Schedules for all of them, or a dict of schedules by the optimizers' names.
+        members: The names; that of a single optimizer is empty.
 
     Raises:
         ConfigError: ``cfg`` gives schedules by other names.

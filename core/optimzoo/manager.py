@@ -167,7 +167,12 @@ class PluginManager:
         self.each(hook, lambda implementation: implementation(**arguments))
 
     def each(self, hook: str, use: Callable[[Callable[..., None]], None]) -> None:
-        """Hand the hook of every plugin to ``use``, which calls it; what raises is a plugin's fault, as in ``call``."""
+        """Hand the hook of every plugin to a function that calls it; what raises is a plugin's fault, as in ``call``.
+
+        Args:
+            hook: The hook's name.
+            use: Called with each plugin's implementation, whose arguments are those of the specification by name.
+        """
         self.load()
         for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
             try:

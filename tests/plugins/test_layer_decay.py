@@ -173,6 +173,32 @@ def test_the_original_convnext_has_stages_without_a_list_of_blocks():
     }
 
 
+def test_a_layer_of_two_parts_of_one_class_is_one_layer():
+    class PreNorm(nn.Module):
+        def __init__(self, **part):
+            super().__init__()
+            self.norm, self.part = nn.LayerNorm(4), nn.ModuleDict(part)
+
+    def layer():
+        return nn.ModuleList([PreNorm(qkv=nn.Linear(4, 12)), PreNorm(up=nn.Linear(4, 8), down=nn.Linear(8, 4))])
+
+    model = nn.ModuleDict({"embed": nn.Linear(4, 4), "layers": nn.ModuleList(layer() for _ in range(3))})
+    model["head"] = nn.Linear(4, 2)
+    rules = by_layer(model).param_rules
+    assert (rules["layers.0.0.norm.weight"], rules["layers.2.1.part.up.weight"]) == ("depth 1 of 4", "depth 3 of 4")
+
+
+def test_stages_may_be_named():
+    def block():
+        return nn.Sequential(OrderedDict(conv=nn.Conv2d(4, 4, 3), norm=nn.BatchNorm2d(4)))
+
+    stages = nn.Sequential(OrderedDict(stage1=nn.Sequential(block(), block()), stage2=nn.Sequential(block())))
+    model = nn.ModuleDict({"stem": nn.Conv2d(3, 4, 1), "stages": stages, "head": nn.Linear(4, 2)})
+    rules = by_layer(model).param_rules
+    assert rules["stages.stage1.1.conv.weight"] == "depth 2 of 4"
+    assert rules["stages.stage2.0.conv.weight"] == "depth 3 of 4"
+
+
 def test_twelve_layers_without_decay_of_norms_and_biases_make_two_groups_each():
     model = nn.ModuleDict({"patch_embed": nn.Conv2d(3, 8, 4), "layers": nn.ModuleList(), "head": nn.Linear(8, 2)})
     model["layers"].extend(nn.TransformerEncoderLayer(8, 2, 8) for _ in range(12))

@@ -22,8 +22,8 @@ FUSED = {
     torch.optim.Adagrad: ("cpu",),
 }
 """Where torch 2.5 and later have fused kernels."""
-FUSED_SHARDED = (torch.optim.Adam, torch.optim.AdamW)
-"""Those whose fused kernels take parameters that FSDP2 has shared out."""
+FUSED_WHOLE = (torch.optim.SGD, torch.optim.Adagrad)
+"""Those whose fused kernels take no parameters that FSDP2 has shared out."""
 FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -87,7 +87,7 @@ def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group
         return False
     # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
     devices, params = FUSED.get(cls, ()), [p for group in groups for p in group["params"]]
-    if cls not in FUSED_SHARDED and any(is_sharded(p) for p in params):
+    if cls in FUSED_WHOLE and any(is_sharded(p) for p in params):
         return False
     return all(p.device.type in devices and p.dtype in FUSED_DTYPES for p in params)
 

@@ -61,7 +61,10 @@ class EMAHook(Hook):
 
     @contextlib.contextmanager
     def evaluating(self, runner: Runner) -> Iterator[None]:
-        """Put the average in the model's place, and then the trained parameters back."""
+        """Put the average, if there is one, in the model's place, and then the trained parameters back."""
+        if self.averaged is None and self._saved is None:
+            yield
+            return
         averaged = self._average_of(runner.model)
         _swap(runner.model, averaged)
         try:
@@ -71,6 +74,8 @@ class EMAHook(Hook):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average."""
+        if self._saved is not None:
+            return dict(self._saved)
         return {} if self.averaged is None else self.averaged.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

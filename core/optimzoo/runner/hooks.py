@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Hook:
     """Base of the hooks; every method does nothing until it is overridden.
 
-    Hooks run in the order of ``Runner.hooks``: those given by the user, the log, the schedules, the checkpoints.
+    Hooks run in the order of ``Runner.hooks``: those given by the user, the logs, the schedules, the checkpoints.
     """
 
     def before_train(self, runner: Runner) -> None:

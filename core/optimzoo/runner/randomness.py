@@ -66,6 +66,6 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     for device in (torch.cuda, torch.xpu):
         if device.__name__ in state and device.is_available():
-            device.set_rng_state_all(state[device.__name__])
+            device.set_rng_state_all(state[device.__name__][: device.device_count()])  # there may be fewer now
     if "torch.mps" in state and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["torch.mps"])

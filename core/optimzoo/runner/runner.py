@@ -20,7 +20,7 @@ from optimzoo.build_schedules import build_param_scheduler
 from optimzoo.checks import one_of, whole_number
 from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.inspect import plot_history
 from optimzoo.runner.checkpoint import CheckpointHook, save_checkpoint
 from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
@@ -183,6 +183,7 @@ class Runner:
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
+        self._calling: tuple[str | None, Hook | None] = None, None
         self._signals = StopSignals()
 
     @classmethod
@@ -254,6 +255,9 @@ class Runner:
 
         Returns:
             The mean of each over the samples.
+
+        Raises:
+            ConfigError: There is no validation data, or it yields nothing.
         """
         if self.val_dataloader is None:
             raise ConfigError("there is no validation data", "val_dataloader")
@@ -283,11 +287,22 @@ class Runner:
     def save(self, path: str | Path) -> None:
         """Save a checkpoint; all processes call it, and the first writes.
 
+        A hook may do so in ``checkpoint_due`` and ``on_stop``: in others, schedules and log have yet to note what has
+        happened.
+
         Raises:
+            OptimzooError: A hook calls it in another method.
             NonFiniteError: The loss or a parameter has become NaN or infinite.
             CheckpointError: It cannot be written, or holds what could not be read.
         """
-        self._call("before_checkpoint")
+        event, hook = self._calling
+        if event not in (None, "checkpoint_due", "on_stop") and not isinstance(hook, CheckpointHook):
+            raise OptimzooError(
+                f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
+                "has happened: save in checkpoint_due, or after train()"
+            )
+        if self._begun:
+            self._call("before_checkpoint")
         state = self.state_dict()
         self.processes.on_first(lambda: save_checkpoint(state, Path(path)))
         self._call("after_checkpoint", Path(path))
@@ -438,8 +453,13 @@ class Runner:
                 warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
 
     def _call(self, event: str, *arguments: Any) -> None:
-        for hook in self.hooks:
-            getattr(hook, event)(self, *arguments)
+        outer = self._calling
+        try:
+            for hook in self.hooks:
+                self._calling = event, hook
+                getattr(hook, event)(self, *arguments)
+        finally:
+            self._calling = outer
 
 
 def _as_config(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
+from optimzoo.constructors.create import FUSED_WHOLE
 from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooError
 from optimzoo.runner.ema import EMAHook
 from optimzoo.runner.hooks import Hook
@@ -144,9 +145,9 @@ class FSDP2(DDP):
         known = set(model.parameters())
         if not all(p in known for group in member.optimizer.param_groups for p in group["params"]):
             yield "the optimizer was built before the model was sharded. Describe it by a dict"
-        name = type(member.optimizer).__name__
-        if name in ("Adagrad", "SGD") and any(group.get("fused") for group in member.optimizer.param_groups):
-            yield f"{name} has no fused kernel for sharded parameters. Leave fused out"
+        fused = any(group.get("fused") for group in member.optimizer.param_groups)
+        if fused and isinstance(member.optimizer, FUSED_WHOLE):
+            yield f"{type(member.optimizer).__name__} has no fused kernel for sharded parameters. Leave fused out"
 
     def _share_out(self, module: nn.Module) -> None:
         fully_shard(module, mesh=self._mesh, reshard_after_forward=self._reshard_after_forward)

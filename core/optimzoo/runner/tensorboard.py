@@ -45,14 +45,14 @@ class TensorBoardHook(Hook):
             self._update(runner)
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        """Bring the file up to date with the checkpoint that may follow."""
+        """Bring the file up to date with the validation."""
         self._update(runner)
 
     def checkpoint_due(self, runner: Runner) -> None:
-        """Bring the file up to date with the checkpoint that may follow."""
+        """Bring the file up to date with the epoch or interval."""
         self._update(runner)
 
-    def on_stop(self, runner: Runner) -> None:
+    def before_checkpoint(self, runner: Runner) -> None:
         """Bring the file up to date with the checkpoint that follows."""
         self._update(runner)
 

@@ -216,9 +216,14 @@ class SchedulerGroup(Sequence[ParamScheduler]):
 
     def _now_and_when_loaded(self, act: Callable[[], None]) -> None:
         """Call ``act``, and again if an optimizer's state is loaded before the next step."""
-        act()
+
+        def act_and_look(*_: Any) -> None:
+            act()
+            self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
+
+        act_and_look()
         for optimizer in self._optimizers:
-            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(lambda _: act()))
+            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(act_and_look))
 
     def _stop_listening(self) -> None:
         while self._load_hooks:

@@ -143,8 +143,7 @@ class BaseOptimWrapper(ABC):
             {'momentum': [0.9]}
         """
         by_betas = "betas" in self.defaults and "momentum" not in self.defaults
-        groups = self.optimizer.param_groups
-        return {"momentum": [_value(g["betas"][0] if by_betas else g.get("momentum", 0)) for g in groups]}
+        return {"momentum": [_momentum(group, by_betas) for group in self.optimizer.param_groups]}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, parameter names included, with ``base_param_settings`` where there are any."""
@@ -175,6 +174,12 @@ class BaseOptimWrapper(ABC):
             raise CheckpointError(
                 f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: {error!r}"
             ) from error
+
+
+def _momentum(group: Mapping[str, Any], by_betas: bool) -> Any:
+    if "betas" in group and (by_betas or "momentum" not in group):
+        return _value(group["betas"][0])
+    return _value(group.get("momentum", 0))
 
 
 def _value(setting: Any) -> Any:

@@ -63,7 +63,7 @@ def _by_names(model: nn.Module, prefix: str, num_layers: int | None) -> dict[str
     numbers = {layer: number for number, layer in enumerate(dict.fromkeys(layer for layer, _ in layers.values()), 1)}
     between = num_layers or len(numbers)
     depth_of = {layer: math.ceil(number * between / len(numbers)) for layer, number in numbers.items()}
-    last = {int(member.rpartition(".")[2]): depth_of[layer] for layer, member in layers.values() if layer != member}
+    last = {_number(member): depth_of[layer] for layer, member in layers.values() if layer != member}
     top, depths, current = between + 1, {}, 0
     for name in names:
         if name in layers:
@@ -95,7 +95,14 @@ def _innermost(name: str, found: list[str], modules: Mapping[str, nn.Module]) ->
 def _is_stack(module: nn.Module) -> bool:
     """Whether ``module`` holds layers of one kind, as a stage does, and not the different parts of one layer."""
     members = list(module.children())
-    return len({type(member) for member in members}) == 1 and any(True for _ in members[0].children())
+    if len({type(member) for member in members}) != 1 or not any(True for _ in members[0].children()):
+        return False
+    names = [{name for name, _ in member.named_parameters()} for member in members]
+    return min(names, key=len) <= set.intersection(*names)  # the first of a stage may have a shortcut more
+
+
+def _number(member: str) -> int:
+    return int(re.findall(r"\d+$", member)[0])
 
 
 def checked(depth: Any, name: str, path: str) -> tuple[int, int]:

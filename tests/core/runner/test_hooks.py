@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from optimzoo import HOOKS, hookimpl
 from optimzoo.config import load_config
-from optimzoo.errors import ConfigError, OptimzooWarning, UnknownNameError
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, UnknownNameError
 from optimzoo.runner import EMAHook, Hook
 from optimzoo.runner.check import config_problems
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
@@ -240,7 +240,41 @@ class TestBest:
             make_runner(checkpoint=dict(best="loss"))
 
 
+class TestSave:
+    def test_a_hook_may_save_where_a_run_can_go_on(self, make_runner, tmp_path):
+        class Keep(Hook):
+            def checkpoint_due(self, runner):
+                if runner.epoch == 2:
+                    runner.save(tmp_path / "kept.pt")
+
+        straight = make_runner(hooks=[Keep()])
+        straight.train()
+        straight.save(tmp_path / "end.pt")
+        resumed = make_runner(resume=tmp_path / "kept.pt", work_dir=tmp_path / "again")
+        resumed.train()
+        assert torch.equal(parameters(resumed), parameters(straight))
+
+    @pytest.mark.parametrize("event", ["before_iter", "after_iter", "after_epoch", "after_val"])
+    def test_elsewhere_it_is_told_so(self, event, make_runner, val):
+        early = type("Early", (Hook,), {event: lambda self, runner, *_: runner.save("x.pt")})
+        with pytest.raises(OptimzooError, match=rf"Early.{event} cannot save .* save in checkpoint_due"):
+            make_runner(hooks=[early()], **val).train()
+
+
 class TestEMA:
+    def test_before_training_there_is_no_average_but_that_of_a_checkpoint(self, make_runner, tmp_path, val):
+        runner = make_runner(hooks=[EMAHook()], **val)
+        first = runner.val()
+        with torch.no_grad():
+            for parameter in runner.model.parameters():
+                parameter.add_(1.0)
+        assert runner.val() != first
+        runner.train()
+        checkpoint = checkpoints_in(tmp_path / "run")[-1]
+        again = make_runner(hooks=[EMAHook()], **val, work_dir=tmp_path / "again", resume=checkpoint)
+        again.save(tmp_path / "copy.pt")
+        assert same(load_checkpoint(tmp_path / "copy.pt")["hooks"], load_checkpoint(checkpoint)["hooks"])
+
     def test_it_averages_the_updates_and_validates_the_average(self, make_runner, val):
         twins, measured = [], []
 

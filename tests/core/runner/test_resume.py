@@ -134,6 +134,7 @@ def test_the_generators_of_other_accelerators_are_in_the_state(kind, monkeypatch
     module, held = getattr(torch, kind), ["as it was"]
     several = "_all" if kind == "xpu" else ""
     monkeypatch.setattr(torch.backends.mps if kind == "mps" else module, "is_available", lambda: True)
+    monkeypatch.setattr(module, "device_count", lambda: 99)
     monkeypatch.setattr(module, f"get_rng_state{several}", lambda: held[-1])
     monkeypatch.setattr(module, f"set_rng_state{several}", held.append)
     state = random_state()

@@ -380,6 +380,20 @@ class TestOtherGroups:
         schedule.step(StepOutcome.SKIPPED)
         assert wrapper.get_lr()["lr"] == pytest.approx([0.125 * self.lr_after(11) / self.lr_after(10)] * 2)
 
+    @pytest.mark.parametrize("schedule_first", [False, True])
+    def test_a_run_may_be_rolled_back_again_and_again(self, schedule_first):
+        optimizer = optimizer_of(1.0)
+        group = build_param_scheduler(optimizer, CHAIN)
+        advance(group, 3)
+        kept = copy.deepcopy([optimizer.state_dict(), group.state_dict()])
+        at_3 = lrs(optimizer)
+        for _ in range(3):
+            advance(group, 2)
+            pairs = list(zip([optimizer, group], kept))
+            for part, state in reversed(pairs) if schedule_first else pairs:
+                part.load_state_dict(copy.deepcopy(state))
+            assert lrs(optimizer) == at_3
+
     def test_a_group_that_no_schedule_has_met_when_the_run_is_saved_joins_when_it_goes_on(self):
         def added(steps):
             optimizer = optimizer_of(1.0)

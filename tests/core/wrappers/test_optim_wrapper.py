@@ -319,6 +319,9 @@ class TestHyperparametersAndState:
         assert OptimWrapper(torch.optim.Rprop(model.parameters())).get_momentum() == {"momentum": [0]}
         left_by_mmengine = OptimWrapper(torch.optim.Adam([{"params": model.parameters(), "momentum": 0.7}]))
         assert left_by_mmengine.get_momentum() == {"momentum": [0.9]}
+        by_group = torch.optim.SGD([{"params": model.parameters(), "betas": (0.6, 0.9)}], lr=0.1)
+        del by_group.defaults["momentum"], by_group.param_groups[0]["momentum"]
+        assert OptimWrapper(by_group).get_momentum() == {"momentum": [0.6]}
 
     def test_a_state_survives_saving_and_loading_and_is_left_as_it_is(self, model, tmp_path):
         wrapper = self.two_groups(model)
