@@ -11,9 +11,6 @@ from typing import Any
 
 Work = Callable[[], Any]
 
-BUILDS = 4
-"""How often ``rebuilt`` builds each work."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -80,7 +77,9 @@ def in_turns(
     return _medians(_measure(works, rounds, calls, before))
 
 
-def rebuilt(makers: Mapping[str, Callable[[], Work]], rounds: int = 10, calls: int = 5) -> dict[str, float]:
+def rebuilt(
+    makers: Mapping[str, Callable[[], Work]], rounds: int = 10, calls: int = 5, builds: int = 4
+) -> dict[str, float]:
     """Return the median seconds per call of what each maker builds, over several builds.
 
     Where in memory a build's tensors happen to lie makes it some percent faster or slower for as long as it lives.
@@ -89,10 +88,11 @@ def rebuilt(makers: Mapping[str, Callable[[], Work]], rounds: int = 10, calls: i
         makers: What builds each work, by name.
         rounds: Measurements of each build.
         calls: Calls in one measurement.
+        builds: How often each is built.
     """
     names = list(makers)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(BUILDS):
+    for turn in range(builds):
         built = {name: makers[name]() for name in (names if turn % 2 else reversed(names))}
         for name, values in _measure(built, rounds, calls).items():
             seconds[name] += values
