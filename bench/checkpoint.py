@@ -48,7 +48,7 @@ def rows() -> Iterator[Row]:
                 "optimzoo": lambda: load_checkpoint(ours),
                 "torch": lambda: torch.load(theirs, map_location="cpu", weights_only=True),
             },
-            rounds=5,
+            rounds=11,
         )
         what = "a checkpoint, 100 M parameters, AdamW"
         yield Row(f"save {what}", saved["optimzoo"], "torch.save and fsync", saved["torch"], "s", times=1.2)
