@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimzoo import calls
 from optimzoo.entry import dotted
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.traces import describe_error
 from optimzoo.wrappers import StepOutcome
 from optimzoo.zoo import HOOKS
 
@@ -44,12 +46,12 @@ class Hook:
     def before_val(self, runner: Runner) -> None:
         """Called before each validation of the training, and again when one that was cut short is repeated."""
 
-    def evaluating(self, runner: Runner) -> AbstractContextManager[Any]:
+    def evaluating(self, runner: Runner) -> contextlib.AbstractContextManager[Any]:
         """Return the context of every evaluation, by ``Runner.val`` too: the place to swap weights and swap them back.
 
         A signal, or an error, may end the evaluation in the middle.
         """
-        return nullcontext()
+        return contextlib.nullcontext()
 
     def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         """Called after each validation of the training."""
@@ -93,6 +95,58 @@ class ParamSchedulerHook(Hook):
         runner.schedulers.step(metrics=metrics)
 
 
+class HookList(list[Hook]):
+    """The hooks of a run, in the order in which they are called.
+
+    Attributes:
+        calling: The event that they are told of, and the hook that is being told; None in between.
+    """
+
+    calling: tuple[str, Hook] | None = None
+
+    def call(self, event: str, runner: Runner, *arguments: Any) -> None:
+        """Tell every hook of an event, by the method of that name."""
+        outer = self.calling
+        try:
+            for hook in self:
+                self.calling = event, hook
+                getattr(hook, event)(runner, *arguments)
+        finally:
+            self.calling = outer
+
+    def tell(self, runner: Runner, error: BaseException) -> None:
+        """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""
+        for hook in self:
+            try:
+                hook.on_exception(runner, error)
+            except Exception as another:
+                name = f"{type(hook).__name__}.on_exception"
+                warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
+
+    @contextlib.contextmanager
+    def evaluating(self, runner: Runner) -> Iterator[None]:
+        """Return the contexts of all hooks for a validation as one."""
+        with contextlib.ExitStack() as stack:
+            for hook in self:
+                stack.enter_context(hook.evaluating(runner))
+            yield
+
+    def state_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what each hook wants to keep, by class."""
+        states: dict[str, list[dict[str, Any]]] = {}
+        for hook in self:
+            states.setdefault(dotted(type(hook)), []).append(hook.state_dict())
+        return states
+
+    def load_state_dict(self, states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Give each hook what the one of its class wanted to keep; a hook for which there is nothing begins anew."""
+        left = {name: iter(each) for name, each in states.items()}
+        for hook in self:
+            state = next(left.get(dotted(type(hook)), iter(())), None)
+            if state:
+                hook.load_state_dict(state)
+
+
 def hook_problems(hooks: Any) -> Iterator[OptimzooError]:
     """Yield what is wrong with a config's ``hooks``."""
     if not isinstance(hooks, (list, tuple)):
@@ -119,20 +173,3 @@ def build_hooks(hooks: Sequence[Hook | Mapping[str, Any]]) -> list[Hook]:
     calls.raise_all(hook_problems(hooks))
     paths = [f"hooks[{index}]" for index in range(len(hooks))]
     return [h if isinstance(h, Hook) else calls.call(*HOOKS.resolve(h, path), path) for h, path in zip(hooks, paths)]
-
-
-def hook_states(hooks: Iterable[Hook]) -> dict[str, list[dict[str, Any]]]:
-    """Return what each hook wants to keep, by class."""
-    states: dict[str, list[dict[str, Any]]] = {}
-    for hook in hooks:
-        states.setdefault(dotted(type(hook)), []).append(hook.state_dict())
-    return states
-
-
-def load_hook_states(hooks: Iterable[Hook], states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Give each hook what the one of its class wanted to keep; a hook for which there is nothing begins anew."""
-    left = {name: iter(each) for name, each in states.items()}
-    for hook in hooks:
-        state = next(left.get(dotted(type(hook)), iter(())), None)
-        if state:
-            hook.load_state_dict(state)

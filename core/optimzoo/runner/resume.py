@@ -11,7 +11,6 @@ from optimzoo import calls
 from optimzoo.entry import dotted
 from optimzoo.errors import CheckpointError, OptimzooWarning, join_path
 from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
-from optimzoo.runner.hooks import load_hook_states
 from optimzoo.runner.members import members
 from optimzoo.runner.workdir import earlier_runs
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -89,7 +88,7 @@ def restore(runner: Runner, state: Mapping[str, Any], path: Path, on_change: str
                 for group, values in zip(member.param_groups, settings):
                     group.update(values)
         runner.schedulers.load_state_dict(state["param_scheduler"], on_change)
-        load_hook_states(runner.hooks, state["hooks"])
+        runner.hooks.load_state_dict(state["hooks"])
         if on_change == "config":
             runner.schedulers.replay()  # an unchanged schedule too, for its initial values may have changed
     except (CheckpointError, KeyError, RuntimeError, ValueError) as error:

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import itertools
 import signal
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,13 @@ from optimzoo.build_schedules import build_param_scheduler
 from optimzoo.checks import one_of, whole_number
 from optimzoo.config import describe, plain
 from optimzoo.entry import dotted
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.inspect import plot_history
 from optimzoo.runner.checkpoint import CheckpointHook, save_checkpoint
 from optimzoo.runner.data import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.runner.device import find_device
 from optimzoo.runner.history import History
-from optimzoo.runner.hooks import Hook, ParamSchedulerHook, build_hooks, hook_states
+from optimzoo.runner.hooks import Hook, HookList, ParamSchedulerHook, build_hooks
 from optimzoo.runner.log import LoggerHook
 from optimzoo.runner.members import members
 from optimzoo.runner.metrics import Means, find_metrics, measured, unmeasured
@@ -41,7 +40,6 @@ from optimzoo.runner.strategy import build_strategy
 from optimzoo.runner.tensorboard import TensorBoardHook
 from optimzoo.runner.watch import LossWatch
 from optimzoo.runner.workdir import folder_of, hold, make_room, write_config
-from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 if TYPE_CHECKING:
@@ -164,12 +162,8 @@ class Runner:
         saver = calls.call(CheckpointHook, checkpoint or {}, "checkpoint")
         if self.val_dataloader is None:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
-        self.hooks: list[Hook] = [
-            *own_hooks,
-            *([LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []),
-            ParamSchedulerHook(),
-            saver,
-        ]
+        logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
+        self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
         self.epoch = self.iter = self._iter_in_epoch = 0
         self.validation_due = False
         self._epoch_start = random_state()
@@ -183,7 +177,6 @@ class Runner:
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
-        self._calling: tuple[str | None, Hook | None] = None, None
         self._signals = StopSignals()
 
     @classmethod
@@ -202,6 +195,15 @@ class Runner:
 
         calls.raise_all(config_problems(cfg))
         return cls(**cfg, resume=resume, on_change=on_change)
+
+    @property
+    def hooks(self) -> HookList:
+        """The hooks, in the order in which they are called; any list of hooks may be put in their place."""
+        return self._hooks
+
+    @hooks.setter
+    def hooks(self, hooks: Iterable[Hook]) -> None:
+        self._hooks = HookList(hooks)
 
     @property
     def finished(self) -> bool:
@@ -235,17 +237,17 @@ class Runner:
             self.train_step.begin(self.iter, self.max_iters or -1)
             self.modes.train()
             try:
-                self._call("before_train")
+                self.hooks.call("before_train", self)
                 if self._now is not None:
                     set_random_state(self._now)
                 self._validate()
                 self._now = random_state()
                 while not self.finished:
                     self._train_epoch()
-                self._call("after_train")
+                self.hooks.call("after_train", self)
             except BaseException as error:
                 self._now = random_state()  # for another call of train
-                self._tell_hooks(error)
+                self.hooks.tell(self, error)
                 raise
             self.modes.eval()
         return self.model
@@ -264,11 +266,8 @@ class Runner:
         start_epoch(self.val_dataloader, self.seed, 0)
         metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
         means = Means(self.device)
-        with contextlib.ExitStack() as stack:
-            for context in (torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating()):
-                stack.enter_context(context)
-            for hook in self.hooks:
-                stack.enter_context(hook.evaluating(self))
+        averaged = self.hooks.evaluating(self)
+        with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
             batches = self.strategy.in_step(self.val_dataloader)
             for (batch, counts), size in zip(batches, sample_counts(self.val_dataloader)):
                 if self.validation_due and self._signals.received and self.processes.size == 1:
@@ -295,17 +294,17 @@ class Runner:
             NonFiniteError: The loss or a parameter has become NaN or infinite.
             CheckpointError: It cannot be written, or holds what could not be read.
         """
-        event, hook = self._calling
+        event, hook = self.hooks.calling or (None, None)
         if event not in (None, "checkpoint_due", "on_stop") and not isinstance(hook, CheckpointHook):
             raise OptimzooError(
                 f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
                 "has happened: save in checkpoint_due, or after train()"
             )
         if self._begun:
-            self._call("before_checkpoint")
+            self.hooks.call("before_checkpoint", self)
         state = self.state_dict()
         self.processes.on_first(lambda: save_checkpoint(state, Path(path)))
-        self._call("after_checkpoint", Path(path))
+        self.hooks.call("after_checkpoint", self, Path(path))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a checkpoint holds; refuse if the loss or a parameter has become NaN or infinite.
@@ -321,7 +320,7 @@ class Runner:
             "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
             "backward_passes": {n: getattr(m, "inner_count", 0) for n, m in members(self.optim_wrapper).items()},
             "param_scheduler": self.schedulers.state_dict(),
-            "hooks": self.strategy.whole(hook_states(self.hooks)),
+            "hooks": self.strategy.whole(self.hooks.state_dict()),
             "gradients": self.strategy.gradients(self.model),
             "epoch": self.epoch,
             "iter": self.iter,
@@ -339,7 +338,7 @@ class Runner:
     def _train_epoch(self) -> None:
         by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
         self.model.train()
-        self._call("before_epoch")
+        self.hooks.call("before_epoch", self)
         for batch in self._batches():
             self._train_iter(to_device(batch, self.device))
             if not by_epoch and (self.iter % interval == 0 or self.finished):
@@ -353,7 +352,7 @@ class Runner:
             return
         self.epoch += 1
         self._iter_in_epoch = 0
-        self._call("after_epoch")
+        self.hooks.call("after_epoch", self)
         if by_epoch:
             self._save_and_validate(self.epoch)
             self._stop_if_asked()
@@ -373,7 +372,7 @@ class Runner:
             yield from batches
 
     def _train_iter(self, batch: Any) -> None:
-        self._call("before_iter", batch)
+        self.hooks.call("before_iter", self, batch)
         outcome, logs = self.train_step(batch)
         logs = self.processes.mean(logs)
         self.iter += 1
@@ -381,7 +380,7 @@ class Runner:
         self.watch.add(self.iter, outcome, logs)
         if self.device.type == "cpu" or self.iter % self.log_interval == 0:
             self.watch.check()
-        self._call("after_iter", outcome, logs)
+        self.hooks.call("after_iter", self, outcome, logs)
 
     def _go_on_from(self, state: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was made: if an epoch has another length now, after the same share of it."""
@@ -405,7 +404,7 @@ class Runner:
         plan = self.plan
         due = count >= plan.val_begin and (count % plan.val_interval == 0 or self.finished)
         self.validation_due = due and self.val_dataloader is not None
-        self._call("checkpoint_due")
+        self.hooks.call("checkpoint_due", self)
         self._validate()
 
     def _validate(self) -> None:
@@ -415,13 +414,13 @@ class Runner:
         before = random_state()
         with self._errors_of_a_stop():
             try:
-                self._call("before_val")
+                self.hooks.call("before_val", self)
                 metrics = self.val()
             except BaseException:
                 set_random_state(before)
                 raise
         self.validation_due = False
-        self._call("after_val", metrics)
+        self.hooks.call("after_val", self, metrics)
 
     @contextlib.contextmanager
     def _errors_of_a_stop(self) -> Iterator[None]:
@@ -437,29 +436,11 @@ class Runner:
         asked = self.processes.largest(self._signals.received or 0)
         if asked:
             self._signals.received = signal.Signals(asked)  # all stop at the same step, whichever was asked
-            self._call("on_stop")
+            self.hooks.call("on_stop", self)
             self._signals.raise_received()
 
     def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
         return {"loss": self.train_step.loss(model, batch)}
-
-    def _tell_hooks(self, error: BaseException) -> None:
-        """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""
-        for hook in self.hooks:
-            try:
-                hook.on_exception(self, error)
-            except Exception as another:
-                name = f"{type(hook).__name__}.on_exception"
-                warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
-
-    def _call(self, event: str, *arguments: Any) -> None:
-        outer = self._calling
-        try:
-            for hook in self.hooks:
-                self._calling = event, hook
-                getattr(hook, event)(self, *arguments)
-        finally:
-            self._calling = outer
 
 
 def _as_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
