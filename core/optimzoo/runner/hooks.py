@@ -106,22 +106,24 @@ class HookList(list[Hook]):
 
     def call(self, event: str, runner: Runner, *arguments: Any) -> None:
         """Tell every hook of an event, by the method of that name."""
-        outer = self.calling
-        try:
-            for hook in self:
-                self.calling = event, hook
-                getattr(hook, event)(runner, *arguments)
-        finally:
-            self.calling = outer
+        for hook in self:
+            self._call_one(hook, event, runner, *arguments)
 
     def tell(self, runner: Runner, error: BaseException) -> None:
         """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""
         for hook in self:
             try:
-                hook.on_exception(runner, error)
+                self._call_one(hook, "on_exception", runner, error)
             except Exception as another:
                 name = f"{type(hook).__name__}.on_exception"
                 warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
+
+    def _call_one(self, hook: Hook, event: str, runner: Runner, *arguments: Any) -> None:
+        outer, self.calling = self.calling, (event, hook)
+        try:
+            getattr(hook, event)(runner, *arguments)
+        finally:
+            self.calling = outer
 
     @contextlib.contextmanager
     def evaluating(self, runner: Runner) -> Iterator[None]:

@@ -260,6 +260,18 @@ class TestSave:
         with pytest.raises(OptimzooError, match=rf"Early.{event} cannot save .* save in checkpoint_due"):
             make_runner(hooks=[early()], **val).train()
 
+    def test_nor_when_an_error_has_cut_an_iteration_short(self, make_runner, tmp_path):
+        class Late(Hook):
+            def after_iter(self, runner, outcome, logs):
+                raise ZeroDivisionError
+
+            def on_exception(self, runner, error):
+                runner.save(tmp_path / "late.pt")
+
+        with pytest.raises(ZeroDivisionError), pytest.warns(OptimzooWarning, match="Late.on_exception cannot save"):
+            make_runner(hooks=[Late()]).train()
+        assert not (tmp_path / "late.pt").exists()
+
 
 class TestEMA:
     def test_before_training_there_is_no_average_but_that_of_a_checkpoint(self, make_runner, tmp_path, val):
