@@ -13,7 +13,7 @@ from torch import nn
 from bench.measure import Row, in_turns
 from bench.models import fill_grads
 from optimzoo import build_optim_wrapper
-from optimzoo.runner.checkpoint import load_checkpoint, save_checkpoint
+from optimzoo.run.store.checkpoint import load_checkpoint, save_checkpoint
 
 
 def rows() -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 import re
 
-from optimzoo.runner.checkpoint import checkpoints_in
+from optimzoo.run.store.checkpoint import checkpoints_in
 from tests.conftest import REPO
 
 

@@ -10,15 +10,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.checks import MARKS
 from optimzoo.constructors import DefaultOptimWrapperConstructor, MultiOptimWrapperConstructor, create_optimizer
-from optimzoo.constructors.groups import as_groups
-from optimzoo.constructors.modules import unwrap
 from optimzoo.constructors.multi import NOT_A_MEMBER, construct, constructor_of, members_of, multi_problems
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
-from optimzoo.registry import Registry
+from optimzoo.groups.modules import unwrap
+from optimzoo.names.registry import Registry
+from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, plugins
+from optimzoo.optimizers.param_groups import as_groups
+from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, plugins
 
 NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", *MARKS)
 """Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""

@@ -9,9 +9,9 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from optimzoo.checks import is_number
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, distinct, join_path, listing, near
 from optimzoo.traces import describe_error, user_frames
+from optimzoo.values import is_number
 
 Signature = Mapping[str, inspect.Parameter]
 UNKNOWN: Signature = inspect.signature(lambda **kwargs: kwargs).parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optimzoo import hookimpl
-from optimzoo.hookspecs import Zoo
+from optimzoo.names.hookspecs import Zoo
 
 METHODS = {
     "AdEMAMix": "https://arxiv.org/abs/2409.03137",

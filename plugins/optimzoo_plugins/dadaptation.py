@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimzoo import hookimpl
-from optimzoo.hookspecs import Zoo
+from optimzoo.names.hookspecs import Zoo
 
 VARIANTS = ("AdaGrad", "Adam", "Adan", "Lion", "SGD")
 

@@ -7,7 +7,7 @@ paper samples labels every k steps, and applies the momentum twice.
 from __future__ import annotations
 
 from optimzoo import hookimpl
-from optimzoo.hookspecs import Zoo
+from optimzoo.names.hookspecs import Zoo
 
 
 @hookimpl

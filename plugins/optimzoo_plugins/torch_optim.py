@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from optimzoo import hookimpl
-from optimzoo.hookspecs import Zoo
+from optimzoo.names.hookspecs import Zoo
 
 NEEDS = {
     "Adafactor": ("whole",),  # torch's DTensor has no rule for some of their operations in place

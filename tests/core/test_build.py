@@ -7,7 +7,7 @@ from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer, build_param_scheduler, hookimpl
 from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError
-from optimzoo.zoo import plugins
+from optimzoo.names.zoo import plugins
 
 DOCUMENTED = [
     dict(type="DAdaptAdaGrad", lr=0.001, momentum=0.9),

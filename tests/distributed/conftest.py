@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from optimzoo.zoo import plugins
+from optimzoo.names.zoo import plugins
 from tests.conftest import REPO
-from tests.core.runner.test_hooks import Plugin
+from tests.core.run.test_hooks import Plugin
 
 from .scenarios import WRAPPERS, everything
 from .task import trained

@@ -11,10 +11,10 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from optimzoo import OPTIMIZERS, build_optim_wrapper
 from optimzoo.errors import OptimzooError
-from optimzoo.runner.shards import FSDP2
-from optimzoo.runner.strategy import build_strategy
-from optimzoo.zoo import plugins
-from tests.core.runner.test_hooks import Plugin
+from optimzoo.names.zoo import plugins
+from optimzoo.run.spread.fsdp2 import FSDP2
+from optimzoo.run.spread.strategy import build_strategy
+from tests.core.run.test_hooks import Plugin
 from tests.plugins.conformance import WORKING, config
 
 from . import test_wrappers, test_zero

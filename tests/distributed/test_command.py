@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimzoo.cli import main
-from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from .conftest import environment, free_port
 

@@ -7,7 +7,8 @@ import pytest
 import torch.distributed as dist
 
 from optimzoo.errors import CheckpointError, LostProcessError
-from optimzoo.runner import Hook, checkpoint
+from optimzoo.run import Hook
+from optimzoo.run.store import checkpoint
 
 from .task import make_runner
 

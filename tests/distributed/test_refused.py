@@ -7,9 +7,9 @@ from torch.utils.data import DataLoader, IterableDataset, WeightedRandomSampler
 
 from optimzoo import build_optim_wrapper
 from optimzoo.errors import ConfigError
-from optimzoo.runner import EMAHook
-from optimzoo.zoo import plugins
-from tests.core.runner.test_hooks import Plugin
+from optimzoo.names.zoo import plugins
+from optimzoo.run import EMAHook
+from tests.core.run.test_hooks import Plugin
 from tests.core.wrappers.test_apex_optim_wrapper import amp
 
 from .task import Driver, dataset, make_runner, network

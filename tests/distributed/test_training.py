@@ -3,7 +3,7 @@ import torch
 
 from optimzoo import build_optim_wrapper
 from optimzoo.errors import OptimzooWarning
-from optimzoo.runner.checkpoint import load_checkpoint
+from optimzoo.run.store.checkpoint import load_checkpoint
 from tests.plugins.conformance import config
 
 from .scenarios import SHARDED, STRATEGIES, small_network, two_layers, update

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from optimzoo.errors import CheckpointError
-from optimzoo.runner.checkpoint import FORMAT, checkpoints_in, load_checkpoint, save_checkpoint
+from optimzoo.run.store.checkpoint import FORMAT, checkpoints_in, load_checkpoint, save_checkpoint
 
 from .helpers import same
 
@@ -64,7 +64,7 @@ def test_what_could_not_be_read_is_named_before_anything_is_written(value, tmp_p
 LIMITED = """
 import resource, torch
 from pathlib import Path
-from optimzoo.runner.checkpoint import save_checkpoint
+from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.errors import CheckpointError
 folder = Path({folder!r})
 save_checkpoint({{"x": torch.zeros(10)}}, folder / "checkpoint_00000001.pt")

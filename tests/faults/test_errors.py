@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from optimzoo.errors import CheckpointError, NonFiniteError
-from optimzoo.runner import Hook
-from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.run import Hook
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from ..core.runner.conftest import dataset, make_runner, mse, network, parameters
+from ..core.run.conftest import dataset, make_runner, mse, network, parameters
 from .helpers import same
 
 __all__ = ["make_runner"]

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from ..conftest import REPO
 from .helpers import same

@@ -9,12 +9,12 @@ import threading
 import pytest
 import torch
 
-from optimzoo.runner import EMAHook, Hook
-from optimzoo.runner.checkpoint import checkpoints_in, load_checkpoint
-from optimzoo.runner.signals import SIGNALS
+from optimzoo.run import EMAHook, Hook
+from optimzoo.run.loop.signals import SIGNALS
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from ..conftest import REPO
-from ..core.runner.conftest import dataset, error, make_runner, parameters
+from ..core.run.conftest import dataset, error, make_runner, parameters
 
 __all__ = ["make_runner"]
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from optimzoo import Runner
-from optimzoo.runner.checkpoint import checkpoints_in
+from optimzoo.run.store.checkpoint import checkpoints_in
 
 ITERATIONS = 450
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import optimzoo.schedulers
+import optimzoo.schedules
 from optimzoo import build_param_scheduler
-from optimzoo.builtin import CURVES
+from optimzoo.names.builtin import CURVES
 
 EPOCH = 5
 STEPS = 60
@@ -104,7 +104,7 @@ def test_any_chain_of_schedules_on_any_groups(family, schedules, values):
     built_mine, built_theirs = [], []
     for (curve, arguments), window, by_epoch in schedules:
         keywords = {**extra, **arguments, **window, "by_epoch": by_epoch}
-        built_mine.append(getattr(optimzoo.schedulers, curve + family)(mine, **keywords))
+        built_mine.append(getattr(optimzoo.schedules, curve + family)(mine, **keywords))
         built_theirs.append(_mmengine(curve + family)(theirs, **keywords))
     ours, oracle = course(mine, built_mine, key), course(theirs, built_theirs, key)
     assert_equal(ours, oracle)
@@ -131,7 +131,7 @@ def test_epochs_turned_into_iterations(schedules, values, shift):
 @given(arguments=one_cycle, values=values, begin=st.integers(0, 5), by_epoch=st.booleans())
 def test_one_cycle(arguments, values, begin, by_epoch):
     found = []
-    for module in (optimzoo.schedulers, mmengine.optim):
+    for module in (optimzoo.schedules, mmengine.optim):
         optimizer = optimizer_of(values)
         schedule = module.OneCycleLR(optimizer, **arguments, begin=begin, end=begin + 55, by_epoch=by_epoch)
         found.append(course(optimizer, [schedule], "lr"))
@@ -169,7 +169,7 @@ def test_every_count_of_epochs_is_turned_into_iterations(convert):
 )
 def test_reducing_on_a_plateau(metrics, arguments, window):
     found = []
-    for module in (optimzoo.schedulers, mmengine.optim):
+    for module in (optimzoo.schedules, mmengine.optim):
         optimizer = optimizer_of([0.5, 0.1])
         schedule = module.ReduceOnPlateauLR(optimizer, monitor="loss", **arguments, **window)
         values = []
@@ -191,7 +191,7 @@ def test_resuming_by_last_step_alone(curve, last_step):
         "Exponential": dict(gamma=0.9),
     }.get(curve, {})
     found = []
-    for module in (optimzoo.schedulers, mmengine.optim):
+    for module in (optimzoo.schedules, mmengine.optim):
         optimizer = optimizer_of([0.5])
         cls = getattr(module, f"{curve}LR")
         first = cls(optimizer, **arguments)
@@ -213,36 +213,36 @@ class TestWhereMmengineFails:
     def test_linear_from_zero(self):
         with pytest.raises(ZeroDivisionError):
             self.curve(mmengine.optim.LinearLR, 5, start_factor=0, end=5)
-        found = self.curve(optimzoo.schedulers.LinearLR, 6, start_factor=0, end=5)
+        found = self.curve(optimzoo.schedules.LinearLR, 6, start_factor=0, end=5)
         assert found == [0, 0.125, 0.25, 0.375, 0.5, 0.5]
 
     def test_linear_from_zero_resumed_by_last_step(self):
         optimizer = optimizer_of([0.5])
         optimizer.param_groups[0].update(lr=0.0, initial_lr=0.5)
-        second = optimzoo.schedulers.LinearLR(optimizer, start_factor=0, end=5, last_step=0)
+        second = optimzoo.schedules.LinearLR(optimizer, start_factor=0, end=5, last_step=0)
         assert [v[0] for v in course(optimizer, [second], "lr", 2)] == [0.125, 0.125]
 
     def test_constant_at_zero(self):
         with pytest.raises(ZeroDivisionError):
             self.curve(mmengine.optim.ConstantLR, 4, factor=0, end=3)
-        assert self.curve(optimzoo.schedulers.ConstantLR, 4, factor=0, end=3) == [0, 0, 0.5, 0.5]
+        assert self.curve(optimzoo.schedules.ConstantLR, 4, factor=0, end=3) == [0, 0, 0.5, 0.5]
 
     def test_a_rise_of_one_step(self):
         with pytest.raises(ZeroDivisionError):
             self.curve(mmengine.optim.OneCycleLR, 10, eta_max=1.0, pct_start=0.1, total_steps=10)
-        found = self.curve(optimzoo.schedulers.OneCycleLR, 10, eta_max=1.0, pct_start=0.1, total_steps=10)
+        found = self.curve(optimzoo.schedules.OneCycleLR, 10, eta_max=1.0, pct_start=0.1, total_steps=10)
         assert found[0] == 1.0
         assert found[9] == pytest.approx(1 / 25 / 1e4)
 
     def test_one_cycle_past_its_end_stays(self):
         with pytest.raises(ValueError, match="Tried to step 13 times"):
             self.curve(mmengine.optim.OneCycleLR, 14, eta_max=1.0, total_steps=11)
-        found = self.curve(optimzoo.schedulers.OneCycleLR, 14, eta_max=1.0, total_steps=11)
+        found = self.curve(optimzoo.schedules.OneCycleLR, 14, eta_max=1.0, total_steps=11)
         assert found[10:] == [pytest.approx(1 / 25 / 1e4)] * 4
 
     def test_a_first_loss_above_a_billion_is_the_best_so_far(self):
         optimizer = optimizer_of([0.5])
-        schedule = optimzoo.schedulers.ReduceOnPlateauLR(optimizer, patience=0)
+        schedule = optimzoo.schedules.ReduceOnPlateauLR(optimizer, patience=0)
         schedule.step({"loss": 2e9})
         schedule.step({"loss": 1.5e9})
         assert optimizer.param_groups[0]["lr"] == 0.5
@@ -250,7 +250,7 @@ class TestWhereMmengineFails:
 
 def test_the_first_beta_of_adam_is_its_momentum():
     found = []
-    for module in (optimzoo.schedulers, mmengine.optim):
+    for module in (optimzoo.schedules, mmengine.optim):
         optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], betas=(0.8, 0.9))
         found.append(course(optimizer, [module.CosineAnnealingMomentum(optimizer, T_max=7, eta_min=0.5)], "betas"))
     ours, oracle = ([groups[0] for groups in side] for side in found)

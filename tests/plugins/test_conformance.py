@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from optimzoo import OPTIMIZERS, build_optim_wrapper
-from optimzoo.entry import NEEDS
+from optimzoo.names.entry import NEEDS
 
 from .conformance import BROKEN_UPSTREAM, NAMES, PAGE, STEPS, WORKING, config, page
 

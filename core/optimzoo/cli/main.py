@@ -16,8 +16,8 @@ from optimzoo import __version__
 from optimzoo.cli import names, plot, plugins, runs
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError, PluginError
+from optimzoo.names.zoo import plugins as plugin_manager
 from optimzoo.traces import user_frames
-from optimzoo.zoo import plugins as plugin_manager
 
 TRACEBACK = "OPTIMZOO_TRACEBACK"
 

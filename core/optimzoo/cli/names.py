@@ -13,11 +13,11 @@ from rich.text import Text
 
 from optimzoo import calls
 from optimzoo.console import out
-from optimzoo.entry import NEEDS, Entry, dotted, library_version
 from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
-from optimzoo.registry import Registry
-from optimzoo.zoo import REGISTRIES
-from optimzoo.zoo import plugins as plugin_manager
+from optimzoo.names.entry import NEEDS, Entry, dotted, library_version
+from optimzoo.names.registry import Registry
+from optimzoo.names.zoo import REGISTRIES
+from optimzoo.names.zoo import plugins as plugin_manager
 
 
 def list_names(

@@ -23,10 +23,10 @@ def plot(
 ) -> None:
     """Draw what the schedules of CONFIG will do to every hyperparameter, without building the model."""
     cfg = read_run_config(config, overrides)
-    from optimzoo.inspect.schedules import plot_schedules, schedule_courses, schedule_table
-    from optimzoo.runner import data
-    from optimzoo.runner.objects import look_for_modules_in
-    from optimzoo.runner.plan import TrainPlan
+    from optimzoo.run.data import loaders
+    from optimzoo.run.loop.train_cfg import TrainPlan
+    from optimzoo.run.objects import look_for_modules_in
+    from optimzoo.schedules.preview import plot_schedules, schedule_courses, schedule_table
 
     look_for_modules_in(cfg["code_dir"])
     for key in ("optim_wrapper", "train_cfg"):
@@ -34,7 +34,7 @@ def plot(
             raise ConfigError("it is missing", key)
     plan = TrainPlan.from_cfg(cfg["train_cfg"])
     if epoch_length is None and plan.by_epoch and "train_dataloader" in cfg:
-        epoch_length = data.epoch_length(data.build_dataloader(cfg["train_dataloader"], "train_dataloader", 0))
+        epoch_length = loaders.epoch_length(loaders.build_dataloader(cfg["train_dataloader"], "train_dataloader", 0))
     lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
     if table:
         out.print(schedule_table(schedule_courses(cfg, **lengths)))

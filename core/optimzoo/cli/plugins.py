@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from optimzoo.console import out
-from optimzoo.manager import PluginReport
-from optimzoo.zoo import REGISTRIES
-from optimzoo.zoo import plugins as manager
+from optimzoo.names.manager import PluginReport
+from optimzoo.names.zoo import REGISTRIES
+from optimzoo.names.zoo import plugins as manager
 
 STYLES = {"loaded": "green", "disabled": "yellow", "broken": "bold red"}
 SHOWN = 6

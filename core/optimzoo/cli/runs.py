@@ -12,7 +12,7 @@ from optimzoo.console import out, say
 from optimzoo.errors import did_you_mean, distinct, near
 
 if TYPE_CHECKING:
-    from optimzoo.config import Config
+    from optimzoo.config.load import Config
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A .toml, .yaml, .json or .py file.")]
 Overrides = Annotated[
@@ -43,7 +43,7 @@ def train(
     cfg = read_run_config(config, overrides)
     if work_dir is not None:
         cfg["work_dir"] = work_dir
-    from optimzoo.runner import Runner
+    from optimzoo.run import Runner
 
     runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change)
     try:
@@ -55,7 +55,7 @@ def train(
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
     """Resolve every name and key of CONFIG without training; list every problem, and exit with 1 if there is one."""
     cfg = read_run_config(config, overrides)
-    from optimzoo.runner.check import config_problems
+    from optimzoo.run.check import config_problems
 
     problems = distinct(config_problems(cfg))
     for problem in problems:
@@ -70,7 +70,7 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
     is_program = path.suffix.lower() == ".py"
     if is_program:
         say("note", f"{path} is a Python config: it is being run as a program", "cyan")
-    from optimzoo.config import load_config
+    from optimzoo.config.load import load_config
 
     cfg = load_config(path, overrides or ())
     cfg.setdefault("code_dir", str(path.parent.resolve()))
@@ -80,7 +80,7 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
 
 def _without_helpers(cfg: dict[str, Any]) -> Config:
     """Drop the names of a Python config that are no keys, with a warning where one may be a misspelt key."""
-    from optimzoo.runner.check import KEYS
+    from optimzoo.run.check import KEYS
 
     for name in (n for n in cfg if n not in KEYS):
         meant = near(name, KEYS, limit=1)

@@ -10,16 +10,16 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from optimzoo import calls
-from optimzoo.checks import MARKS
-from optimzoo.constructors.create import create_optimizer
-from optimzoo.constructors.described import DescribedOptimizer
-from optimzoo.constructors.groups import Group, aliases_of, merge_groups, name_groups
-from optimzoo.constructors.modules import is_deformable, is_depthwise, is_norm, unwrap
-from optimzoo.constructors.paramwise import KEYS, paramwise_problems
-from optimzoo.constructors.rules import apply_rules
 from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near
+from optimzoo.groups.modules import is_deformable, is_depthwise, is_norm, unwrap
+from optimzoo.groups.paramwise import KEYS, paramwise_problems
+from optimzoo.groups.rules import apply_rules
+from optimzoo.names.zoo import OPTIM_WRAPPERS
+from optimzoo.optimizers.create import create_optimizer
+from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.param_groups import Group, aliases_of, merge_groups, name_groups
+from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper
-from optimzoo.zoo import OPTIM_WRAPPERS
 
 
 class DefaultOptimWrapperConstructor:

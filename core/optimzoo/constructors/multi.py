@@ -9,13 +9,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.checks import MARKS
-from optimzoo.constructors.groups import NAMES, aliases_of
-from optimzoo.constructors.modules import unwrap
-from optimzoo.constructors.patterns import name_pattern, names_any, paths
 from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.groups.modules import unwrap
+from optimzoo.groups.patterns import name_pattern, names_any, paths
+from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from optimzoo.optimizers.param_groups import NAMES, aliases_of
+from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-from optimzoo.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 DEFAULT, MULTI = "DefaultOptimWrapperConstructor", "MultiOptimWrapperConstructor"
 NOT_A_MEMBER = ("constructor", "paramwise_cfg", *MARKS)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from optimzoo.errors import ConfigError
-from optimzoo.zoo import OPTIMIZERS
+from optimzoo.names.zoo import OPTIMIZERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own code, at import

@@ -12,8 +12,8 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.checks import is_number, number, one_of
 from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.values import is_number, number, one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optimzoo.checks import one_of, whole_number
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.names.zoo import needs_of
+from optimzoo.values import one_of, whole_number
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
 from optimzoo.wrappers.gradients import clip, clipping, first_nonfinite
-from optimzoo.zoo import needs_of
 
 logger = logging.getLogger("optimzoo")
 

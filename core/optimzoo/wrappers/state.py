@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.checks import is_number
 from optimzoo.errors import CheckpointError, OptimzooWarning
-from optimzoo.zoo import needs_of
+from optimzoo.names.zoo import needs_of
+from optimzoo.values import is_number
 
 Group = Mapping[str, Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from optimzoo import DefaultOptimWrapperConstructor
-from optimzoo.checks import number, whole_number
-from optimzoo.constructors.groups import Group
-from optimzoo.entry import import_dotted
 from optimzoo.errors import ConfigError
+from optimzoo.names.entry import import_dotted
+from optimzoo.optimizers.param_groups import Group
+from optimzoo.values import number, whole_number
 from optimzoo_plugins.layer_decay.depth import GetDepth, checked, depth_function
 
 OF_DEPTHS = ("num_layers", "layer_depth")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.checks import number, one_of, whole_number
 from optimzoo.errors import OptimzooError, OptimzooWarning
+from optimzoo.values import number, one_of, whole_number
 from optimzoo.wrappers.curvature import SampledLoss
 
 ESTIMATORS = ("hutchinson", "gnb")

@@ -1,0 +1,5 @@
+"""Reading configs: .py, .toml, .yaml and .json, their bases, and values set on the command line."""
+
+from optimzoo.config.load import describe as describe
+from optimzoo.config.load import load_config as load_config
+from optimzoo.config.load import plain as plain

@@ -1,0 +1,164 @@
+"""Configs: files read into plain dicts, with bases and overrides, and configs as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from optimzoo.config.readers import CONTROL, LANGUAGES, language, read, toml_keys, toml_value
+from optimzoo.errors import ConfigError, did_you_mean, join_path, near
+
+Config = dict[str, Any]
+BASE, DELETE = "_base_", "_delete_"
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a config file.
+
+    Args:
+        path: A .toml, .yaml, .yml, .json or .py file. Its key ``_base_`` names files, relative to it, whose contents
+            it changes: dicts are merged, unless they hold ``_delete_=True``; all else is replaced.
+        overrides: Assignments such as ``"optim_wrapper.optimizer.lr=1e-3"`` or ``"param_scheduler[0].end=5"``, whose
+            values are TOML; a bare word counts as a string.
+
+    Raises:
+        ConfigError: A file is missing or cannot be read, or an override is malformed.
+    """
+    try:
+        config = _load(Path(path), ())
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
+    for override in overrides:
+        config = _override(config, override)
+    return config
+
+
+def merge(base: Any, change: Any) -> Any:
+    """Return ``base`` changed by ``change``, both left as they are."""
+    if not isinstance(change, Mapping):
+        return change
+    if not isinstance(base, Mapping) or change.get(DELETE):
+        base = {}
+    changed = {key: merge(base.get(key), value) for key, value in change.items() if key != DELETE}
+    return {**base, **changed}
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """Return ``config`` as YAML, its values made ``plain``."""
+    text: str = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in dicts, lists, strings and numbers alone.
+
+    A class or function becomes ``module:name``, a dtype or a device its name, another object the name of its type.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)  # of a subclass, such as numpy's float64, too
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Path):
+        return str(value)
+    cls = type(value)
+    if cls.__module__ == "torch" and cls.__name__ in ("dtype", "device"):
+        return str(value).removeprefix("torch.")
+    name = getattr(value, "__qualname__", "<")
+    if "<" in name or value.__module__ == "<run_path>":  # a lambda, or what a Python config defines: not importable
+        return describe(value)
+    return f"{value.__module__}:{name}"
+
+
+def describe(value: Any) -> str:
+    """Return the stand-in, in a written config, for an object that no text can describe."""
+    return f"<{type(value).__module__}.{type(value).__qualname__} object>"
+
+
+def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
+    kind = language(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; a file is wanted")
+    if not path.is_file():
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        siblings = [p.name for p in beside if p.suffix in LANGUAGES and p.is_file()]
+        raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
+    if path.resolve() in opened_by:
+        raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")
+    if kind == "Python" and opened_by and language(opened_by[-1]) != "Python":
+        raise ConfigError(
+            f"{opened_by[-1]} names {path}, but reading {language(opened_by[-1])} runs no code. "
+            "Write the base as data, or this config in Python", BASE,
+        )  # fmt: skip
+    content = read(path)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} holds {type(content).__name__}, not a table of keys")
+    config = dict(content)
+    _check_keys(config, path)
+    bases = config.pop(BASE, [])
+    if isinstance(bases, (str, Path)):
+        bases = [bases]
+    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, (str, Path)) for base in bases):
+        raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {bases!r}", BASE)
+    merged: Config = {}
+    for base in bases:
+        merged = merge(merged, _load(path.parent / base, (*opened_by, path.resolve())))
+    for key in config:
+        if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
+            raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
+    whole: Config = merge(merged, config)
+    return whole
+
+
+def _check_keys(value: Any, file: Path, path: str = "") -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"the key {key!r} in {file} is not a string; put it in quotes", path)
+            _check_keys(item, file, join_path(path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_keys(item, file, join_path(path, index))
+
+
+def _override(config: Config, assignment: str) -> Config:
+    key, equals, text = (part.strip() for part in assignment.partition("="))
+    if not equals:
+        raise ConfigError(f"an override is of the form key=value, got {assignment!r}")
+    if not text:
+        raise ConfigError("a value is missing after the '='; '\"\"' is an empty string", key)
+    try:
+        value = toml_value(text)
+    except ConfigError as error:
+        raise error.under(key) from error.__cause__
+    changed: Config = _assign(config, toml_keys(key), value, "")
+    return changed
+
+
+def _assign(held: Any, keys: list[str], value: Any, path: str) -> Any:
+    """Return a copy of ``held`` with ``value`` under ``keys``; a number as a key goes into a list."""
+    if not keys:
+        return value
+    key, *rest = keys
+    if isinstance(held, (list, tuple)):
+        number = key.strip("[]")
+        if not number.isdecimal() or int(number) >= len(held):
+            entries = "1 entry" if len(held) == 1 else f"{len(held)} entries"
+            raise ConfigError(f"the list has {entries}, counted from 0; there is no {number!r}", path)
+        index = int(number)
+        return [*held[:index], _assign(held[index], rest, value, join_path(path, index)), *held[index + 1 :]]
+    if key.startswith("["):
+        raise ConfigError(f"there is no list to set the entry {key} of; it is {held!r}", path)
+    if held is not None and not isinstance(held, Mapping):
+        raise ConfigError(f"it is {held!r} and has no key {key!r} to set", path)
+    below = held or {}
+    return {**below, key: _assign(below.get(key), rest, value, join_path(path, key))}

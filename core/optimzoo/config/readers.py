@@ -1,0 +1,181 @@
+"""Reading one config file: .toml, .yaml and .json are data, and reading them runs no code; a .py is a program."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+import tomllib
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from optimzoo.errors import ConfigError
+from optimzoo.traces import describe_error
+
+LANGUAGES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".py": "Python"}
+CONTROL = re.compile(r"_[a-z]+_")
+"""The form of a key that is addressed to the reader of a config, such as ``_base_``."""
+
+_PYTHON_VALUE = re.compile(r"(True|False|None)\b|[-+]?\.\d[\deE+-]*|\([\w\s.,+-]*\)")
+
+
+def language(path: Path) -> str:
+    """Return the language of a config file, by its ending in any case.
+
+    Raises:
+        ConfigError: The ending is that of no language.
+    """
+    try:
+        return LANGUAGES[path.suffix.lower()]
+    except KeyError:
+        raise ConfigError(f"{path} is no config file: its ending is none of {', '.join(LANGUAGES)}") from None
+
+
+def read(path: Path) -> Any:
+    """Return what ``path`` holds.
+
+    Raises:
+        ConfigError: It cannot be read, or is not valid.
+    """
+    kind = language(path)
+    if kind == "Python":
+        return _run(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        return _PARSERS[kind](text)
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:  # PyYAML's of a misfit tag
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid {kind}: {said}.{_spelling_at(error, text, kind)}") from error
+
+
+def toml_keys(key: str) -> list[str]:
+    """Return the keys of a dotted key such as ``a."b.c"[0].d``; an index keeps its brackets.
+
+    Raises:
+        ConfigError: It is no key.
+    """
+    dotted = re.sub(r"""("[^"]*"|'[^']*')|(\[\d+\])""", lambda m: m[1] or f'."{m[2]}"', key)
+    keys = []
+    try:
+        nested: Any = tomllib.loads(f"{dotted} = 0")
+        while isinstance(nested, dict):
+            ((name, nested),) = nested.items()
+            keys.append(name)
+    except ValueError as error:  # no TOML, or a comment
+        raise ConfigError(f"{key!r} is not a key such as a.b or a[0].b") from error
+    return keys
+
+
+def toml_value(text: str) -> Any:
+    """Return the value that ``text`` is in TOML; a bare word is a string.
+
+    Raises:
+        ConfigError: It is no value.
+    """
+    document = f"value = {text}"
+    try:
+        parsed = tomllib.loads(document)
+    except tomllib.TOMLDecodeError as error:
+        spelling = _spelling_at(error, document, "TOML")
+        if not spelling and re.fullmatch(r"\s*[A-Za-z_./][\w./:@+-]*\s*", text):
+            return text.strip()
+        raise ConfigError(f"{text!r} is not a TOML value.{spelling}") from error
+    if len(parsed) > 1:
+        raise ConfigError(f"{text!r} is more than one TOML value")
+    return parsed["value"]
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """Run a Python config, with the modules beside it within reach, and return what it defines."""
+    folder = str(path.parent.resolve())
+    within_reach = folder in sys.path
+    if not within_reach:
+        sys.path.append(folder)
+    try:
+        names = runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{path} failed: {describe_error(error)}") from error
+    finally:
+        if not within_reach and folder in sys.path:
+            sys.path.remove(folder)
+    return {
+        name: value
+        for name, value in names.items()
+        if CONTROL.fullmatch(name) or not (name.startswith("_") or isinstance(value, types.ModuleType))
+    }
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Reads ``1e-4`` as a number, as YAML 1.2 does, and refuses a key that comes twice, and values as Python has them.
+
+    PyYAML would make a string of the first and the last, and keep the second of two values.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # as written: what it merges is not in it yet
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+        _refuse_repeated((key.value, f"line {key.start_mark.line + 1}: ") for key in keys)
+        return node
+
+
+def _refuse_python(loader: yaml.Loader, node: yaml.ScalarNode) -> None:
+    raise ValueError(f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}")
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
+    list("-+.0123456789"),
+)
+_YamlLoader.add_implicit_resolver("!python", re.compile(r"None$|\([\d\s.,eE+-]*\)$"), ["N", "("])
+_YamlLoader.add_constructor("!python", _refuse_python)
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeated((key, "") for key, _ in pairs)
+    return dict(pairs)
+
+
+def _refuse_repeated(keys: Iterable[tuple[str, str]]) -> None:
+    """Raise if one of the keys, each with its place in words, comes twice."""
+    seen: set[str] = set()
+    for key, place in keys:
+        if key in seen:
+            raise ValueError(f"{place}the key {key!r} comes twice in one table")
+        seen.add(key)
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "TOML": tomllib.loads,
+    "YAML": lambda text: yaml.load(text, _YamlLoader),
+    "JSON": lambda text: json.loads(text, object_pairs_hook=_json_object),
+}
+
+
+def _spelling_at(error: Exception, text: str, kind: str) -> str:
+    """Return how ``kind`` writes the Python value at which its parser stopped, as a hint, or ``""``."""
+    place = re.search(r"line (\d+),? column (\d+)", str(error))
+    row, column = map(int, place.groups()) if place else (0, 0)
+    line = "".join(text.split("\n")[row - 1 : row])  # none where the text ends too soon
+    found = _PYTHON_VALUE.match(line, column - 1)
+    if not found:
+        return ""
+    value = found[0]
+    if value == "None" and kind == "TOML":
+        return " TOML has no None: leave the key out."
+    if value[0] == "(":
+        native = f"[{value[1:-1]}]"
+    else:
+        native = {"True": "true", "False": "false", "None": "null"}.get(value) or value.replace(".", "0.", 1)
+    return f" {kind} writes {native} for {value}."

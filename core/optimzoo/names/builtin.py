@@ -1,0 +1,80 @@
+"""The plugin ``optimzoo``: what the engine itself registers, through the hook that every plugin uses."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from optimzoo.names.hookspecs import Zoo, hookimpl
+
+if TYPE_CHECKING:
+    from optimzoo.wrappers import BaseOptimWrapper
+
+logger = logging.getLogger("optimzoo.groups")
+
+CURVES = {
+    "Constant": "A constant factor inside the window",
+    "CosineAnnealing": "Half a cosine down to a minimum",
+    "CosineRestart": "Half a cosine per period, each beginning anew",
+    "Exponential": "A factor on every step",
+    "InverseSqrt": "A linear warm-up, then the inverse square root of the step",
+    "Lambda": "A function of the step, from a Python config",
+    "Linear": "A straight line between two factors; the usual warm-up",
+    "MultiStep": "A factor at each milestone",
+    "OneCycle": "Up to a peak and down to nearly nothing",
+    "Poly": "A power of the steps that are left",
+    "QuadraticWarmup": "A parabola up from nearly zero",
+    "ReduceOnPlateau": "A factor when a metric stops improving",
+    "Sequence": "Other curves, one after another",
+    "Step": "A factor every few steps",
+    "WSD": "Warm-up, stay, and decay at the end",
+}
+"""The name of each curve, and one line about it; optimzoo.schedules makes the classes."""
+
+FAMILIES = {"LR": "the learning rate", "Momentum": "the momentum", "ParamScheduler": "any hyperparameter"}
+"""The ending of a schedule's name, and what such a schedule acts on."""
+
+
+def families_of(curve: str) -> list[str]:
+    """Return the families that a curve has: all, but there is no momentum that peaks like the rate of 1cycle."""
+    return [family for family in FAMILIES if (curve, family) != ("OneCycle", "Momentum")]
+
+
+@hookimpl
+def optimzoo_register(zoo: Zoo) -> None:
+    """Register the wrappers, the constructors, ZeRO, the hooks and the schedules."""
+    zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
+    zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
+    zoo.wrapper("ApexOptimWrapper", "optimzoo.wrappers:ApexOptimWrapper", about="Mixed precision by NVIDIA's apex.amp")
+    zoo.optimizer(
+        "ZeroRedundancyOptimizer",
+        "optimzoo.optimizers.zero:ZeroRedundancyOptimizer",
+        about="ZeRO around the optimizer that optimizer_type names: its state is spread over processes",
+        paper="https://arxiv.org/abs/1910.02054",
+        needs=("process_group",),
+    )
+    zoo.constructor(
+        "DefaultOptimWrapperConstructor",
+        "optimzoo.constructors:DefaultOptimWrapperConstructor",
+        about="Parameter-wise multipliers by name and by kind of module",
+    )
+    zoo.constructor(
+        "MultiOptimWrapperConstructor",
+        "optimzoo.constructors:MultiOptimWrapperConstructor",
+        about="One optimizer for each child module, or for each set of name patterns",
+    )
+    zoo.hook("EMAHook", "optimzoo.run:EMAHook", about="Validates with an exponential moving average of the weights")
+    for curve, about in CURVES.items():
+        for family in families_of(curve):
+            name = f"{curve}{family}"
+            zoo.scheduler(name, f"optimzoo.schedules:{name}", about=f"{about}, for {FAMILIES[family]}")
+
+
+@hookimpl
+def optimzoo_built(optim_wrapper: BaseOptimWrapper) -> None:
+    """Log the parameter groups as a table, at the level INFO of the logger ``optimzoo.groups``."""
+    if logger.isEnabledFor(logging.INFO):
+        from optimzoo.console import as_text
+        from optimzoo.groups.table import group_table
+
+        logger.info("%s", as_text(group_table(optim_wrapper)))

@@ -1,0 +1,248 @@
+"""A registry: a table of names, each leading to a class that is imported on first use."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError, UnknownNameError, a, did_you_mean, join_path, near
+from optimzoo.names.entry import Entry, dotted, dotted_forms, import_dotted
+from optimzoo.values import MARKS
+
+
+class Registry:
+    """The names of one kind of thing.
+
+    Args:
+        kind: What the names stand for, in the words of an error message, such as ``"optimizer"``.
+        base: ``"module:Class"`` that every target must be a subclass of.
+        must_be: The same requirement in words.
+        populate: Called before the first look-up; registers what the plugins bring.
+        hints: Called when a name is unknown; returns a sentence about plugins that could have brought it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: str,
+        must_be: str,
+        populate: Callable[[], None] = lambda: None,
+        hints: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.kind = kind
+        self.base = base
+        self.must_be = must_be
+        self._populate = populate
+        self._hints = hints
+        self._entries: dict[str, Entry] = {}
+        self._claims: dict[str, list[Entry]] = {}
+        self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
+        """Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it."""
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} {self.kind} names>"
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, the bare one where the entry owns it, else the qualified one."""
+        return iter(sorted(map(self.display_name, self.entries()), key=str.lower))
+
+    def __len__(self) -> int:
+        return len(self.entries())
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self.entry(name))
+        except UnknownNameError:
+            return False
+
+    def entries(self) -> list[Entry]:
+        """Return every entry, in the order of registration."""
+        self._populate()
+        return list(self._entries.values())
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; which of several claims on one bare name wins does not depend on the order of adding."""
+        if entry.key in self._entries:
+            raise ConfigError(f"{self.kind} {entry.qualified!r} is registered twice")
+        self._entries[entry.key] = entry
+        for name in entry.claims:
+            self._claims.setdefault(name, []).append(entry)
+
+    def discard(self, entry: Entry) -> None:
+        """Forget an entry and its claims."""
+        self._entries.pop(entry.key, None)
+        for name in entry.claims:
+            self._claims[name] = [other for other in self._claims.get(name, ()) if other is not entry]
+            if not self._claims[name]:
+                del self._claims[name]
+
+    def claimants(self, name: str) -> list[Entry]:
+        """Return the entries that ``name`` may mean: one, several if they claim it with equal right, or none."""
+        self._populate()
+        found = self.owner(name) or self._entries.get(name)
+        return [found] if found else sorted(self._claims.get(name, ()), key=lambda entry: entry.qualified)
+
+    def owner(self, name: str) -> Entry | None:
+        """Return the entry that a bare name stands for; None if nobody claims it or several do with equal right."""
+        claims = self._claims.get(name, ())
+        if not claims:
+            return None
+        strongest = min(map(_strength, claims))
+        winners = [entry for entry in claims if _strength(entry) == strongest]
+        return winners[0] if len(winners) == 1 else None
+
+    def display_name(self, entry: Entry) -> str:
+        """Return the shortest name that leads to ``entry``."""
+        return entry.name if self.owner(entry.name) is entry else entry.qualified
+
+    def entry(self, name: str, path: str = "") -> Entry:
+        """Return the entry of a bare or qualified name.
+
+        Raises:
+            UnknownNameError: Nothing, or more than one thing, goes by that name.
+        """
+        found = self.claimants(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            options = [entry.qualified for entry in found]
+            raise UnknownNameError(
+                f"{name!r} is claimed by several plugins; say which one you mean:"
+                f" {' or '.join(map(repr, options))}", path, options,
+            )  # fmt: skip
+        known = map(_qualified, self.entries()) if "." in name else self._claims
+        suggestions = [] if name.count(".") > 1 else near(name, known)
+        if not suggestions and "." in name:
+            suggestions = dotted_forms(name)
+        raise UnknownNameError(
+            f"there is no {self.kind} {name!r}: no installed plugin registers it."
+            f"{did_you_mean(suggestions) or ' `optimzoo list` shows every name.'}{self._hints()}", path, suggestions,
+        )  # fmt: skip
+
+    def entry_of(self, cls: type) -> Entry | None:
+        """Return the entry that leads to ``cls``, or else to its nearest base; nothing is imported to answer."""
+        entries = self.entries()
+        return next((entry for base in cls.__mro__ for entry in entries if _leads_to(entry, base)), None)
+
+    def get(self, type: str | Callable[..., Any], path: str = "") -> Any:  # noqa: A002
+        """Return the class that ``type`` names.
+
+        Args:
+            type: A registered name, ``plugin.Name``, ``package.module:Class``, or the class itself.
+            path: Where in the config the name stands, for the error message.
+
+        Raises:
+            UnknownNameError: The name is not registered.
+            MissingDependencyError: Its library is not installed.
+            ConfigError: What it names is not of this registry's kind.
+        """
+        if not isinstance(type, str):
+            return self._checked(type, path)
+        if ":" in type:
+            return self._checked(import_dotted(type, path), path)
+        return self._checked(self.entry(type, path).load(path), path)
+
+    def build(self, cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None, **defaults: Any) -> Any:
+        """Build what ``cfg`` describes: ``cfg["type"]`` is called with the other keys; ``cfg`` stays as it is.
+
+        Args:
+            cfg: A dict with the key ``type``.
+            default_args: Arguments for the keys that ``cfg`` does not have.
+            **defaults: The same, as keywords.
+
+        Raises:
+            ConfigError: A key or value is wrong, or the class refused its arguments.
+        """
+        target, kwargs = self.resolve(cfg)
+        return calls.call(target, {**(default_args or {}), **defaults, **kwargs})
+
+    def resolve(self, cfg: Any, path: str = "") -> tuple[Any, dict[str, Any]]:
+        """Return the class that ``cfg["type"]`` names, and a copy of the other keys."""
+        if not isinstance(cfg, Mapping):
+            raise ConfigError(f"{a(self.kind)} is described by a dict with the key 'type', got {cfg!r}", path)
+        if "type" not in cfg:
+            hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
+            raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
+        kwargs = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
+        return self.get(cfg["type"], join_path(path, "type")), kwargs
+
+    def register_module(
+        self, name: str | list[str] | None = None, force: bool = False, module: Any = None
+    ) -> Callable[..., Any]:
+        """Register a class, as a decorator or by a call with ``module``.
+
+        Args:
+            name: The name, or several; the class's own name by default.
+            force: Replace what goes by that name in this process.
+            module: The class, where this is not used as a decorator.
+
+        Raises:
+            ConfigError: The name is taken and ``force`` is not set.
+
+        Example:
+            >>> import torch
+            >>> from optimzoo import OPTIMIZERS
+            >>> @OPTIMIZERS.register_module()
+            ... class PlainDescent(torch.optim.SGD):
+            ...     pass
+            >>> OPTIMIZERS.get("PlainDescent") is PlainDescent
+            True
+        """
+        if not (name is None or isinstance(name, str) or _is_list_of_str(name)):
+            raise ConfigError(
+                f"name must be a string, got {name!r}. Write @REGISTRY.register_module() with parentheses"
+            )
+
+        def register(target: Any) -> Any:
+            first, *rest = [name] if isinstance(name, str) else name or [target.__name__]
+            self._register(Entry(first, self._checked(target), aliases=tuple(rest), about=_first_line(target)), force)
+            return target
+
+        return register if module is None else register(module)
+
+    def _register(self, entry: Entry, force: bool) -> None:
+        self._populate()
+        if self.stage(self.kind, entry):
+            return
+        for taken in (n for n in entry.claims if n in self._claims and not force):
+            raise ConfigError(
+                f"the {self.kind} name {taken!r} is taken by {self._claims[taken][0].qualified}. Choose another name, "
+                "or pass force=True to replace it in this process"
+            )
+        for name in entry.claims:
+            self._claims[name] = []
+        self._entries.pop(entry.key, None)
+        self.add(entry)
+
+    def _checked(self, target: Any, path: str = "") -> Any:
+        if inspect.isclass(target) and issubclass(target, import_dotted(self.base)):
+            return target
+        name = dotted(target) if hasattr(target, "__qualname__") else repr(target)
+        raise ConfigError(f"{name} cannot be used as {a(self.kind)}: it must be {self.must_be}", path)
+
+
+def _strength(entry: Entry) -> tuple[bool, bool, bool]:
+    """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
+    return bool(entry.plugin), not entry.bundled, entry.discovered
+
+
+def _leads_to(entry: Entry, cls: type) -> bool:
+    if entry.target is cls:
+        return True
+    module, _, attribute = dotted(entry.target).partition(":")
+    return attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls
+
+
+def _qualified(entry: Entry) -> str:
+    return entry.qualified
+
+
+def _is_list_of_str(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, str) for v in value)
+
+
+def _first_line(target: Any) -> str:
+    return (inspect.getdoc(target) or "").partition("\n")[0]

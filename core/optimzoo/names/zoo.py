@@ -1,0 +1,53 @@
+"""The registries and the plugins that fill them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optimzoo.names import builtin
+from optimzoo.names.hookspecs import hookimpl
+from optimzoo.names.manager import PluginManager
+from optimzoo.names.registry import Registry
+
+__all__ = [
+    "HOOKS",
+    "OPTIMIZERS",
+    "OPTIM_WRAPPERS",
+    "OPTIM_WRAPPER_CONSTRUCTORS",
+    "PARAM_SCHEDULERS",
+    "REGISTRIES",
+    "hookimpl",
+    "needs_of",
+    "plugins",
+]
+
+
+def _populate() -> None:
+    plugins.load()
+
+
+def _hints() -> str:
+    return plugins.hints()
+
+
+OPTIMIZERS = Registry("optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer", _populate, _hints)
+OPTIM_WRAPPERS = Registry(
+    "optimizer wrapper", "optimzoo.wrappers:BaseOptimWrapper", "a subclass of BaseOptimWrapper", _populate, _hints
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    "constructor", "collections.abc:Callable", "a class whose objects are called with the model", _populate, _hints
+)
+PARAM_SCHEDULERS = Registry(
+    "parameter scheduler", "optimzoo.schedules:ParamScheduler", "a subclass of ParamScheduler", _populate, _hints
+)
+HOOKS = Registry("hook", "optimzoo.run:Hook", "a subclass of optimzoo.run.Hook", _populate, _hints)
+
+REGISTRIES = {r.kind: r for r in (OPTIMIZERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, HOOKS)}
+
+plugins = PluginManager(REGISTRIES, builtin)
+
+
+def needs_of(optimizer: Any) -> frozenset[str]:
+    """Return the ``entry.NEEDS`` of the optimizer's class, or of its nearest registered base."""
+    entry = OPTIMIZERS.entry_of(type(optimizer))
+    return frozenset(entry.needs if entry else ())

@@ -1,0 +1,158 @@
+"""From parameter groups and an optimizer's config to the optimizer: its needs checked, its fastest kernel chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError
+from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.param_groups import NAMES, Group
+
+FUSED = {
+    torch.optim.Adam: ("cpu", "cuda", "mps"),
+    torch.optim.AdamW: ("cpu", "cuda", "mps"),
+    torch.optim.SGD: ("cpu", "cuda", "mps"),
+    torch.optim.Adagrad: ("cpu",),
+}
+"""Where torch 2.5 and later have fused kernels."""
+FUSED_WHOLE = (torch.optim.SGD, torch.optim.Adagrad)
+"""Those whose fused kernels take no parameters that FSDP2 has shared out."""
+FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.Module | None = None) -> Optimizer:
+    """Build the optimizer that ``cfg`` describes over ``groups``.
+
+    A learning rate that is a tensor is copied for each group, since a schedule writes into it.
+
+    Args:
+        cfg: ``type`` and the optimizer's arguments.
+        groups: Parameter groups; their dicts are copied.
+        model: The model the parameters belong to. With it, ``fused=True`` is chosen where the optimizer and every
+            parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``; it is turned off again if a gradient
+            of the first step is sparse.
+
+    Raises:
+        ConfigError: ``cfg`` is wrong, there is nothing to optimize, or the groups do not suit the optimizer.
+    """
+    described = DescribedOptimizer(cfg)
+    cls, given = described.cls, _copied(described.given)
+    entry = OPTIMIZERS.entry_of(cls)
+    needs = entry.needs if entry else ()
+    groups = [_copied(group) for group in groups]
+    if "matrices" in needs:
+        groups = [_without_frozen(group) for group in groups]
+    _check_there_are_any(cls.__name__, groups, model)
+    _check_lr((given, *groups))
+    _check_needs(cls.__name__, needs, described.settings, groups)
+
+    def build(**extra: Any) -> Optimizer:
+        own_groups = [dict(group) for group in groups]
+        built: Optimizer = calls.call(cls, {described.first_argument: own_groups, **given, **extra})
+        for group in built.param_groups:
+            group.update(_copied(group))
+        return built
+
+    if model is not None and _may_fuse(cls, given, groups):
+        try:
+            built = build(fused=True)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, RuntimeError):  # what torch says of options that exclude each other
+                raise
+        else:
+            _unfuse_for_sparse_gradients(built)
+            return built
+    return build()
+
+
+def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which no tensor is that of another dict."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in settings.items()}
+
+
+def _without_frozen(group: Group) -> Group:
+    kept = [index for index, parameter in enumerate(group["params"]) if parameter.requires_grad]
+    return {**group, **{key: [group[key][index] for index in kept] for key in ("params", NAMES) if key in group}}
+
+
+def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group]) -> bool:
+    if any(key in settings for settings in (given, *groups) for key in ("fused", "foreach")):
+        return False
+    # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
+    devices, params = FUSED.get(cls, ()), [p for group in groups for p in group["params"]]
+    if cls in FUSED_WHOLE and any(is_sharded(p) for p in params):
+        return False
+    return all(p.device.type in devices and p.dtype in FUSED_DTYPES for p in params)
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the tensor is one of several processes (a DTensor)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def _unfuse_for_sparse_gradients(optimizer: Optimizer) -> None:
+    """Turn ``fused`` off in the first step if a gradient is sparse, which no fused kernel takes."""
+    first = True
+
+    def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        nonlocal first
+        if first and any(p.grad is not None and p.grad.is_sparse for g in optimizer.param_groups for p in g["params"]):
+            for settings in (optimizer.defaults, *optimizer.param_groups):
+                settings["fused"] = False
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
+        first = False  # the hook stays, since torch does not allow to remove it while it runs
+
+    optimizer.register_step_pre_hook(hook)
+
+
+def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:
+    params = [parameter for group in groups for parameter in group["params"]]
+    if model is not None and not any(parameter.requires_grad for parameter in params):
+        count = len(list(model.parameters()))
+        why = f"all {count} parameters are frozen (requires_grad=False)" if count else "the model has no parameters"
+        raise ConfigError(f"{optimizer} has nothing to optimize: {why}")
+    if not params:
+        raise ConfigError(f"{optimizer} has nothing to optimize: the parameter list is empty")
+
+
+def _check_lr(settings: Iterable[Mapping[str, Any]]) -> None:
+    for lr in (s["lr"] for s in settings if isinstance(s.get("lr"), Tensor)):
+        if not lr.is_floating_point():
+            raise ConfigError(f"a tensor of floats is wanted, got {lr.dtype}: schedules write fractions into it", "lr")
+
+
+def _check_needs(optimizer: str, needs: Iterable[str], settings: Mapping[str, Any], groups: list[Group]) -> None:
+    if "one_group" in needs and len(groups) > 1:
+        raise ConfigError(f"{optimizer} takes one parameter group, and the parameter-wise settings make {len(groups)}")
+    if "one_lr" in needs:
+        rates = {float(group.get("lr", settings.get("lr", 0))) for group in groups} - {0.0}
+        if len(rates) > 1:
+            raise ConfigError(
+                f"{optimizer} adapts one step size over all groups, and the parameter-wise settings give them the "
+                f"learning rates {', '.join(map(str, sorted(rates)))}. Remove the lr multipliers"
+            )
+    if "matrices" in needs:
+        wrong = [
+            f"{name} {tuple(p.shape)}"
+            for number, group in enumerate(groups)
+            for name, p in zip(group.get(NAMES) or _numbered(number, group["params"]), group["params"])
+            if p.ndim != 2
+        ]
+        if wrong:
+            raise ConfigError(
+                f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
+                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: "
+                "optim_wrapper = {matrices = {optimizer = ..., modules = [...]}, rest = {optimizer = ..., modules = "
+                "[...]}}, where modules are patterns of names (MultiOptimWrapperConstructor)"
+            )
+
+
+def _numbered(group: int, params: list[Tensor]) -> list[str]:
+    return [f"parameter {i} of group {group}" for i in range(len(params))]

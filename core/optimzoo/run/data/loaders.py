@@ -1,0 +1,146 @@
+"""Data loaders from a config, and batches on a device."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sized
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.run.objects import build_object, find_function, object_problems
+from optimzoo.values import MARKS, one_of, whole_number
+
+SAMPLERS = ("DefaultSampler", "InfiniteSampler")
+"""mmengine's samplers; both come to ``shuffle``, which is their only setting here and true by default."""
+
+
+def dataloader_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
+    """Yield what is wrong with the config of a data loader."""
+    if not isinstance(cfg, Mapping):
+        if not isinstance(cfg, Iterable) or isinstance(cfg, str):
+            yield ConfigError(f"a DataLoader, another iterable of batches, or a dict is wanted, got {cfg!r}", path)
+        return
+    try:
+        kwargs = _loader_kwargs(cfg, path)
+    except OptimzooError as error:
+        yield error
+        return
+    if isinstance(kwargs.get("dataset"), (str, Mapping)):
+        yield from object_problems(kwargs["dataset"], Dataset, f"{path}.dataset")
+    yield from calls.problems(DataLoader, kwargs, path)
+    if kwargs.get("batch_size") is not None:
+        yield from calls.caught(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
+    yield from calls.caught(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
+    if not isinstance(kwargs.get("shuffle", False), bool):
+        yield ConfigError(f"true or false is wanted, got {kwargs['shuffle']!r}", f"{path}.shuffle")
+
+
+def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:
+    """Return the loader that ``cfg`` describes, or ``cfg`` itself if it is an iterable of batches.
+
+    Args:
+        cfg: The arguments of ``torch.utils.data.DataLoader``, where ``dataset`` is a dict with ``type``, and
+            ``collate_fn`` may be a dotted path.
+        path: Where in the config it stands.
+        seed: Decides the shuffled order, together with the epoch.
+    """
+    calls.raise_all(dataloader_problems(cfg, path))
+    if not isinstance(cfg, Mapping):
+        return cfg  # type: ignore[no-any-return]
+    kwargs = _loader_kwargs(cfg, path)
+    if isinstance(kwargs["dataset"], Mapping):
+        kwargs["dataset"] = build_object(kwargs["dataset"], Dataset, f"{path}.dataset")
+    kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
+    loader: DataLoader[Any] = calls.call(DataLoader, kwargs, path)
+    return loader
+
+
+def epoch_length(loader: Iterable[Any]) -> int | None:
+    """Return the number of batches in a pass over ``loader``, or None if it cannot tell."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:  # a DataLoader has a length, but not over a data set without one
+        return None
+
+
+def start_epoch(loader: Iterable[Any], seed: int, epoch: int) -> None:
+    """Make the order of the coming pass over ``loader`` depend on the seed and the epoch alone."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    samplers = getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)
+    part: Any
+    for part in (loader, *samplers):
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed + epoch)
+
+
+def sample_counts(loader: Iterable[Any]) -> Iterator[int | None]:
+    """Yield the number of samples in each batch of ``loader`` as far as it can tell, and then None for ever."""
+    if isinstance(loader, DataLoader) and loader.batch_size is not None and isinstance(loader.sampler, Sized):
+        whole, rest = divmod(len(loader.sampler), loader.batch_size)
+        yield from itertools.repeat(loader.batch_size, whole)
+        if rest:
+            yield rest
+    yield from itertools.repeat(None)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Return ``batch`` with its tensors, and what has a method ``to``, on ``device``; containers keep their type."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        moved = {key: to_device(item, device) for key, item in batch.items()}
+        if not isinstance(batch, MutableMapping):
+            return moved
+        copied = copy.copy(batch)  # what it holds besides its items stays: a default factory, attributes
+        copied.update(moved)
+        return copied
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(item, device) for item in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(item, device) for item in batch)
+    return batch
+
+
+def batch_size(batch: Any) -> int | None:
+    """Return the length of the first tensor in ``batch`` that has one, or None."""
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.ndim else None
+    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((size for size in map(batch_size, items) if size is not None), None)
+
+
+def _loader_kwargs(cfg: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the arguments of DataLoader, with mmengine's way of naming samplers and collate functions resolved."""
+    kwargs = dict(cfg)
+    if isinstance(kwargs.get("sampler"), Mapping):
+        sampler = _named(kwargs.pop("sampler"), f"{path}.sampler", ("shuffle",))
+        one_of(sampler["type"], SAMPLERS, f"{path}.sampler.type")
+        kwargs.setdefault("shuffle", sampler.get("shuffle", True))
+    collate = kwargs.get("collate_fn")
+    if isinstance(collate, Mapping):
+        collate = _named(collate, f"{path}.collate_fn")["type"]
+    if collate == "default_collate":
+        del kwargs["collate_fn"]
+    elif collate is not None:
+        kwargs["collate_fn"] = find_function(collate, ("samples",), f"{path}.collate_fn")
+    return kwargs
+
+
+def _named(cfg: Mapping[str, Any], path: str, keys: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Return ``cfg`` if it has the key ``type`` and none but ``keys`` beside it."""
+    if "type" not in cfg:
+        raise ConfigError("the key 'type' is missing", path)
+    for key in cfg:
+        one_of(key, ("type", *keys, *MARKS), path)
+    return cfg

@@ -1,0 +1,166 @@
+"""The log of a run: a progress bar or plain lines, the CSV file, the picture."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from optimzoo.console import make_console
+from optimzoo.groups.table import group_table
+from optimzoo.run.hooks.base import Hook
+from optimzoo.run.loop.members import members
+from optimzoo.run.store.checkpoint import checkpoints_in
+from optimzoo.wrappers import StepOutcome
+
+if TYPE_CHECKING:
+    from optimzoo.run.runner import Runner
+
+
+class LoggerHook(Hook):
+    """Shows the course of training, and records it.
+
+    A plain line tells of every epoch or validation interval; on a terminal a progress bar carries the loss and the
+    hyperparameters in between. ``metrics.csv`` gets every iteration, and ``curves.png`` is drawn at the end.
+
+    Args:
+        console: Where to print.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or make_console()
+        self._progress: Progress | None = None
+        self._waiting: list[dict[str, Any]] = []
+        self._losses: collections.deque[float] = collections.deque()
+        self._last: dict[str, float] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Print what is about to be trained, and start the progress bar."""
+        self._losses = collections.deque(self._losses, runner.log_interval)
+        elements = sum(p.numel() for p in runner.model.parameters())
+        self._print(f"{type(runner.model).__name__} with {elements:,} parameters on {runner.device}, {_length(runner)}")
+        for name, member in members(runner.optim_wrapper).items():
+            if name:
+                self._print(f"{name}:")
+            self.console.print(group_table(member))
+        if runner.moved_to is not None:
+            self._print(f"what an earlier run left in {runner.work_dir} is now in {runner.moved_to}")
+        if runner.resumed_from is not None:
+            self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
+        if runner.finished:
+            self._print("the run is complete; a larger max_epochs, or max_iters, makes it longer")
+        elif self.console.is_terminal and not self.console.is_dumb_terminal:
+            description = TextColumn("{task.description}", markup=False)
+            columns = description, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()
+            self._progress = Progress(*columns, console=self.console, transient=True)
+            self._progress.start()
+            self._progress.add_task("", total=runner.max_iters, completed=runner.iter)
+
+    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+        """Note the iteration; values on a device stay there until the next flush."""
+        numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
+        self._waiting.append({**numbers, **hyperparameters(runner), "iter": runner.iter, "epoch": runner.current_epoch})
+        if runner.iter % runner.log_interval == 0:
+            self._flush(runner)
+
+    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        """Note what the validation found, and print it with the line for the epoch or interval."""
+        self._flush(runner)
+        named = {f"val_{name}": value for name, value in metrics.items()}
+        runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **named})
+        runner.history.flush()
+        self._print(f"{_where(runner)}  {_values({**self._shown(), **named})}")
+
+    def checkpoint_due(self, runner: Runner) -> None:
+        """Print a line for the epoch or interval that has just ended, unless its validation is to come."""
+        self._flush(runner)
+        runner.history.flush()
+        if not runner.validation_due:
+            self._print(f"{_where(runner)}  {_values(self._shown())}")
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Bring the CSV file up to date with the checkpoint."""
+        self._flush(runner)
+        runner.history.flush()
+
+    def after_train(self, runner: Runner) -> None:
+        """Finish the bar, draw the curves, and say where everything is."""
+        self._stop(runner)
+        runner.plot().savefig(runner.work_dir / "curves.png")
+        last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if n.startswith("val_")}
+        if last:
+            self._print(f"final: {_values(last)}")
+        self._print(f"curves, metrics, checkpoint and config are in {runner.work_dir}")
+
+    def on_exception(self, runner: Runner, error: BaseException) -> None:
+        """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
+        self._stop(runner)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            saved = checkpoints_in(runner.work_dir)
+            resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
+            self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _stop(self, runner: Runner) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        self._flush(runner)
+        runner.history.flush()
+
+    def _flush(self, runner: Runner) -> None:
+        for waiting in self._waiting:
+            row = {k: float(v) if isinstance(v, Tensor) else v for k, v in waiting.items()}
+            runner.history.append(row)
+            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss")}
+            if "loss" in row:
+                self._losses.append(row["loss"])
+        self._waiting = []
+        if self._progress is not None:
+            task = self._progress.task_ids[0]
+            self._progress.update(
+                task, completed=runner.iter, description=f"{_where(runner)}  {_values(self._shown())}"
+            )
+
+    def _shown(self) -> dict[str, float]:
+        """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
+        loss = {"loss": sum(self._losses) / len(self._losses)} if self._losses else {}
+        return {**loss, **self._last}
+
+
+def hyperparameters(runner: Runner) -> dict[str, float]:
+    """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
+    found: dict[str, float] = {}
+    for name, member in members(runner.optim_wrapper).items():
+        prefix = f"{name}." if name else ""
+        group = member.base_param_settings or member.optimizer.param_groups[0]
+        if group.get("lr") is not None:
+            found[f"{prefix}lr"] = float(group["lr"])
+        for scheduler in runner.schedulers:
+            if scheduler.optimizer in (member, member.optimizer):
+                found[prefix + scheduler.param_name] = scheduler.hyperparam.get(group)
+    return found
+
+
+def _where(runner: Runner) -> str:
+    if runner.plan.by_epoch:
+        total = runner.plan.max_epochs
+        return f"epoch {runner.current_epoch:>{len(str(total))}}/{total}"
+    return f"step {runner.iter}/{runner.max_iters}"
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _length(runner: Runner) -> str:
+    plan = runner.plan
+    batches = "" if runner.epoch_length is None else f" of {runner.epoch_length} iterations"
+    return f"{plan.max_epochs} epochs{batches}" if plan.by_epoch else f"{plan.max_iters} iterations"

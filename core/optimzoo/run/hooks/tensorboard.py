@@ -1,0 +1,81 @@
+"""The log of a run for TensorBoard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optimzoo.errors import OptimzooWarning
+from optimzoo.run.hooks.base import Hook
+from optimzoo.traces import describe_error
+from optimzoo.wrappers import StepOutcome
+
+if TYPE_CHECKING:
+    from optimzoo.run.runner import Runner
+
+
+class TensorBoardHook(Hook):
+    """Writes the history as scalars to the folder ``tensorboard`` of the run, if tensorboard is installed.
+
+    A resumed run adds a file there, which takes back what an earlier one has from the iteration on that it resumes at.
+    """
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+        self._written = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Open a file; in a new folder it gets the rows before a resume too."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        except Exception as error:  # a broken installation, which no config asked for
+            message = f"tensorboard cannot be imported, so nothing is written for it: {describe_error(error)}"
+            warnings.warn(message, OptimzooWarning, stacklevel=2)
+            return
+        folder = runner.work_dir / "tensorboard"
+        self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
+        self._writer = SummaryWriter(folder, purge_step=runner.iter)
+
+    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+        """Bring the file up to date after a log interval."""
+        if runner.iter % runner.log_interval == 0:
+            self._update(runner)
+
+    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        """Bring the file up to date with the validation."""
+        self._update(runner)
+
+    def checkpoint_due(self, runner: Runner) -> None:
+        """Bring the file up to date with the epoch or interval."""
+        self._update(runner)
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Bring the file up to date with the checkpoint that follows."""
+        self._update(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Close the file."""
+        self._close(runner)
+
+    def on_exception(self, runner: Runner, error: BaseException) -> None:
+        """Close the file."""
+        self._close(runner)
+
+    def _update(self, runner: Runner) -> None:
+        if self._writer is None:
+            return
+        for row in runner.history.rows(self._written):
+            for name, value in row.items():
+                if name not in ("iter", "epoch"):
+                    self._writer.add_scalar(name, value, row["iter"])
+        self._written = len(runner.history)
+        self._writer.flush()
+
+    def _close(self, runner: Runner) -> None:
+        self._update(runner)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

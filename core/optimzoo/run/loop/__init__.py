@@ -1,0 +1,1 @@
+"""What happens between two checkpoints: the step, its length, its measurements."""

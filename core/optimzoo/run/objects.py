@@ -1,0 +1,108 @@
+"""Objects that a run config names by dotted path: what the path must lead to is checked before anything is called."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, join_path, near
+from optimzoo.names.entry import dotted, import_dotted
+
+
+def object_problems(cfg: Any, base: type, path: str) -> Iterator[OptimzooError]:
+    """Yield what is wrong with ``cfg`` as the description of an object of type ``base``, or as the object itself."""
+    if isinstance(cfg, base):
+        return
+    if not isinstance(cfg, Mapping) or "type" not in cfg:
+        hint = (
+            did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under") if isinstance(cfg, Mapping) else ""
+        )
+        yield ConfigError(f"{base.__name__} is wanted, or a dict with the key 'type', got {cfg!r}.{hint}", path)
+        return
+    try:
+        factory = find_factory(cfg["type"], base, join_path(path, "type"))
+    except OptimzooError as error:
+        yield error
+        return
+    yield from calls.problems(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+
+
+def build_object(cfg: Any, base: type, path: str) -> Any:
+    """Return the object that ``cfg`` describes, or ``cfg`` itself if it is one."""
+    if isinstance(cfg, base):
+        return cfg
+    calls.raise_all(object_problems(cfg, base, path))
+    factory = find_factory(cfg["type"], base, join_path(path, "type"))
+    return calls.call(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+
+
+def look_for_modules_in(folder: str | Path | None) -> None:
+    """Let dotted paths name modules in ``folder``; an installed module of the same name goes first."""
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
+    """Return the subclass of ``base``, or the function annotated to return one, that ``target`` names or is.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(target, str):
+        target = import_dotted(target, path)
+    if _makes(target, base):
+        return target  # type: ignore[no-any-return]
+    if inspect.isfunction(target):
+        takes = inspect.Signature(list(calls.parameters(target).values()))
+        raise ConfigError(
+            f"{dotted(target)} does not say what it returns: write `def {target.__name__}{takes} -> {base.__name__}:`",
+            path,
+        )
+    given = dotted(target) if inspect.isclass(target) else f"the {type(target).__name__} {target!r}"
+    raise ConfigError(
+        f"a subclass of {dotted(base)} is wanted, or a function annotated to return one, got {given}", path
+    )
+
+
+def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callable[..., Any]:
+    """Return the function that ``target`` names or is, which must take the positional ``arguments``.
+
+    Raises:
+        ConfigError: It is no function, or takes other arguments.
+    """
+    found = import_dotted(target, path) if isinstance(target, str) else target
+    name = path.rpartition(".")[2].partition("[")[0]
+    wanted = f"a function of your own is wanted, such as `def {name}({', '.join(arguments)}): ...`"
+    if not callable(found) or inspect.isclass(found):
+        raise ConfigError(f"{wanted}, got {dotted(found) if inspect.isclass(found) else repr(found)}", path)
+    try:
+        inspect.signature(found).bind(*arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{wanted}; {_name(found)} does not take these: {error}", path) from error
+    if arguments == ("model", "batch") and _name(found).startswith("torch."):  # their two are an input and a target
+        raise ConfigError(f"{wanted}, which may call {_name(found)}; that itself knows no model", path)
+    return found  # type: ignore[no-any-return]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return dotted(function) if hasattr(function, "__qualname__") else repr(function)
+
+
+def _makes(target: Any, base: type) -> bool:
+    if inspect.isclass(target):
+        return issubclass(target, base)
+    if not inspect.isfunction(target):
+        return False
+    try:
+        made = inspect.signature(target).return_annotation
+        if isinstance(made, str):  # by itself: the types of the arguments may be imported for a type checker only
+            made = eval(made, inspect.unwrap(target).__globals__)
+    except Exception:  # an annotation that does not resolve tells nothing
+        return False
+    origin = typing.get_origin(made) or made
+    return inspect.isclass(origin) and issubclass(origin, base)

@@ -1,0 +1,452 @@
+"""The Runner: from a config to a trained model, with a log, schedules, validation and checkpoints."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from optimzoo import calls
+from optimzoo.build import build_optim_wrapper
+from optimzoo.config.load import describe, plain
+from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.names.entry import dotted
+from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
+from optimzoo.run.hooks.base import Hook, HookList, ParamSchedulerHook, build_hooks
+from optimzoo.run.hooks.log import LoggerHook
+from optimzoo.run.hooks.tensorboard import TensorBoardHook
+from optimzoo.run.loop.device import find_device
+from optimzoo.run.loop.members import members
+from optimzoo.run.loop.metrics import Means, find_metrics, measured, unmeasured
+from optimzoo.run.loop.modes import Modes, evaluation_mode
+from optimzoo.run.loop.nonfinite import LossWatch
+from optimzoo.run.loop.randomness import random_state, seed_all, seed_of, set_random_state
+from optimzoo.run.loop.signals import StopSignals
+from optimzoo.run.loop.step import LossFunction, TrainStep
+from optimzoo.run.loop.train_cfg import TrainPlan
+from optimzoo.run.objects import build_object, find_function, look_for_modules_in
+from optimzoo.run.spread.strategy import build_strategy
+from optimzoo.run.store.checkpoint import CheckpointHook, save_checkpoint
+from optimzoo.run.store.curves import plot_history
+from optimzoo.run.store.history import History
+from optimzoo.run.store.resume import find_checkpoint, restore
+from optimzoo.run.store.work_dir import folder_of, hold, make_room, write_config
+from optimzoo.schedules.build import build_param_scheduler
+from optimzoo.values import one_of, whole_number
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOT_OF_THE_CONFIG = ("resume", "on_change")
+"""Arguments that say how to start a run, not what it is."""
+
+
+class Runner:
+    """Trains a model as a config says. Nothing is written before ``train``.
+
+    Args:
+        model: A module, or a dict with ``type`` (a dotted path) and its arguments. A model with a method
+            ``train_step(data, optim_wrapper)`` drives itself and returns a dict of values to log.
+        work_dir: Where the log, the curves, the checkpoints and the resolved config go.
+        train_dataloader: An iterable of batches, or the arguments of a DataLoader as a dict.
+        optim_wrapper: As for ``build_optim_wrapper``.
+        train_cfg: ``max_epochs``, or ``by_epoch=False`` and ``max_iters``; and ``val_interval``, ``val_begin``.
+        param_scheduler: As for ``build_param_scheduler``.
+        val_dataloader: As ``train_dataloader``.
+        loss: A function of the model and a batch, or its dotted path. Returns a scalar, or a dict whose entries with
+            ``loss`` in their names are summed and the others logged. Takes precedence over ``train_step``.
+        metrics: A function of the model and a batch that returns a dict of values, its dotted path, or a list of
+            these. The values are averaged over the samples of the validation data.
+        curvature: For an optimizer such as SophiaG: a function of the model and a batch that returns a loss on sampled
+            labels and their number, or its dotted path; called when an estimate is due.
+        hooks: Further hooks, called before the Runner's own; each a ``Hook``, or ``type`` and its arguments as a dict.
+        checkpoint: ``interval``, ``keep``, ``best`` and ``rule``, see ``CheckpointHook``.
+        resume: True continues from the newest checkpoint in ``work_dir``; a path from that file.
+        on_change: What to do where schedules differ from those of the checkpoint: ``"error"``; ``"restore"`` the
+            checkpoint's; or ``"config"``, which takes schedules, learning rates, weight decays and all other settings
+            of the parameter groups from the config.
+        randomness: ``seed`` of Python, NumPy and torch; drawn, and noted in the resolved config, if it is missing.
+        device: The device to train on; an accelerator where there is one.
+        strategy: How to use several processes: ``"single"``, ``"ddp"``, ``"fsdp2"``, or a dict with one of these as
+            ``type`` and its arguments. ``"ddp"`` if torchrun started several, by default.
+        log_interval: Iterations from one update of the log to the next.
+        code_dir: A folder with modules that dotted paths may name; looked up after the installed ones.
+
+    Attributes:
+        epoch: Passes over the data completed.
+        iter: Iterations completed.
+        validation_due: Whether a validation comes before the next iteration.
+        history: The values logged so far.
+        config: The arguments in plain values, as ``config.yaml`` has them.
+        resumed_from: The checkpoint that the run continues from, or None.
+        moved_to: The folder that an earlier run in ``work_dir`` was moved to, or None.
+
+    Raises:
+        ConfigError: An argument is wrong.
+        CheckpointError: The checkpoint to resume from is missing or damaged, or does not fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Mapping[str, Any],
+        work_dir: str | Path,
+        train_dataloader: Iterable[Any] | Mapping[str, Any],
+        optim_wrapper: BaseOptimWrapper | OptimWrapperDict | Mapping[str, Any],
+        train_cfg: Mapping[str, Any],
+        param_scheduler: Any = None,
+        val_dataloader: Iterable[Any] | Mapping[str, Any] | None = None,
+        loss: str | LossFunction | None = None,
+        metrics: Any = None,
+        curvature: str | Callable[[nn.Module, Any], tuple[Tensor, int]] | None = None,
+        hooks: Sequence[Hook | Mapping[str, Any]] = (),
+        checkpoint: Mapping[str, Any] | None = None,
+        resume: bool | str | Path = False,
+        on_change: str = "error",
+        randomness: Mapping[str, Any] | None = None,
+        device: str | torch.device | None = None,
+        strategy: str | Mapping[str, Any] | None = None,
+        log_interval: int = 10,
+        code_dir: str | Path | None = None,
+    ) -> None:
+        self.config = _as_config(dict(locals()))
+        self.work_dir = folder_of(work_dir)
+        self.log_interval = whole_number(log_interval, "log_interval", 1)
+        one_of(on_change, ("error", "restore", "config"), "on_change")
+        self.plan = TrainPlan.from_cfg(train_cfg)
+        self.strategy = build_strategy(strategy, find_device(device))
+        self.processes = self.strategy.processes
+        self.device = self.processes.device
+        self.seed, resume = self.processes.on_first(lambda: (seed_of(randomness), resume))
+        self.resumed_from: Path | None = None
+        if resume is not False:
+            self.resumed_from, state = self.processes.on_first(lambda: find_checkpoint(resume, self.work_dir))
+            self.seed = state["seed"]
+        look_for_modules_in(code_dir)
+        seed_all(self.seed)
+        self.model: nn.Module = self.strategy.shard(build_object(model, nn.Module, "model").to(self.device))
+        self.train_dataloader = self.strategy.split(
+            build_dataloader(train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed
+        )
+        self.val_dataloader: Iterable[Any] | None = None
+        if val_dataloader is not None:
+            self.val_dataloader = self.strategy.split(
+                build_dataloader(val_dataloader, "val_dataloader", self.seed), "val_dataloader"
+            )
+        self.metrics = find_metrics(metrics)
+        self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
+        own_hooks = build_hooks(hooks)
+        calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model, own_hooks))
+        self.modes = Modes(self.optim_wrapper)
+        self.train_step = TrainStep(
+            self.strategy.wrap(self.model, drives=loss is None),
+            self.optim_wrapper,
+            None if loss is None else find_function(loss, ("model", "batch"), "loss"),
+            None if curvature is None else find_function(curvature, ("model", "batch"), "curvature"),
+        )
+        self._measures_loss = loss is not None
+        if self.val_dataloader is not None and not (self.metrics or self._measures_loss):
+            raise ConfigError("there is validation data, but neither metrics nor a loss to evaluate on it", "metrics")
+        self.epoch_length = epoch_length(self.train_dataloader)
+        self.max_iters = self.plan.length(self.epoch_length)
+        self.schedulers = build_param_scheduler(
+            self.optim_wrapper, param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
+        )
+        saver = calls.call(CheckpointHook, checkpoint or {}, "checkpoint")
+        if self.val_dataloader is None:
+            calls.raise_all(unmeasured(saver.best, self.schedulers))
+        logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
+        self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
+        self.epoch = self.iter = self._iter_in_epoch = 0
+        self.validation_due = False
+        self._epoch_start = random_state()
+        self._now: Mapping[str, Any] | None = None
+        self.history = History(self.work_dir / "metrics.csv")
+        skips = any(getattr(m, "nonfinite", "") == "skip" for m in members(self.optim_wrapper).values())
+        self.watch = LossWatch(self.work_dir, self.device, skips)
+        if self.resumed_from is not None:
+            restore(self, state, self.resumed_from, on_change)
+            self._go_on_from(state)
+        self.config["randomness"] = {"seed": self.seed}
+        self.moved_to: Path | None = None
+        self._begun = False
+        self._signals = StopSignals()
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any], resume: bool | str | Path = False, on_change: str = "error") -> Runner:
+        """Build a Runner from a config; every problem in it is reported at once.
+
+        Args:
+            cfg: The arguments of the Runner by name.
+            resume: As for the Runner.
+            on_change: As for the Runner.
+
+        Raises:
+            ConfigError: The config is wrong.
+        """
+        from optimzoo.run.check import config_problems
+
+        calls.raise_all(config_problems(cfg))
+        return cls(**cfg, resume=resume, on_change=on_change)
+
+    @property
+    def hooks(self) -> HookList:
+        """The hooks, in the order in which they are called; any list of hooks may be put in their place."""
+        return self._hooks
+
+    @hooks.setter
+    def hooks(self, hooks: Iterable[Hook]) -> None:
+        self._hooks = HookList(hooks)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has reached its length."""
+        done, length = (self.epoch, self.plan.max_epochs) if self.plan.by_epoch else (self.iter, self.plan.max_iters)
+        return length is not None and done >= length
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch that is running, or else the last one that ended, counted from 1."""
+        return self.epoch + (self._iter_in_epoch > 0)
+
+    def train(self) -> nn.Module:
+        """Train to the end of the run, and return the model.
+
+        In the main thread, SIGINT (Ctrl-C) and SIGTERM let the running step end and save a checkpoint first. Another
+        call goes on from there.
+
+        Raises:
+            NonFiniteError: The loss or a parameter became NaN or infinite; the last checkpoint is kept.
+            KeyboardInterrupt: SIGINT arrived.
+            SystemExit: SIGTERM arrived.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.processes.together())
+            self.processes.on_first(lambda: stack.enter_context(hold(self.work_dir)))
+            stack.enter_context(self._signals)
+            if not self._begun:
+                self.moved_to = self.processes.on_first(self._begin)
+                self._begun = True
+            self.train_step.begin(self.iter, self.max_iters or -1)
+            self.modes.train()
+            try:
+                self.hooks.call("before_train", self)
+                if self._now is not None:
+                    set_random_state(self._now)
+                self._validate()
+                self._now = random_state()
+                while not self.finished:
+                    self._train_epoch()
+                self.hooks.call("after_train", self)
+            except BaseException as error:
+                self._now = random_state()  # for another call of train
+                self.hooks.tell(self, error)
+                raise
+            self.modes.eval()
+        return self.model
+
+    def val(self) -> dict[str, float]:
+        """Evaluate the metrics, and the loss if there is a function for it, on the validation data.
+
+        Returns:
+            The mean of each over the samples.
+
+        Raises:
+            ConfigError: There is no validation data, or it yields nothing.
+        """
+        if self.val_dataloader is None:
+            raise ConfigError("there is no validation data", "val_dataloader")
+        start_epoch(self.val_dataloader, self.seed, 0)
+        metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
+        means = Means(self.device)
+        averaged = self.hooks.evaluating(self)
+        with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
+            batches = self.strategy.in_step(self.val_dataloader)
+            for (batch, counts), size in zip(batches, sample_counts(self.val_dataloader)):
+                if self.validation_due and self._signals.received and self.processes.size == 1:
+                    raise InterruptedError("a signal cuts the validation short")
+                batch = to_device(batch, self.device)
+                means.add(measured(metrics, self.model, batch), (size or batch_size(batch) or 1) * counts)
+        found = means.over(self.processes)
+        if not found:
+            raise ConfigError("it yields no batch, or the metrics no value", "val_dataloader")
+        return found
+
+    def plot(self) -> Figure:
+        """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
+        return plot_history(self.history, title=str(self.work_dir))
+
+    def save(self, path: str | Path) -> None:
+        """Save a checkpoint; all processes call it, and the first writes.
+
+        A hook may do so in ``checkpoint_due`` and ``on_stop``: in others, schedules and log have yet to note what has
+        happened.
+
+        Raises:
+            OptimzooError: A hook calls it in another method.
+            NonFiniteError: The loss or a parameter has become NaN or infinite.
+            CheckpointError: It cannot be written, or holds what could not be read.
+        """
+        event, hook = self.hooks.calling or (None, None)
+        if event not in (None, "checkpoint_due", "on_stop") and not isinstance(hook, CheckpointHook):
+            raise OptimzooError(
+                f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
+                "has happened: save in checkpoint_due, or after train()"
+            )
+        if self._begun:
+            self.hooks.call("before_checkpoint", self)
+        state = self.state_dict()
+        self.processes.on_first(lambda: save_checkpoint(state, Path(path)))
+        self.hooks.call("after_checkpoint", self, Path(path))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a checkpoint holds; refuse if the loss or a parameter has become NaN or infinite.
+
+        All processes call it, and the first holds it.
+        """
+        self.watch.check()
+        self.watch.check_parameters(self.model, self.iter, self.processes)
+        now = random_state()
+        return {
+            **self.modes.state(lambda: self.strategy.model_state(self.model)),
+            "optim_wrapper": self.strategy.whole(self.optim_wrapper.state_dict()),
+            "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
+            "backward_passes": {n: getattr(m, "inner_count", 0) for n, m in members(self.optim_wrapper).items()},
+            "param_scheduler": self.schedulers.state_dict(),
+            "hooks": self.strategy.whole(self.hooks.state_dict()),
+            "gradients": self.strategy.gradients(self.model),
+            "epoch": self.epoch,
+            "iter": self.iter,
+            "iter_in_epoch": self._iter_in_epoch,
+            "epoch_length": self.epoch_length,
+            "validation_due": self.validation_due,
+            "rows": len(self.history),
+            "seed": self.seed,
+            "random": self.processes.gather(
+                {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now}
+            ),
+            "config": self.config,
+        }
+
+    def _train_epoch(self) -> None:
+        by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
+        self.model.train()
+        self.hooks.call("before_epoch", self)
+        for batch in self._batches():
+            self._train_iter(to_device(batch, self.device))
+            if not by_epoch and (self.iter % interval == 0 or self.finished):
+                self._save_and_validate(self.iter)
+            self._stop_if_asked()
+            if self.finished:
+                break
+        if self._iter_in_epoch == 0:
+            raise ConfigError("it yields no batch", "train_dataloader")
+        if self.finished and self._iter_in_epoch != self.epoch_length:
+            return
+        self.epoch += 1
+        self._iter_in_epoch = 0
+        self.hooks.call("after_epoch", self)
+        if by_epoch:
+            self._save_and_validate(self.epoch)
+            self._stop_if_asked()
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches of the current epoch, or those that are left of it."""
+        if self._iter_in_epoch == 0:
+            self._epoch_start = random_state()
+        set_random_state(self._epoch_start)  # what shuffles the data may be drawn from it
+        start_epoch(self.train_dataloader, self.seed, self.epoch)
+        batches = iter(self.train_dataloader)
+        if self._iter_in_epoch:
+            collections.deque(itertools.islice(batches, self._iter_in_epoch), maxlen=0)
+            assert self._now is not None
+            set_random_state(self._now)
+        with self._errors_of_a_stop():
+            yield from batches
+
+    def _train_iter(self, batch: Any) -> None:
+        self.hooks.call("before_iter", self, batch)
+        outcome, logs = self.train_step(batch)
+        logs = self.processes.mean(logs)
+        self.iter += 1
+        self._iter_in_epoch += 1
+        self.watch.add(self.iter, outcome, logs)
+        if self.device.type == "cpu" or self.iter % self.log_interval == 0:
+            self.watch.check()
+        self.hooks.call("after_iter", self, outcome, logs)
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was made: if an epoch has another length now, after the same share of it."""
+        self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
+        self.validation_due = state["validation_due"] and self.val_dataloader is not None
+        if self.epoch_length is not None and state["epoch_length"]:
+            self._iter_in_epoch = self._iter_in_epoch * self.epoch_length // state["epoch_length"]
+            if self.plan.max_epochs is not None:
+                left = (self.plan.max_epochs - self.epoch) * self.epoch_length - self._iter_in_epoch
+                self.max_iters = self.iter + max(0, left)
+        for random in state["random"][self.processes.rank : self.processes.rank + 1]:  # there may be more processes now
+            self._epoch_start, self._now = random["epoch_start"], random["now"]
+
+    def _begin(self) -> Path | None:
+        """Make room in the folder of the run, and write its config there."""
+        moved_to = make_room(self.work_dir, self.resumed_from)
+        write_config(self.config, self.work_dir)
+        return moved_to
+
+    def _save_and_validate(self, count: int) -> None:
+        plan = self.plan
+        due = count >= plan.val_begin and (count % plan.val_interval == 0 or self.finished)
+        self.validation_due = due and self.val_dataloader is not None
+        self.hooks.call("checkpoint_due", self)
+        self._validate()
+
+    def _validate(self) -> None:
+        """Run the validation that is due. One that does not come to its end is due again when the run goes on."""
+        if not self.validation_due:
+            return
+        before = random_state()
+        with self._errors_of_a_stop():
+            try:
+                self.hooks.call("before_val", self)
+                metrics = self.val()
+            except BaseException:
+                set_random_state(before)
+                raise
+        self.validation_due = False
+        self.hooks.call("after_val", self, metrics)
+
+    @contextlib.contextmanager
+    def _errors_of_a_stop(self) -> Iterator[None]:
+        """Stop the run where an error follows from a signal, as that of a loader whose workers were ended by it."""
+        try:
+            yield
+        except Exception:
+            if self.processes.size == 1:
+                self._stop_if_asked()
+            raise
+
+    def _stop_if_asked(self) -> None:
+        asked = self.processes.largest(self._signals.received or 0)
+        if asked:
+            self._signals.received = signal.Signals(asked)  # all stop at the same step, whichever was asked
+            self.hooks.call("on_stop", self)
+            self._signals.raise_received()
+
+    def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
+        return {"loss": self.train_step.loss(model, batch)}
+
+
+def _as_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a Runner in plain values; what no text can describe becomes its type."""
+    config = {k: v for k, v in arguments.items() if k not in ("self", *NOT_OF_THE_CONFIG) and v not in (None, ())}
+    for key in ("model", "train_dataloader", "val_dataloader"):
+        if key in config and not isinstance(config[key], Mapping):
+            config[key] = describe(config[key])
+    return plain(config)  # type: ignore[no-any-return]

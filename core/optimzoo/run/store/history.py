@@ -1,0 +1,146 @@
+"""The record of a run: one row per iteration, one per validation."""
+
+from __future__ import annotations
+
+import csv
+import html
+import itertools
+import json
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from optimzoo.errors import CheckpointError
+from optimzoo.run.store.atomic import replacing
+
+Row = dict[str, Any]
+
+SHOWN = 20
+"""Rows that a notebook shows."""
+
+
+@dataclass
+class _Column:
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+
+class History:
+    """Rows of numbers under named columns; a column may be empty in a row.
+
+    Args:
+        path: The CSV file that mirrors the rows; one of JSON lines, ``.jsonl``, lies beside it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> history = History(Path("metrics.csv"))
+        >>> history.append({"iter": 1, "epoch": 1, "loss": 0.5})
+        >>> history.append({"iter": 1, "epoch": 1, "val_loss": 0.25})
+        >>> history.columns
+        ['iter', 'epoch', 'loss', 'val_loss']
+        >>> history.column("val_loss")
+        [(1, 0.25)]
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._iters, self._epochs = array("q"), array("q")
+        self._columns: dict[str, _Column] = {}
+        self._header: list[str] = []
+        self._written = 0
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns, in the order in which they first appeared."""
+        return ["iter", "epoch", *self._columns]
+
+    def column(self, name: str) -> list[tuple[int, float]]:
+        """Return the iteration and value of each row that has a value in the column."""
+        column = self._columns.get(name, _Column())
+        return [(self._iters[row], value) for row, value in zip(column.rows, column.values)]
+
+    def first_row_of(self, step: int) -> int:
+        """Return the number of the first row of an iteration, or where it would be."""
+        return bisect_left(self._iters, step)
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Yield each row from number ``start`` on, as a dict of the values that it has."""
+        places = {name: bisect_left(column.rows, start) for name, column in self._columns.items()}
+        for number in range(start, len(self)):
+            row: Row = {"iter": self._iters[number], "epoch": self._epochs[number]}
+            for name, column in self._columns.items():
+                place = places[name]
+                if place < len(column.rows) and column.rows[place] == number:
+                    row[name] = column.values[place]
+                    places[name] += 1
+            yield row
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row with ``iter``, ``epoch`` and other numbers; ``flush`` writes it."""
+        for name, value in row.items():
+            if name not in ("iter", "epoch"):
+                column = self._columns.setdefault(name, _Column())
+                column.rows.append(len(self))
+                column.values.append(float(value))
+        self._iters.append(int(row["iter"]))
+        self._epochs.append(int(row["epoch"]))
+
+    def flush(self) -> None:
+        """Bring the files up to date: append the new rows, or write all of them if a column is new."""
+        whole = self.columns != self._header or not self.path.exists()
+        start = 0 if whole else self._written
+        with _opened(self.path, whole) as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            if whole:
+                writer.writeheader()
+            writer.writerows(self.rows(start))
+        with _opened(self.path.with_suffix(".jsonl"), whole) as file:
+            file.writelines(json.dumps(_finite(row)) + "\n" for row in self.rows(start))
+        self._header, self._written = self.columns, len(self)
+
+    def load(self, path: Path, count: int) -> None:
+        """Read the first ``count`` rows of an interrupted run, or as many as there are; a line cut short is none.
+
+        Raises:
+            CheckpointError: The file holds something else than numbers.
+        """
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        reader = csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+        try:
+            for texts in itertools.islice(reader, count):
+                self.append({name: float(value) for name, value in texts.items() if value})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}, line {reader.line_num}, is not a row of a run ({error}); remove it"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._iters)
+
+    def _repr_html_(self) -> str:
+        """Return the rows as a table, for a notebook; of many, the first and the last."""
+        shown = list(self.rows(max(0, len(self) - SHOWN)))
+        if len(self) > SHOWN:
+            shown = [*itertools.islice(self.rows(), SHOWN // 4), {}, *shown[SHOWN // 4 :]]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{f'{row[n]:.6g}' if n in row else '' if row else '…'}</td>" for n in self.columns)
+            + "</tr>"
+            for row in shown
+        )  # fmt: skip
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _opened(path: Path, whole: bool) -> AbstractContextManager[IO[Any]]:
+    text: dict[str, Any] = {"newline": "", "encoding": "utf-8"}
+    return replacing(path, "w", **text) if whole else path.open("a", **text)
+
+
+def _finite(row: Row) -> Row:
+    """Return ``row`` with null for what JSON has no number for."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

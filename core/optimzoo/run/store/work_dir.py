@@ -1,0 +1,144 @@
+"""The folder of a run: one run at a time, and nothing of an earlier one lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimzoo.config.load import config_text
+from optimzoo.errors import ConfigError
+from optimzoo.run.store.atomic import replacing
+from optimzoo.run.store.checkpoint import checkpoints_in
+
+try:
+    import fcntl
+except ImportError:  # on Windows two runs in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+MARKER = "# Written by optimzoo"
+RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard", "config.yaml")
+"""What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
+
+
+def folder_of(work_dir: str | Path) -> Path:
+    """Return the folder that a config's ``work_dir`` names.
+
+    Raises:
+        ConfigError: It is no path.
+    """
+    if not isinstance(work_dir, (str, Path)) or not str(work_dir):
+        raise ConfigError(f"the path of a folder is wanted, got {work_dir!r}", "work_dir")
+    return Path(work_dir)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Create ``folder``, and keep other runs out of it; the system lets go when the process ends, however it ends.
+
+    Raises:
+        ConfigError: The folder cannot be written to, or another run is in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written to ({error}); choose another folder", "work_dir") from error
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise ConfigError(
+                f"another run (process {lock.read()}) is writing to {folder}; wait for it, or choose another folder",
+                "work_dir",
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def make_room(folder: Path, start: Path | None) -> Path | None:
+    """Move what an earlier run left in ``folder`` into a subfolder, ``previous-1``, ``previous-2``, ...
+
+    Args:
+        folder: The folder.
+        start: The checkpoint that the new run continues from. If it is in ``folder``, the checkpoints up to it stay
+            (none, if it is ``best.pt``), and the rest of what the run left is copied.
+
+    Returns:
+        The subfolder, or None if there was nothing to move. One of an attempt that failed before its first iteration is
+        used again, so that these do not pile up.
+
+    Raises:
+        ConfigError: A file that no run wrote is in the way.
+    """
+    saved = checkpoints_in(folder)
+    kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
+    continued = start is not None and start.parent.samefile(folder)
+    records = [folder / name for name in RECORDS if (folder / name).exists()]
+    foreign = records if continued else [*records, *saved]
+    if foreign and not _is_ours(folder / "config.yaml"):
+        raise ConfigError(
+            f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
+        )
+    for partial in folder.glob("checkpoint_*.partial"):
+        partial.unlink()
+    if not saved[kept:] and (continued or not records):
+        return None
+    aside = _aside(folder)
+    for path in saved[kept:]:
+        path.replace(aside / path.name)
+    for path in records:
+        if not continued:
+            path.replace(aside / path.name)
+        elif path.is_dir():
+            shutil.copytree(path, aside / path.name)
+        else:
+            shutil.copy2(path, aside)
+    return aside
+
+
+def write_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Write the config of a run where ``optimzoo train`` can read it."""
+    path = folder / "config.yaml"
+    header = f"{MARKER}: the config of this run. To run it again: optimzoo train {path} --work-dir ANOTHER_FOLDER\n"
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write(header + config_text(config))
+
+
+def earlier_runs(folder: Path) -> list[Path]:
+    """Return the subfolders that earlier runs were moved into, oldest first."""
+    found = [(int(match[1]), p) for p in folder.glob("*") if (match := re.fullmatch(r"previous-(\d+)", p.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _aside(folder: Path) -> Path:
+    """Return the subfolder to move an earlier run into."""
+    earlier = earlier_runs(folder)
+    last = earlier[-1] if earlier else folder / "previous-0"
+    if not earlier or any(last.glob("*.pt")) or _has_rows(last / "metrics.csv"):
+        last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
+        last.mkdir()
+    for path in (last / name for name in RECORDS):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return last
+
+
+def _has_rows(csv: Path) -> bool:
+    return csv.is_file() and csv.read_bytes().count(b"\n") > 1
+
+
+def _is_ours(config: Path) -> bool:
+    if not config.is_file():
+        return False
+    with config.open(encoding="utf-8", errors="replace") as file:
+        return file.read(len(MARKER)) == MARKER

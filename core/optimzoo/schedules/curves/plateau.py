@@ -1,0 +1,138 @@
+"""The schedule that watches a metric instead of counting steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.hyperparam import one_per_group
+from optimzoo.schedules.windows import INF
+from optimzoo.values import number, one_of, whole_number
+from optimzoo.wrappers import BaseOptimWrapper
+
+
+class ReduceOnPlateauParamScheduler(ParamScheduler):
+    """Multiply the value by ``factor`` when a metric has not improved for more than ``patience`` validations.
+
+    Args:
+        monitor: The name of the metric.
+        rule: ``"less"`` if a smaller metric is better, ``"greater"`` if a larger one is.
+        factor: The factor, from 0 to below 1.
+        patience: Validations without improvement that are let pass.
+        threshold: By how much a metric must be better than the best to count as an improvement.
+        threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
+        cooldown: Validations after a reduction that are not counted.
+        min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
+        eps: A change of at most this is not made.
+        begin: The step from which on validations count.
+        end: The step from which on they no longer do.
+    """
+
+    need_val_args = True
+    per_group = ("_base_values", "_least")
+    _least: Sequence[float] = ()
+
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        param_name: str,
+        monitor: str = "loss",
+        rule: str = "less",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_rule: str = "rel",
+        cooldown: int = 0,
+        min_value: float | Sequence[float] = 0.0,
+        eps: float = 1e-8,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+        by: str | None = None,
+    ) -> None:
+        self.monitor = monitor
+        self.rule = one_of(rule, ("less", "greater"), "rule")
+        self.factor = number(factor, "factor", 0)
+        if factor >= 1:
+            raise ConfigError(f"a number below 1 is wanted, got {factor!r}", "factor")
+        self.patience = whole_number(patience, "patience", 0)
+        self.threshold = number(threshold, "threshold", 0)
+        self.threshold_rule = one_of(threshold_rule, ("rel", "abs"), "threshold_rule")
+        self.cooldown = whole_number(cooldown, "cooldown", 0)
+        self.min_value = min_value
+        self.eps = number(eps, "eps", 0)
+        self.best: float | None = None
+        self.num_bad_epochs = 0
+        self.cooldown_counter = 0
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+        self._least = one_per_group(min_value, "min_value", optimizer)
+
+    @property
+    def reach(self) -> float:
+        """INF: the metric decides."""
+        return INF
+
+    def _start(self) -> None:
+        """Change nothing: training starts with the values as they are."""
+        self._global_step = 0
+
+    def step(self, metrics: Mapping[str, Any] | None = None) -> None:
+        """Count a step, or look at the metrics of a validation.
+
+        Args:
+            metrics: The metrics by name; None to count a step.
+
+        Raises:
+            ConfigError: The monitored metric is not among them.
+        """
+        if len(self._own.param_groups) != self._known:
+            self._admit()
+        if metrics is None:
+            self._global_step += 1
+        elif self.begin <= self._global_step < self.end:
+            self.last_step += 1
+            self._observe(self._metric(metrics))
+        self._last_value = self._current()
+
+    def _metric(self, metrics: Mapping[str, Any]) -> float:
+        if self.monitor not in metrics:
+            hint = did_you_mean(near(self.monitor, metrics))
+            raise ConfigError(
+                f"the validation has no metric {self.monitor!r}; it has {', '.join(metrics) or 'none'}.{hint}",
+                "monitor",
+            )
+        metric = metrics[self.monitor]
+        return float(metric.item() if isinstance(metric, Tensor) else metric)
+
+    def _observe(self, metric: float) -> None:
+        if self._is_better(metric, self.best):
+            self.best = metric
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._write(self._get_value())
+            self.cooldown_counter = self.cooldown
+            self.num_bad_epochs = 0
+
+    def _get_value(self) -> list[Any]:
+        current = [float(value) for value in self._current()]
+        reduced = [max(value * self.factor, low) for value, low in zip(current, self._least)]
+        return [new if value - new > self.eps else value for value, new in zip(current, reduced)]
+
+    def _is_better(self, metric: float, best: float | None) -> bool:
+        if best is None:
+            return metric == metric  # NaN is no improvement on anything
+        if self.rule == "less":
+            return metric < (best * (1 - self.threshold) if self.threshold_rule == "rel" else best - self.threshold)
+        return metric > (best * (1 + self.threshold) if self.threshold_rule == "rel" else best + self.threshold)

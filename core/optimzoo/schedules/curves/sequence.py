@@ -1,0 +1,125 @@
+"""The schedule that is made of other curves, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError
+from optimzoo.names.zoo import PARAM_SCHEDULERS
+from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.windows import INF, step_count
+from optimzoo.wrappers import BaseOptimWrapper
+
+
+class SequenceParamScheduler(ParamScheduler):
+    """Run curves one after another; each begins with the value that the one before it left.
+
+    Args:
+        curves: For each, a dict with ``type``, the name of a curve such as ``"Linear"``, its length as ``steps``, and
+            its arguments. The last may leave out ``steps``: it goes on to ``end``.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo.schedules import SequenceLR
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> schedule = SequenceLR(
+        ...     optimizer, [dict(type="Linear", start_factor=0.5, steps=3), dict(type="Exponential", gamma=0.5)])
+        >>> for _ in range(6):
+        ...     print(optimizer.param_groups[0]["lr"])
+        ...     optimizer.step(), schedule.step()  # doctest: +ELLIPSIS
+        0.5
+        ...
+    """
+
+    step_args = ("begin", "end", "steps")
+
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        param_name: str,
+        curves: Sequence[Mapping[str, Any]],
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+        by: str | None = None,
+    ) -> None:
+        if not isinstance(curves, (list, tuple)) or not curves:
+            raise ConfigError(f"a list of dicts with the key 'type' is wanted, got {curves!r}", "curves")
+        if last_step != -1:
+            raise ConfigError("a sequence resumes from its state dict", "last_step")
+        self.curves = curves
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+
+    def _start(self) -> None:
+        """Build the curves; each sets the values it starts with."""
+        self.schedules = list(self._build())
+        self._global_step = 0
+
+    def _build(self) -> Iterator[ParamScheduler]:
+        begin = self.begin
+        for index, curve in enumerate(self.curves):
+            path = f"curves[{index}]"
+            target, kwargs = _resolve(curve, path)
+            if "steps" in kwargs:
+                end = begin + step_count(kwargs.pop("steps"), f"{path}.steps", 1)
+            elif index == len(self.curves) - 1:
+                end = self.end
+            else:
+                raise ConfigError("all but the last need their length", f"{path}.steps")
+            if begin < min(end, self.end):
+                window = {"begin": begin, "end": min(end, self.end), "by": self.by, "verbose": self.verbose}
+                yield calls.call(
+                    target, {"optimizer": self.optimizer, "param_name": self.param_name, **window, **kwargs}, path
+                )
+            begin = end
+
+    def step(self) -> None:
+        """Step every curve; the one whose window it is acts."""
+        for schedule in self.schedules:
+            schedule.step()
+        self._global_step += 1
+        self._last_value = self._current()
+
+    def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
+        """Act on ``optimizer`` from now on, with every curve."""
+        super().move_to(optimizer)
+        for schedule in self.schedules:
+            schedule.move_to(optimizer)
+
+    def _catch_up(self, indices: Sequence[int]) -> None:
+        for schedule in self.schedules:
+            schedule._catch_up(indices)
+
+    @classmethod
+    def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return keyword arguments with ``change`` applied to every count of steps, those of the curves included."""
+        mapped = super().map_steps(kwargs, change)
+        if isinstance(kwargs.get("curves"), (list, tuple)):
+            mapped["curves"] = [_map_curve(curve, index, change) for index, curve in enumerate(kwargs["curves"])]
+        return mapped
+
+    def _counters(self) -> dict[str, Any]:
+        return {**super()._counters(), "schedules": [schedule.state_dict() for schedule in self.schedules]}
+
+    def _continue(self, state_dict: Mapping[str, Any]) -> None:
+        super()._continue({key: value for key, value in state_dict.items() if key != "schedules"})
+        for schedule, state in zip(self.schedules, state_dict["schedules"]):
+            schedule._continue(state)
+
+
+def _resolve(curve: Any, path: str) -> tuple[Any, dict[str, Any]]:
+    if isinstance(curve, Mapping) and isinstance(curve.get("type"), str):
+        curve = {**curve, "type": f"{curve['type']}ParamScheduler"}
+    return PARAM_SCHEDULERS.resolve(curve, path)
+
+
+def _map_curve(curve: Any, index: int, change: Callable[[Any], Any]) -> dict[str, Any]:
+    target, kwargs = _resolve(curve, f"curves[{index}]")
+    steps = {"steps": change(kwargs.pop("steps"))} if "steps" in kwargs else {}
+    return {"type": curve["type"], **target.map_steps(kwargs, change), **steps}

@@ -1,0 +1,245 @@
+"""All schedules of a run, stepped together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from torch.optim import Optimizer
+
+from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
+from optimzoo.schedules import resume
+from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.state import own, plain
+from optimzoo.values import one_of
+from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
+
+
+class SchedulerGroup(Sequence[ParamScheduler]):
+    """The schedules of a run, in the order in which they act.
+
+    Args:
+        schedulers: The schedules.
+        optimizers: What they act on; by default what the given schedules say.
+
+    Attributes:
+        counts: Epochs and iterations so far.
+
+    Example:
+        >>> import torch
+        >>> from optimzoo import build_optim_wrapper, build_param_scheduler
+        >>> model = torch.nn.Linear(2, 1)
+        >>> wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=1.0)))
+        >>> schedule = build_param_scheduler(
+        ...     wrapper, dict(type="LinearLR", start_factor=0.5, by_epoch=False, end=3))
+        >>> for _ in range(3):
+        ...     print(wrapper.get_lr()["lr"])
+        ...     outcome = wrapper.update_params(model(torch.ones(2)).sum())
+        ...     schedule.step(outcome)
+        [0.5]
+        [0.75]
+        [1.0]
+    """
+
+    def __init__(
+        self,
+        schedulers: Iterable[ParamScheduler] = (),
+        optimizers: Iterable[Optimizer | BaseOptimWrapper] = (),
+    ) -> None:
+        self._schedulers = list(schedulers)
+        self._optimizers = list({id(o): o for o in [*optimizers, *(s.optimizer for s in self._schedulers)]}.values())
+        self._places = {id(optimizer): place for place, optimizer in enumerate(self._optimizers)}
+        self.counts = {"epoch": 0, "iter": 0}
+        self._count_from([0] * len(self._optimizers))
+        self._traces: list[Any] | None = [_trace(optimizer) for optimizer in self._optimizers]
+        self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
+        self._load_hooks: list[Any] = []
+
+    @overload
+    def __getitem__(self, index: int) -> ParamScheduler: ...
+    @overload
+    def __getitem__(self, index: slice) -> SchedulerGroup: ...
+    def __getitem__(self, index: int | slice) -> ParamScheduler | SchedulerGroup:
+        if isinstance(index, slice):
+            return SchedulerGroup(self._schedulers[index])
+        return self._schedulers[index]
+
+    def __len__(self) -> int:
+        return len(self._schedulers)
+
+    def __iter__(self) -> Iterator[ParamScheduler]:
+        return iter(self._schedulers)
+
+    def step(
+        self,
+        outcome: StepOutcome | None = None,
+        epoch_end: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Step the schedules after an iteration, after an epoch, and after a validation.
+
+        Args:
+            outcome: What ``update_params`` returned for the iteration; None if no iteration ended. All updates that the
+                wrapper made in the iteration count.
+            epoch_end: Whether an epoch ended, with this iteration or since the last call.
+            metrics: The metrics of a validation by name, for the schedules that watch one.
+
+        Raises:
+            OptimzooError: Nothing is given, so that no schedule could move.
+        """
+        if outcome is None and not epoch_end and metrics is None and self._schedulers:
+            raise OptimzooError(
+                "step() was not told what has ended. Pass what update_params returned after an iteration, "
+                "epoch_end=True after an epoch, metrics= after a validation"
+            )
+        if self._traces is not None and (epoch_end or outcome is not None):
+            self._check_order(self._traces, outcome)
+        if self._load_hooks:
+            self._stop_listening()
+        if outcome is not None:
+            self.counts["iter"] += 1
+            self._told += outcome is StepOutcome.UPDATED
+            updates: list[int] = []
+            for scheduler in self._schedulers:
+                if scheduler.by == "iter":
+                    scheduler.step()
+                elif scheduler.by == "update":
+                    if not updates:
+                        updates = self._new_updates()
+                        self._count_from(self.updates)
+                    for _ in range(updates[self._places[id(scheduler.optimizer)]]):
+                        scheduler.step()
+        if epoch_end:
+            self.counts["epoch"] += 1
+            for scheduler in self._schedulers:
+                if scheduler.by == "epoch":
+                    scheduler.step()
+        if metrics is not None:
+            for scheduler in self._schedulers:
+                if scheduler.need_val_args:
+                    scheduler.step(metrics)  # type: ignore[call-arg]
+
+    @property
+    def updates(self) -> list[int]:
+        """Updates of each optimizer so far."""
+        return [counted + new for counted, new in zip(self._updates, self._new_updates())]
+
+    def _new_updates(self) -> list[int]:
+        """Return the updates of each optimizer since the last count: as its wrapper counts them, or as the loop told.
+
+        What a loop tells does not tell several wrappers apart.
+        """
+        several = len(self._optimizers) > 1
+        made = (_update_count(optimizer) - seen for optimizer, seen in zip(self._optimizers, self._seen))
+        return [
+            new if several and isinstance(optimizer, BaseOptimWrapper) else max(new, self._told)
+            for optimizer, new in zip(self._optimizers, made)
+        ]
+
+    def _count_from(self, updates: list[int]) -> None:
+        self._updates = updates
+        self._told = 0
+        self._seen = [_update_count(optimizer) for optimizer in self._optimizers]
+
+    def _check_order(self, traces: list[Any], outcome: StepOutcome | None) -> None:
+        """Warn, once, if no optimizer has done anything before the first step of the schedules."""
+        self._traces = None
+        is_told = outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED)
+        if self._schedulers and not is_told and [_trace(optimizer) for optimizer in self._optimizers] == traces:
+            warnings.warn(
+                "the schedules are stepped, and no optimizer has made a step yet: call update_params (or "
+                "optimizer.step) first and schedule.step after it, or the first values of the schedules are never used",
+                OptimzooWarning,
+                stacklevel=3,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every schedule, in order, and how many steps were taken: plain values only."""
+        return {
+            "schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
+            "optimizers": [self._places[id(scheduler.optimizer)] for scheduler in self._schedulers],
+            "values": [
+                {s.param_name: plain(s._current()) for s in self._schedulers if s.optimizer is optimizer}
+                for optimizer in self._optimizers
+            ],
+            "counts": dict(self.counts),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any] | Sequence[Any], on_change: str = "error") -> None:
+        """Continue where ``state_dict`` was taken, before or after the optimizer's state is loaded.
+
+        A group whose value was not in the checkpoint, because its parameters come from groups that differed, is brought
+        to where its schedules are, with a warning.
+
+        Args:
+            state_dict: What ``state_dict`` returned, or a list of mmengine's states; it is left as it is.
+            on_change: What to do if these are not the schedules of the checkpoint: ``"error"``; ``"restore"`` those of
+                the checkpoint; or go on with these as the ``"config"`` has them, as if they had run from the start:
+                they are replayed from the groups' initial values (but for reductions on a plateau).
+
+        Raises:
+            CheckpointError: The schedules differ from the checkpoint's, or cannot be restored.
+        """
+        one_of(on_change, resume.ON_CHANGE, "on_change")
+        saved = resume.Saved.read(state_dict)
+        changes = list(resume.changes(self._schedulers, saved.states))
+        if changes and on_change == "error":
+            raise CheckpointError(
+                f"the schedules are not those of the checkpoint: {'; '.join(changes)}. Choose by on_change, or "
+                "--on-change: 'restore' continues the checkpoint's, 'config' continues these as if they had run from "
+                "the start, and 'error' stops here"
+            )
+        self._stop_listening()
+        self.counts = {unit: saved.counts[unit] for unit in self.counts}
+        self._count_from(saved.updates_of(len(self._optimizers)))
+        if changes and on_change == "config":
+            self._now_and_when_loaded(self.replay)
+            return
+        if changes:
+            self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
+        for scheduler, state in zip(self._schedulers, saved.states):
+            scheduler._continue(state)
+        if on_change != "config":
+            self._now_and_when_loaded(lambda: self._settle(saved.values))
+
+    def replay(self) -> None:
+        """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
+        resume.replay(self._schedulers, self._optimizers, self.counts, self.updates)
+
+    def _settle(self, values: Sequence[Mapping[str, Sequence[float]]]) -> None:
+        """Mend what the states of the optimizers, as far as they are loaded, left at the values of the config."""
+        for optimizer, groups, held in zip(self._optimizers, self._lists, values):
+            if own(optimizer).param_groups is not groups:  # loading puts another list in place
+                resume.settle([s for s in self._schedulers if s.optimizer is optimizer], held)
+
+    def _now_and_when_loaded(self, act: Callable[[], None]) -> None:
+        """Call ``act``, and again if an optimizer's state is loaded before the next step."""
+
+        def act_and_look(*_: Any) -> None:
+            act()
+            self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
+
+        act_and_look()
+        for optimizer in self._optimizers:
+            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(act_and_look))
+
+    def _stop_listening(self) -> None:
+        while self._load_hooks:
+            self._load_hooks.pop().remove()
+
+    def __repr__(self) -> str:
+        return f"SchedulerGroup({self._schedulers!r})"
+
+
+def _update_count(optimizer: Any) -> int:
+    return optimizer.update_count if isinstance(optimizer, BaseOptimWrapper) else 0
+
+
+def _trace(optimizer: Any) -> tuple[int, ...]:
+    """Return what changes when the optimizer, or its wrapper, does anything, or a GradScaler unscales its gradients."""
+    itself = own(optimizer)
+    params = [parameter for group in itself.param_groups for parameter in group.get("params", ())]
+    versions = sum(tensor._version for p in params for tensor in (p, p.grad) if tensor is not None)
+    return getattr(optimizer, "_inner_count", 0), _update_count(optimizer), len(itself.state), versions

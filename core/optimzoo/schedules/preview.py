@@ -1,0 +1,199 @@
+"""What the schedules of a config will do, before there is a model: each scheduled value against the iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from optimzoo import calls
+from optimzoo.build import optim_wrapper_problems
+from optimzoo.constructors.multi import DEFAULT, MULTI, constructor_of, members_of
+from optimzoo.errors import ConfigError
+from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member
+from optimzoo.schedules.hyperparam import HyperParam
+from optimzoo.schedules.state import StandIn
+from optimzoo.values import is_number
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+
+@dataclass(frozen=True)
+class Course:
+    """The values of one hyperparameter in one group over a run.
+
+    Args:
+        key: The hyperparameter, such as ``lr`` or ``betas[0]``; for several optimizers with the member's name first.
+        group: The group: ``base``, or the rule of ``paramwise_cfg`` that makes it.
+        values: The value that each iteration trains with.
+    """
+
+    key: str
+    group: str
+    values: list[float]
+
+    def corners(self) -> list[int]:
+        """Return the first and last iterations, and those where the value sets off, turns, changes pace, or rests."""
+        values = self.values
+        moves = [at for at in range(1, len(values)) if values[at] != values[at - 1]]
+        turns = {
+            at
+            for before, at, after in zip(moves, moves[1:], moves[2:])
+            if at - before != after - at or (values[at] > values[before]) != (values[after] > values[at])
+        }
+        return sorted({0, len(values) - 1, *turns, *(at - 1 for at in moves[:1]), *moves[-1:]})
+
+
+def schedule_courses(
+    cfg: Mapping[str, Any],
+    epoch_length: int | None = None,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+) -> list[Course]:
+    """Return the course of every scheduled hyperparameter in every group; neither model nor optimizer is built.
+
+    Args:
+        cfg: A run config, of which ``optim_wrapper`` and ``param_scheduler`` are read. Groups are those that the rules
+            of ``paramwise_cfg`` would make, each rule by itself; with a built wrapper, its groups. Those that another
+            constructor than the default makes of the model, such as layer decay's, are not known: the base says so.
+        epoch_length: Iterations in an epoch.
+        max_epochs: Epochs in the run.
+        max_iters: Iterations in the run; ``epoch_length * max_epochs`` by default.
+
+    Raises:
+        ConfigError: The config is wrong, or the length of the run is not known.
+    """
+    wrapper_cfg: Any = cfg["optim_wrapper"]
+    calls.raise_all(optim_wrapper_problems(wrapper_cfg))
+    run = RunLength(epoch_length, max_epochs, max_iters)
+    if run.iterations is None:
+        raise ConfigError("the length of the run is not known: give max_iters, or epoch_length and max_epochs")
+    members: Mapping[str, Any] = {"": wrapper_cfg}
+    if isinstance(wrapper_cfg, OptimWrapperDict):
+        members = wrapper_cfg
+    elif isinstance(wrapper_cfg, Mapping) and constructor_of(wrapper_cfg) == MULTI and "optimizer" not in wrapper_cfg:
+        members = members_of(wrapper_cfg)
+    found = []
+    for name, own in by_member(cfg.get("param_scheduler"), members).items():
+        prefix = f"{name}." if name else ""
+        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(_stand_in(members[name]), own, run)]
+    return found
+
+
+def plot_schedules(
+    cfg: Mapping[str, Any],
+    path: str | Path | None = None,
+    epoch_length: int | None = None,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+) -> Any:
+    """Draw every scheduled hyperparameter in every group against the iterations.
+
+    Args:
+        cfg: As for ``schedule_courses``, like the lengths.
+        path: The picture to write, such as ``lr.png``, if any.
+        epoch_length: Iterations in an epoch.
+        max_epochs: Epochs in the run.
+        max_iters: Iterations in the run.
+
+    Returns:
+        The matplotlib figure, with a panel for each hyperparameter.
+
+    Raises:
+        ConfigError: The config is wrong, there is nothing to draw, or the picture cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import, and seldom needed
+
+    courses = schedule_courses(cfg, epoch_length, max_epochs, max_iters)
+    if not courses:
+        raise ConfigError("there is no schedule to draw", "param_scheduler")
+    keys = list(dict.fromkeys(course.key for course in courses))
+    figure = Figure(figsize=(8, 2.6 * len(keys)), layout="constrained")
+    for axis, key in zip(figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0], keys):
+        for course in (c for c in courses if c.key == key):
+            axis.plot(course.values, label=course.group, linewidth=1.2)
+        axis.set_ylabel(key)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axis.set_xlabel("iteration")
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=120)
+        except (OSError, ValueError) as error:  # matplotlib's, of an ending that it does not know
+            raise ConfigError(f"{path} cannot be written: {error}") from error
+    return figure
+
+
+def schedule_table(courses: list[Course]) -> Table:
+    """Return the values at the corners of the courses as a table to print with rich."""
+    table = Table(title="Scheduled values at their corners", title_justify="left")
+    for heading in ("key", "group", "iteration", "value"):
+        table.add_column(heading, justify="right" if heading in ("iteration", "value") else "left")
+    for course in courses:
+        for at in course.corners():
+            table.add_row(course.key, course.group, str(at), f"{course.values[at]:.6g}")
+    return table
+
+
+def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
+    """Yield the courses of one optimizer; groups whose values are the same share one."""
+    schedules = build_param_scheduler(stand, cfg, run.epoch_length, run.max_epochs, run.max_iters)
+    counted = [schedule for schedule in schedules if not schedule.need_val_args]
+    keys = list(dict.fromkeys(schedule.param_name for schedule in counted))
+    params = [HyperParam.parse(key) for key in keys]
+    taken: list[list[tuple[float, ...]]] = [[] for _ in stand.param_groups]
+    for iteration in range(1, (run.iterations or 0) + 1):
+        for values, group in zip(taken, stand.param_groups):
+            values.append(tuple(param.check(group) for param in params))
+        due = {
+            "iter": True,
+            "update": iteration % stand._accumulative_counts == 0 or iteration == run.iterations,
+            "epoch": run.epoch_length is not None and iteration % run.epoch_length == 0,
+        }
+        for unit in ("iter", "update", "epoch"):
+            for schedule in counted if due[unit] else ():
+                if schedule.by == unit:
+                    schedule.step()
+    names = [group["name"] for group in stand.param_groups]
+    for index, key in enumerate(keys):
+        shared: dict[tuple[float, ...], list[str]] = {}
+        for name, values in zip(names, taken):
+            shared.setdefault(tuple(value[index] for value in values), []).append(name)
+        for course, groups in shared.items():
+            yield Course(key, ", ".join(groups), list(course))
+
+
+def _stand_in(cfg: Any) -> StandIn:
+    """Return groups as the wrapper that ``cfg`` describes, or the wrapper itself, would have them."""
+    if isinstance(cfg, BaseOptimWrapper):
+        stand = StandIn.of(cfg.optimizer)
+        for index, group in enumerate(stand.param_groups):
+            group["name"] = f"group {index}"
+        stand._accumulative_counts = getattr(cfg, "_accumulative_counts", 1)
+        return stand
+    described = DescribedOptimizer(cfg["optimizer"])
+    groups = [{"name": name, **described.settings, **own} for name, own in _rules(cfg.get("paramwise_cfg") or {})]
+    if constructor_of(cfg) != DEFAULT:
+        groups[0]["name"] += f" (not those of {constructor_of(cfg)})"
+    for group in groups:
+        for multiplier, key in (("lr_mult", "lr"), ("decay_mult", "weight_decay")):
+            factor = group.pop(multiplier, 1)
+            if is_number(group.get(key)):
+                group[key] *= factor
+    return StandIn(groups, described.settings, cfg.get("accumulative_counts", 1))
+
+
+def _rules(paramwise_cfg: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the settings of the group that each rule by itself would make, the base first."""
+    yield "base", {}
+    for key, settings in paramwise_cfg.get("custom_keys", {}).items():
+        yield key, dict(settings)
+    for index, rule in enumerate(paramwise_cfg.get("rules", ())):
+        yield f"rules[{index}]", dict(rule)
+    for key, value in paramwise_cfg.items():
+        for multiplier in ("lr_mult", "decay_mult"):
+            if key.endswith(f"_{multiplier}"):
+                yield key.removesuffix(f"_{multiplier}"), {multiplier: value}

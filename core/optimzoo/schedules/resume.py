@@ -1,0 +1,166 @@
+"""Resuming with schedules that are not those of the checkpoint: what differs, and the two ways on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from optimzoo import calls
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.names.zoo import PARAM_SCHEDULERS
+from optimzoo.schedules.base import UNITS, ParamScheduler, unit_of
+from optimzoo.schedules.hyperparam import HyperParam
+from optimzoo.schedules.state import StandIn, saved_arguments
+
+ON_CHANGE = ("error", "restore", "config")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state of the schedules of a run.
+
+    Args:
+        states: The state of each.
+        places: For each, which of the optimizers it acts on.
+        counts: Epochs and iterations so far.
+        updates: Updates of each optimizer so far.
+        values: For each optimizer, by scheduled key, what its groups held.
+    """
+
+    states: Sequence[Mapping[str, Any]]
+    places: Sequence[int]
+    counts: Mapping[str, int]
+    updates: Sequence[int]
+    values: Sequence[Mapping[str, Sequence[float]]]
+
+    @classmethod
+    def read(cls, state_dict: Any) -> Saved:
+        """Return what a state dict of a SchedulerGroup holds, or a list of states of single schedules."""
+        whole = state_dict if isinstance(state_dict, Mapping) else {"schedulers": state_dict}
+        states: Any = whole.get("schedulers")
+        listed = isinstance(states, (list, tuple))
+        if not listed or not all(isinstance(state, Mapping) and "last_step" in state for state in states):
+            raise CheckpointError(f"this is no state of parameter schedules: {state_dict!r}")
+        counts = dict.fromkeys(UNITS, 0)
+        for state in states:
+            unit = unit_of(state.get("args", state))
+            counts[unit] = max(counts[unit], state.get("_global_step", 0))
+        return cls(
+            states,
+            whole.get("optimizers", [0] * len(states)),
+            whole.get("counts", counts),
+            whole.get("updates", [counts["update"]]),
+            whole.get("values", ()),
+        )
+
+    def updates_of(self, count: int) -> list[int]:
+        """Return the updates of each of ``count`` optimizers; one that is new has made as many as any other."""
+        return [*self.updates, *[max(self.updates, default=0)] * count][:count]
+
+
+def changes(schedulers: Sequence[ParamScheduler], states: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how ``schedulers`` differ from those whose states these are."""
+    if len(schedulers) != len(states):
+        yield f"the checkpoint holds {len(states)} parameter schedules and the config describes {len(schedulers)}"
+        return
+    for index, (scheduler, state) in enumerate(zip(schedulers, states)):
+        for difference in scheduler.differences(state):
+            yield f"param_scheduler[{index}]: {difference}"
+
+
+def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Sequence[Any]) -> Iterator[ParamScheduler]:
+    """Yield the schedules of a checkpoint; no value of a group changes.
+
+    Raises:
+        CheckpointError: One of them cannot be built again.
+    """
+    for index, (state, place) in enumerate(zip(saved.states, saved.places)):
+        like = schedulers[index] if index < len(schedulers) else None
+        name = state.get("type", type(like).__name__)
+        same = like is not None and type(like).__name__ == name
+        if same and not list(like.differences(state)):  # type: ignore[union-attr]
+            yield like  # type: ignore[misc]
+            continue
+        arguments = {**(like.arguments if same else {}), **saved_arguments(state)}  # type: ignore[union-attr]
+        try:
+            target = type(like) if same else PARAM_SCHEDULERS.get(name)
+            built: ParamScheduler = calls.call(target, {"optimizer": StandIn.of(optimizers[place]), **arguments})
+            built.move_to(optimizers[place])
+        except (ConfigError, IndexError) as error:
+            raise CheckpointError(f"the checkpoint's {name} cannot be restored: {error}") from error
+        yield built
+
+
+def settle(schedulers: Iterable[ParamScheduler], held: Mapping[str, Sequence[float]]) -> None:
+    """Bring the groups whose value was not in a checkpoint from their initial value to where the schedules are.
+
+    Args:
+        schedulers: The schedules of one optimizer.
+        held: By key, the values that its groups held in the checkpoint.
+    """
+    for key, values in held.items():
+        acting = [scheduler for scheduler in schedulers if scheduler.param_name == key]
+        strays = list(_rewound_strays(acting[0], values)) if acting else []
+        if not strays:
+            continue
+        for scheduler in acting:
+            scheduler._catch_up(strays)
+        now = ", ".join(f"{acting[0].hyperparam.check(acting[0].optimizer.param_groups[i]):g}" for i in strays)
+        warnings.warn(
+            f"the {key} of group {', '.join(map(str, strays))} is not in the checkpoint: it is taken from its initial "
+            f"value to where its schedules are, {now}",
+            OptimzooWarning,
+            stacklevel=4,
+        )
+
+
+def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> Iterator[int]:
+    """Yield the groups whose value is none of ``values``, set to its beginning."""
+    for index, group in enumerate(scheduler.optimizer.param_groups):
+        value = scheduler.hyperparam.check(group)
+        is_held = any(math.isclose(value, other, rel_tol=1e-6) for other in values)  # a tensor holds less digits
+        if not is_held and scheduler._initial in group:
+            scheduler.hyperparam.set(group, group[scheduler._initial])
+            yield index
+
+
+def replay(
+    schedulers: Sequence[ParamScheduler], optimizers: Sequence[Any], counts: Mapping[str, int], updates: Sequence[int]
+) -> None:
+    """Bring ``schedulers`` and the groups to where they were had these run from the start.
+
+    Epochs and updates are spread evenly over the iterations.
+    """
+    stands = {id(optimizer): _rewound(optimizer) for optimizer in optimizers}
+    fresh = [scheduler.again(stands[id(scheduler.optimizer)]) for scheduler in schedulers]
+    made = {id(optimizer): count for optimizer, count in zip(optimizers, updates)}
+    taken = [counts.get(scheduler.by, made[id(scheduler.optimizer)]) for scheduler in schedulers]
+    longest = max(*counts.values(), *updates)
+    in_turn = sorted(zip(fresh, taken), key=lambda pair: pair[0].by == "epoch")  # an epoch ends after its iterations
+    for step in range(longest):
+        for schedule, steps in in_turn:
+            if (step + 1) * steps // longest > step * steps // longest:
+                schedule.step()
+    for scheduler, schedule in zip(schedulers, fresh):
+        scheduler._continue(schedule.state_dict())
+    for optimizer in optimizers:
+        for group, stand in zip(optimizer.param_groups, stands[id(optimizer)].param_groups):
+            for key, value in stand.items():
+                if isinstance(value, Tensor):
+                    group[key].copy_(value)
+                else:
+                    group[key] = value
+
+
+def _rewound(optimizer: Any) -> StandIn:
+    """Return a stand-in for ``optimizer`` in which every scheduled value is at its beginning."""
+    stand = StandIn.of(optimizer)
+    for group in stand.param_groups:
+        for key in [key for key in group if key.startswith("initial_")]:
+            HyperParam.parse(key.removeprefix("initial_")).set(group, group[key])
+    return stand

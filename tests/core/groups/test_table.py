@@ -1,0 +1,89 @@
+import torch
+from matplotlib.image import imread
+from rich.console import Console
+from torch import nn
+
+from optimzoo import OptimWrapper, build_optim_wrapper, build_param_scheduler
+from optimzoo.groups.table import group_rows, group_table
+from optimzoo.run import History
+from optimzoo.run.store.curves import plot_history
+
+
+def test_a_row_tells_what_a_group_holds_and_why(model):
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=dict(type="AdamW", lr=0.1, weight_decay=0.5),
+            paramwise_cfg=dict(norm_decay_mult=0, custom_keys={"4.": dict(lr_mult=2.0, flag=True)}),
+        ),
+    )
+    build_param_scheduler(wrapper, dict(type="LinearLR", end=5))
+    plain, norms, head = group_rows(wrapper)
+    assert (plain.tensors, plain.elements, plain.lr, plain.weight_decay) == (2, 40, 0.1, 0.5)
+    assert (norms.rules, norms.weight_decay, norms.example) == (("norm_decay_mult",), 0.0, "1.weight")
+    assert (head.lr, head.settings) == (0.2, {"flag": True})  # the learning rate before the schedule
+
+
+def test_the_table_names_rules_and_settings(model):
+    cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(custom_keys={"4.": dict(lr_mult=2.0, flag=True)}))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(group_table(build_optim_wrapper(model, cfg)))
+    shown = capture.get()
+    assert "SGD: 2 parameter groups" in shown
+    assert "custom_keys['4.']" in shown
+    assert "flag=True" in shown
+
+
+def test_the_table_of_a_large_model_fits_on_80_columns():
+    blocks = nn.ModuleList(nn.TransformerEncoderLayer(512, 8) for _ in range(2))
+    model = nn.ModuleDict({"a_backbone_with_a_long_name": nn.ModuleDict({"layers": blocks})})
+    cfg = dict(
+        optimizer=dict(type="AdamW", lr=1.25e-4, weight_decay=0.05),
+        constructor="LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=dict(layer_decay_rate=0.65, norm_decay_mult=0.0, custom_keys={"linear": dict(eps=1e-6, flag=1)}),
+    )
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(group_table(build_optim_wrapper(model, cfg)))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    for word in (
+        "8.125e-05",
+        "0.05",
+        "2,099,712",
+        "depth 1 of 3, norm_decay_mult",
+        "linear1.weight",
+        "eps=1e-06, flag=1",
+    ):
+        assert any(word in line for line in lines), word
+
+
+def test_what_an_optimizer_counts_in_its_groups_is_no_setting(model):
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="DAdaptAdam", lr=1.0)))
+    wrapper.update_params(model(torch.ones(2, 1, 4, 4)).square().sum())
+    assert wrapper.optimizer.param_groups[0]["k"] == 1
+    (row,) = group_rows(wrapper)
+    assert row.settings == {}
+
+
+def test_groups_without_names_or_decay_have_a_row_too(model):
+    (row,) = group_rows(OptimWrapper(torch.optim.Rprop(model.parameters())))
+    assert (row.weight_decay, row.example) == (None, "")
+
+
+def test_the_curves_are_a_picture_with_a_panel_for_the_losses_and_for_each_other_value(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    for step in range(1, 20):
+        history.append({"iter": step, "epoch": 1, "loss": 1 / step, "lr": 0.1 * step})
+    history.append({"iter": 19, "epoch": 1, "val_loss": 0.5, "val_accuracy": 0.9})
+    plot_history(history).savefig(tmp_path / "few.png")
+    history.append({"iter": 20, "epoch": 1, "loss": 0.05, "lr": 1.0, "momentum": 0.9})
+    plot_history(history).savefig(tmp_path / "more.png")
+    heights = [imread(tmp_path / name).shape[0] for name in ("few.png", "more.png")]
+    assert heights[1] / heights[0] == 4 / 3
+
+
+def test_no_values_make_no_picture(tmp_path):
+    plot_history(History(tmp_path / "metrics.csv"), tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()

@@ -1,0 +1,235 @@
+import itertools
+import re
+import sys
+
+import pytest
+import torch
+
+from optimzoo import OPTIMIZERS
+from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, UnknownNameError
+from optimzoo.names.entry import Entry
+from optimzoo.names.registry import Registry
+
+OWN = {"plugin": "lion", "distribution": "optimzoo"}
+FOUND = {"plugin": "torch", "distribution": "optimzoo", "discovered": True}
+ACME = {"plugin": "acme", "distribution": "acme-zoo"}
+OTHER = {"plugin": "other", "distribution": "other-zoo"}
+
+
+def registry_of(*entries):
+    registry = Registry("optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer")
+    for entry in entries:
+        registry.add(entry)
+    return registry
+
+
+@pytest.fixture
+def empty():
+    return registry_of()
+
+
+class Mine(torch.optim.SGD):
+    """Descent of mine."""
+
+
+class TestBareNames:
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+    def test_a_bundled_plugin_that_wrote_a_name_down_wins_in_any_order(self, order):
+        claims = [Entry("Lion", "a:A", **OWN), Entry("Lion", "b:B", **FOUND), Entry("Lion", "c:C", **ACME)]
+        registry = registry_of(*(claims[i] for i in order))
+        assert registry.entry("Lion").target == "a:A"
+        assert registry.entry("torch.Lion").target == "b:B"
+        assert registry.entry("acme.Lion").target == "c:C"
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(2))))
+    def test_two_other_plugins_make_a_name_an_error_that_lists_both(self, order):
+        claims = [Entry("Nova", "a:A", **ACME), Entry("Nova", "b:B", **OTHER)]
+        registry = registry_of(*(claims[i] for i in order))
+        with pytest.raises(UnknownNameError, match=r"'acme\.Nova' or 'other\.Nova'") as caught:
+            registry.get("Nova")
+        assert caught.value.suggestions == ["acme.Nova", "other.Nova"]
+        assert registry.entry("other.Nova").target == "b:B"
+        assert "Nova" not in registry
+
+    def test_an_entry_that_is_not_bare_is_known_by_its_aliases(self):
+        registry = registry_of(Entry("Adam", "b:Adam", aliases=("bnb_Adam",), bare=False, **ACME))
+        assert registry.entry("bnb_Adam") is registry.entry("acme.Adam")
+        assert "Adam" not in registry
+
+    def test_iteration_gives_the_shortest_name_that_leads_to_each_entry(self):
+        assert list(registry_of(Entry("Lion", "a:A", **OWN), Entry("Lion", "c:C", **ACME))) == ["acme.Lion", "Lion"]
+
+    def test_adafactor_is_that_of_transformers_and_torchs_has_names_of_its_own(self):
+        assert OPTIMIZERS.entry("Adafactor").target == "transformers.optimization:Adafactor"
+        assert OPTIMIZERS.get("TorchAdafactor") is OPTIMIZERS.get("torch.Adafactor") is torch.optim.Adafactor
+
+
+class TestLookUp:
+    def test_a_class_and_a_dotted_path_name_themselves(self, empty):
+        assert empty.get(Mine) is Mine
+        assert empty.get("torch.optim:SGD") is torch.optim.SGD
+
+    @pytest.mark.parametrize("target", [int, "os:system", "torch.nn:Linear", torch.optim.SGD.step])
+    def test_what_is_not_an_optimizer_is_refused(self, target, empty):
+        with pytest.raises(ConfigError, match="cannot be used as an optimizer: it must be a subclass of torch.optim"):
+            empty.get(target)
+
+    @pytest.mark.parametrize(
+        ("target", "said"),
+        [
+            ("torch.optim:SGDD", "has no 'SGDD'. Did you mean 'SGD'"),
+            ("no_such_package.x:Y", "there is no module 'no_such_package'"),
+            ("torch.no_such_module:Y", "there is no module 'torch.no_such_module'"),
+            ("torch optim:Y", "not of the form 'package.module:Name'"),
+            ("torch.optim:", "not of the form 'package.module:Name'"),
+        ],
+    )
+    def test_a_dotted_path_that_leads_nowhere_is_explained(self, target, said, empty):
+        with pytest.raises(ConfigError, match=said) as caught:
+            empty.get(target, "optimizer.type")
+        assert caught.value.path == "optimizer.type"
+
+    def test_an_unknown_name_says_where_and_what_is_near(self):
+        with pytest.raises(
+            UnknownNameError, match=r"^a\.type: there is no optimizer 'Lyon': no installed plugin"
+        ) as caught:
+            OPTIMIZERS.get("Lyon", "a.type")
+        assert caught.value.suggestions == ["Lion"]
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("torch.optim.AdamW", "torch.optim:AdamW"),
+            ("task.Mine", "task:Mine"),
+            ("task.py:Mine", "task:Mine"),
+            ("zoo/task.py:Mine", "zoo.task:Mine"),
+            ("lion.Lyon", "lion.Lion"),
+        ],
+    )
+    def test_another_spelling_of_a_dotted_path_leads_to_the_right_one(self, name, meant):
+        with pytest.raises(ConfigError, match=re.escape(f"Did you mean '{meant}'?")):
+            OPTIMIZERS.get(name)
+
+    @pytest.mark.parametrize("name", ["colorsys", "time"])
+    def test_a_module_that_is_hidden_by_an_installed_one_is_named(self, name, tmp_path, monkeypatch, empty):
+        (tmp_path / f"{name}.py").write_text("class Mine: ...")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        with pytest.raises(ConfigError, match=rf"has no 'Mine'\. .*{name}\.py is another module '{name}'"):
+            empty.get(f"{name}:Mine")
+
+    def test_a_module_that_fails_says_in_which_line(self, tmp_path, monkeypatch, empty):
+        (tmp_path / "faulty_task.py").write_text("x = {}\nx['a']\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=r"importing 'faulty_task' failed: .*faulty_task\.py:2: KeyError: 'a'"):
+            empty.get("faulty_task:Mine")
+
+    def test_a_missing_library_says_what_to_install(self):
+        registry = registry_of(Entry("Nova", "no_such_library:Nova", extra="nova", **ACME))
+        with pytest.raises(MissingDependencyError, match=r"^here: 'Nova' .* is not installed") as caught:
+            registry.get("Nova", "here")
+        assert caught.value.install == "pip install 'acme-zoo[nova]'"
+
+    def test_where_the_plugin_names_no_extra_no_command_is_guessed(self):
+        registry = registry_of(Entry("Nova", "no_such_library:Nova", **ACME))
+        with pytest.raises(MissingDependencyError, match="not installed. The plugin does not say what") as caught:
+            registry.get("Nova")
+        assert caught.value.install == ""
+
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            ("import no_such_library", "No module named 'no_such_library'"),
+            ("raise RuntimeError('the driver is too old')", "RuntimeError: the driver is too old"),
+            ("raise SystemExit(0)", "SystemExit: 0"),
+        ],
+    )
+    def test_a_library_that_fails_to_import_says_why(self, code, said, tmp_path, monkeypatch):
+        (tmp_path / "half_broken.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        registry = registry_of(Entry("Nova", "half_broken:Nova", **ACME))
+        with pytest.raises(MissingDependencyError, match=f"^here: .*cannot be imported .*{said}"):
+            registry.get("Nova", "here")
+
+    def test_a_class_that_the_library_does_not_have_is_a_plugin_error(self):
+        with pytest.raises(PluginError, match=r"^here: .*torch .* has no 'Nova'") as caught:
+            registry_of(Entry("Nova", "torch.optim:Nova", **ACME)).get("Nova", "here")
+        assert caught.value.path == "here"
+
+    def test_an_entry_is_found_by_its_class_without_importing_anything(self):
+        assert OPTIMIZERS.entry_of(torch.optim.LBFGS).needs == ("closure", "one_group")
+        assert OPTIMIZERS.entry_of(Mine).name == "SGD", "by its nearest base"
+        assert OPTIMIZERS.entry_of(int) is None
+
+
+class TestBuild:
+    def test_the_config_is_left_as_it_is(self):
+        cfg = {"type": "SGD", "lr": 0.1}
+        built = OPTIMIZERS.build(cfg, params=[torch.nn.Parameter(torch.zeros(1))])
+        assert (type(built), built.defaults["lr"]) == (torch.optim.SGD, 0.1)
+        assert cfg == {"type": "SGD", "lr": 0.1}
+
+    def test_the_config_wins_over_defaults_given_in_either_way(self):
+        params = [torch.nn.Parameter(torch.zeros(1))]
+        built = OPTIMIZERS.build({"type": "SGD", "lr": 0.1}, default_args={"params": params, "lr": 9.0}, momentum=0.5)
+        assert (built.defaults["lr"], built.defaults["momentum"]) == (0.1, 0.5)
+
+    @pytest.mark.parametrize(
+        ("cfg", "said"),
+        [(3, "described by a dict"), ({"lr": 1}, "key 'type' is missing"), ({"typ": "SGD"}, "Is it under 'typ'")],
+    )
+    def test_a_config_that_names_nothing_is_explained(self, cfg, said):
+        with pytest.raises(ConfigError, match=said):
+            OPTIMIZERS.build(cfg)
+
+    def test_the_marks_of_mmengine_are_ignored(self):
+        cfg = {"type": "SGD", "lr": 0.1, "_scope_": "mmdet", "_delete_": True}
+        assert OPTIMIZERS.build(cfg, params=[torch.nn.Parameter(torch.zeros(1))]).defaults["lr"] == 0.1
+
+
+class TestDecorator:
+    def test_a_class_goes_by_its_own_name_and_first_line(self, empty):
+        assert empty.register_module()(Mine) is Mine
+        assert empty.get("Mine") is Mine
+        assert empty.entry("Mine").about == "Descent of mine."
+
+    def test_several_names_lead_to_one_class(self, empty):
+        empty.register_module(name=["A", "B"], module=Mine)
+        assert empty.get("A") is empty.get("B") is Mine
+
+    def test_a_name_given_twice_is_claimed_once(self, empty):
+        empty.register_module(name=["A", "A"], module=Mine)
+        assert empty.get("A") is Mine
+
+    def test_a_class_registered_twice_is_listed_under_both_names(self, empty):
+        empty.register_module(name="A", module=Mine)
+        empty.register_module(name="B", module=Mine)
+        assert list(empty) == ["A", "B"]
+
+    def test_a_taken_name_is_refused_unless_forced_and_the_first_stays_reachable(self):
+        registry = registry_of(Entry("Lion", "torch.optim:SGD", **OWN))
+        with pytest.raises(ConfigError, match="'Lion' is taken by lion.Lion.*force=True"):
+            registry.register_module(name="Lion", module=Mine)
+        registry.register_module(name="Lion", module=Mine, force=True)
+        registry.register_module(name="Lion", module=Mine, force=True)
+        assert registry.get("Lion") is Mine
+        assert registry.get("lion.Lion") is torch.optim.SGD
+
+    def test_forgotten_parentheses_are_explained(self, empty):
+        with pytest.raises(ConfigError, match="with parentheses"):
+            empty.register_module(Mine)
+
+    def test_what_is_of_another_kind_is_refused(self, empty):
+        with pytest.raises(ConfigError, match="it must be a subclass of"):
+            empty.register_module(module=int)
+
+
+def test_names_are_looked_up_without_importing_their_libraries(run):
+    libraries = ("torch", "bitsandbytes", "transformers", "dadaptation", "lion_pytorch", "sophia")
+    code = f"""
+import sys, optimzoo
+print([m for m in {libraries} if m in sys.modules])
+assert len(optimzoo.OPTIMIZERS) > 60 and "Lion" in optimzoo.OPTIMIZERS
+print([m for m in {libraries} if m in sys.modules])
+"""
+    assert run("-c", code).stdout.split("\n")[:2] == ["[]", "[]"]
+    assert "torch" in sys.modules  # the same look-up would be no test in this process

@@ -1,0 +1,137 @@
+"""A config is checked without training: what it says of the mistakes that training would meet."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from optimzoo import DefaultOptimWrapperConstructor, OptimWrapper, Runner, build_param_scheduler
+from optimzoo.errors import ConfigError
+from optimzoo.run import Hook
+from optimzoo.run.check import config_problems
+
+from .conftest import dataset, error, mse
+
+
+@pytest.fixture
+def config(tmp_path):
+    return dict(
+        model=dict(type="torch.nn:Linear", in_features=3, out_features=1),
+        work_dir=str(tmp_path / "run"),
+        train_dataloader=dict(dataset=dataset(), batch_size=4),
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)),
+        train_cfg=dict(max_epochs=2),
+        loss=mse,
+    )
+
+
+class Greedy(DefaultOptimWrapperConstructor):
+    own_keys = ("appetite",)
+
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        if self.optim_wrapper_cfg.get("clip_grad") is None:
+            raise ConfigError("the greedy one wants it", "clip_grad")
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        (dict(), []),
+        (dict(log_interval=0), ["log_interval"]),
+        (dict(log_interval=2.5), ["log_interval"]),
+        (dict(work_dir=""), ["work_dir"]),
+        (dict(work_dir=3), ["work_dir"]),
+        (dict(device="cuda:99"), ["device"]),
+        (dict(metrics=["lost:one", error, "lost:two"]), ["metrics[0]", "metrics[2]"]),
+        (dict(checkpoint=dict(keep=0, interval=0)), ["checkpoint.interval", "checkpoint.keep"]),
+        (dict(checkpoint=3), ["checkpoint"]),
+        (dict(strategy=[]), ["strategy"]),
+        (dict(strategy=dict(type=["ddp"])), ["strategy"]),
+        (dict(randomness=dict(seed=2**63)), ["randomness.seed"]),
+        (dict(param_scheduler=dict(type="LinearLR", begin=[1])), ["param_scheduler.begin"]),
+        (dict(train_cfg=dict(type=["EpochBasedTrainLoop"], max_epochs=1)), ["train_cfg.type"]),
+        (dict(train_cfg=dict(by_epoch="yes", max_epochs=1)), ["train_cfg.by_epoch"]),
+        (dict(train_dataloader=dict(dataset=dataset(), batch_size=0, num_workers=-1)),
+         ["train_dataloader.batch_size", "train_dataloader.num_workers"]),
+        (dict(loss=None), ["loss"]),
+        (dict(param_scheduler=dict(type="LinearLR", begin=5)), ["param_scheduler"]),
+        (dict(train_cfg=dict(max_iters=10), param_scheduler=dict(type="LinearLR", by_epoch=False, begin=10)),
+         ["param_scheduler"]),
+        (dict(hooks=[dict(type="torch.nn:Linear")]), ["hooks[0].type"]),
+        (dict(hooks=[Hook(), 3]), ["hooks[1]"]),
+        (dict(optim_wrapper=dict(generator=dict(optimizer=dict(type="Lyon")), critic=dict(optimizer=dict(type="SGD")))),
+         ["optim_wrapper.generator.optimizer.type"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=-1.0)))), ["optim_wrapper.net.optimizer"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=1.0), modules="*")),
+              param_scheduler=dict(net=dict(type="LinearLR", begin=5))), ["param_scheduler.net"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_mistake_is_found(change, paths, config):
+    assert [problem.path for problem in config_problems({**config, **change})] == paths
+
+
+def test_another_constructor_is_tried_with_the_whole_config(config):
+    config["optim_wrapper"] |= dict(constructor=Greedy, paramwise_cfg=dict(appetite=3))
+    assert [p.path for p in config_problems(config)] == ["optim_wrapper.clip_grad"]
+    config["optim_wrapper"]["clip_grad"] = dict(max_norm=1.0)
+    assert not list(config_problems(config))
+
+
+def test_a_key_that_custom_keys_put_into_the_groups_can_be_scheduled(config):
+    config["optim_wrapper"]["paramwise_cfg"] = dict(custom_keys={"weight": dict(trust=0.5), "bias": dict(trust=0.1)})
+    config["param_scheduler"] = dict(type="LinearParamScheduler", param_name="trust", by_epoch=False, end=3)
+    assert not list(config_problems(config))
+    config["param_scheduler"]["param_name"] = "trist"
+    assert [p.path for p in config_problems(config)] == ["param_scheduler.param_name"]
+
+
+def test_objects_may_stand_in_a_config(config):
+    model = nn.Linear(3, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    schedule = build_param_scheduler(wrapper, dict(type="ConstantLR", factor=0.5, end=2))
+    hook = Hook()
+    loader = DataLoader(dataset(), batch_size=4)
+    objects = dict(
+        model=model,
+        optim_wrapper=wrapper,
+        param_scheduler=schedule,
+        hooks=[hook],
+        train_dataloader=loader,
+        metrics=error,
+    )
+    runner = Runner.from_cfg({**config, **objects})
+    assert runner.optim_wrapper is wrapper
+    assert runner.hooks[0] is hook
+    runner.train()
+
+
+def test_a_model_with_a_train_step_needs_no_loss(config):
+    class Driver(nn.Linear):
+        def train_step(self, data, optim_wrapper): ...
+
+    config["loss"] = None
+    assert not list(config_problems({**config, "model": dict(type=Driver, in_features=3, out_features=1)}))
+
+
+def test_modules_are_found_in_the_code_dir(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_losses.py").write_text("def loss(model, batch): ...\n")
+    config["loss"] = "my_losses:loss"
+    assert [p.path for p in config_problems(config)] == ["loss"]
+    assert not list(config_problems({**config, "code_dir": str(tmp_path)}))
+
+
+def test_a_function_says_what_it_returns_whatever_its_arguments_are(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "annotated_module.py").write_text(
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\nfrom torch import nn\n"
+        "if TYPE_CHECKING:\n    from pathlib import Path\n"
+        "def net(weights: Path | None = None) -> nn.Module: ...\ndef other(weights: Path) -> dict: ...\n"
+    )
+    assert not list(config_problems({**config, "model": dict(type="annotated_module:net")}))
+    (problem,) = config_problems({**config, "model": dict(type="annotated_module:other", weights="w.pt")})
+    assert "write `def other(weights: 'Path') -> Module:`" in str(problem)

@@ -1,0 +1,297 @@
+import inspect
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import optimzoo.schedules
+from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper, build_param_scheduler
+from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.schedules import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingParamScheduler,
+    LinearLR,
+    LinearMomentum,
+    LinearParamScheduler,
+    MultiStepLR,
+    ParamScheduler,
+    SchedulerGroup,
+    stubs,
+)
+
+
+def sgd(lr=1.0, **kwargs):
+    return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr, **kwargs)
+
+
+def adam(**kwargs):
+    return torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=1.0, betas=(0.8, 0.9), **kwargs)
+
+
+def course(optimizer, schedules, steps, key="lr"):
+    """The values of a hyperparameter before each of some steps."""
+    values = []
+    for _ in range(steps):
+        values.append(optimizer.param_groups[0][key])
+        for schedule in schedules:
+            schedule.step()
+    return values
+
+
+class TestCurves:
+    """Against the formulas in the docstrings; tests/parity holds them against mmengine."""
+
+    def test_linear(self):
+        optimizer = sgd()
+        values = course(optimizer, [LinearLR(optimizer, start_factor=0.1, end_factor=0.5, end=5)], 7)
+        assert values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+
+    def test_linear_from_zero_leaves_zero(self):
+        optimizer = sgd()
+        assert course(optimizer, [LinearLR(optimizer, start_factor=0.0, end=5)], 6) == [0, 0.25, 0.5, 0.75, 1, 1]
+
+    def test_constant_gives_the_value_back_on_its_last_step(self):
+        optimizer = sgd()
+        assert course(optimizer, [ConstantLR(optimizer, factor=0.5, end=4)], 6) == [0.5, 0.5, 0.5, 1, 1, 1]
+
+    def test_constant_gives_the_value_back_from_zero_too(self):
+        optimizer = sgd()
+        assert course(optimizer, [ConstantLR(optimizer, factor=0, end=3)], 4) == [0, 0, 1, 1]
+
+    def test_multi_step_counts_a_milestone_as_often_as_it_is_listed(self):
+        optimizer = sgd()
+        assert course(optimizer, [MultiStepLR(optimizer, [2, 4, 4], gamma=0.5)], 6) == [1, 1, 0.5, 0.5, 0.125, 0.125]
+
+    @pytest.mark.parametrize("floor", [dict(eta_min=0.2), dict(eta_min_ratio=0.2)])
+    def test_cosine_annealing_and_back(self, floor):
+        optimizer = sgd()
+        values = course(optimizer, [CosineAnnealingLR(optimizer, T_max=4, **floor)], 13)
+        formula = [0.2 + 0.4 * (1 + math.cos(math.pi * step / 4)) for step in range(13)]
+        assert values == pytest.approx(formula)
+
+    def test_cosine_annealing_takes_one_floor(self):
+        with pytest.raises(ConfigError, match="eta_min or eta_min_ratio, not both"):
+            CosineAnnealingLR(sgd(), T_max=4, eta_min=0.1, eta_min_ratio=0.1)
+
+    def test_a_ratio_keeps_the_proportions_of_the_groups(self):
+        optimizer = torch.optim.SGD([{"params": nn.Parameter(torch.zeros(1)), "lr": lr} for lr in (1.0, 0.1)], lr=1.0)
+        schedule = CosineAnnealingLR(optimizer, T_max=4, eta_min_ratio=0.05)
+        for _ in range(4):
+            schedule.step()
+            high, low = (group["lr"] for group in optimizer.param_groups)
+            assert high == pytest.approx(10 * low)
+
+    def test_schedules_compose(self):
+        optimizer = sgd()
+        warmup = LinearLR(optimizer, start_factor=0.5, end=3)
+        cosine = CosineAnnealingLR(optimizer, T_max=4, begin=3, end=7)
+        values = course(optimizer, [warmup, cosine], 8)
+        tail = [0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+        assert values == pytest.approx([0.5, 0.75, 1.0, *tail, tail[-1]])
+
+
+class TestHyperparameters:
+    def test_any_number_in_the_groups(self):
+        optimizer = sgd(weight_decay=0.1)
+        assert course(optimizer, [LinearParamScheduler(optimizer, "weight_decay", 0.5, end=3)], 3, "weight_decay") == [
+            0.05,
+            pytest.approx(0.075),
+            0.1,
+        ]
+
+    def test_an_element_of_a_tuple(self):
+        optimizer = adam()
+        LinearParamScheduler(optimizer, "betas[1]", 0.5, end=3)
+        assert optimizer.param_groups[0]["betas"] == (0.8, 0.45)
+
+    @pytest.mark.parametrize(
+        ("optimizer", "key", "value"), [(sgd(momentum=0.8), "momentum", 0.4), (adam(), "betas", (0.4, 0.9))]
+    )
+    def test_the_momentum_of_either_kind(self, optimizer, key, value):
+        LinearMomentum(optimizer, 0.5, end=3)
+        assert optimizer.param_groups[0][key] == value
+
+    def test_an_optimizer_without_momentum_is_refused(self):
+        with pytest.raises(ConfigError, match="neither momentum nor betas"):
+            LinearMomentum(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))
+
+    def test_a_tensor_is_filled_in_place(self):
+        lr = torch.tensor(1.0)
+        optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=lr, foreach=False, capturable=True)
+        schedule = LinearLR(optimizer, start_factor=0.5, end=3)
+        schedule.step()
+        assert optimizer.param_groups[0]["lr"] is lr
+        assert lr.item() == 0.75
+
+    def test_the_base_settings_of_a_wrapper_follow(self, model):
+        cfg = dict(optimizer=dict(type="SGD", lr=1.0), paramwise_cfg=dict(bias_lr_mult=2.0))
+        wrapper = build_optim_wrapper(model, cfg)
+        LinearLR(wrapper, start_factor=0.5, end=3)
+        assert wrapper.get_lr() == {"base_lr": [0.5], "lr": [0.5, 1.0]}
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("momentun", "Did you mean 'momentum'"),
+            ("xyz", "They have .*lr"),
+            ("betas[5]", "no 'betas' to schedule"),
+            ("lr[0]", "lr' is 1.0 and has no element 0"),
+            ("nesterov", "not a number"),
+            ("a b", "a key such as 'lr'"),
+        ],
+    )
+    def test_what_cannot_be_scheduled_is_explained(self, name, said):
+        with pytest.raises(ConfigError, match=said) as caught:
+            LinearParamScheduler(sgd(momentum=0.9), name)
+        assert caught.value.path == "param_name"
+
+
+class TestState:
+    def schedules(self, optimizer):
+        return SchedulerGroup(
+            [
+                LinearLR(optimizer, start_factor=0.1, end=5),
+                CosineAnnealingLR(optimizer, T_max=20, begin=5, eta_min=0.01),
+                MultiStepLR(optimizer, [12], gamma=0.5),
+            ]
+        )
+
+    @pytest.mark.parametrize("stop", [0, 3, 5, 12, 19])
+    @pytest.mark.parametrize("optimizer_first", [True, False])
+    def test_resuming_equals_never_having_stopped(self, stop, optimizer_first, tmp_path):
+        whole = sgd()
+        expected = course(whole, self.schedules(whole), 25)
+        first = sgd()
+        group = self.schedules(first)
+        course(first, group, stop)
+        torch.save({"optimizer": first.state_dict(), "schedules": group.state_dict()}, tmp_path / "s.pt")
+        state = torch.load(tmp_path / "s.pt", weights_only=True)
+        second = sgd()
+        resumed = self.schedules(second)
+        parts = [(second, state["optimizer"]), (resumed, state["schedules"])]
+        for part, saved in parts if optimizer_first else reversed(parts):
+            part.load_state_dict(saved)
+        assert course(second, resumed, 25 - stop) == expected[stop:]
+
+    def test_it_holds_plain_values_only(self):
+        def plain(value):
+            if isinstance(value, dict):
+                return all(map(plain, value.values()))
+            return (
+                all(map(plain, value))
+                if isinstance(value, list)
+                else type(value) in (int, float, str, bool, type(None))
+            )
+
+        assert plain(self.schedules(sgd()).state_dict())
+
+    def test_another_number_of_schedules_is_an_error(self):
+        optimizer = sgd()
+        with pytest.raises(CheckpointError, match="holds 3 parameter schedules and the config describes 0"):
+            SchedulerGroup().load_state_dict(self.schedules(optimizer).state_dict())
+
+    def test_without_a_state_a_run_goes_on_from_the_last_step_if_the_groups_know_their_initial_values(self):
+        optimizer = sgd()
+        course(optimizer, [LinearLR(optimizer, start_factor=0.5, end=5)], 2)
+        assert LinearLR(optimizer, start_factor=0.5, end=5, last_step=2).base_values == [1.0]
+        with pytest.raises(ConfigError, match="group 0 has no 'initial_lr' to resume from at last_step=2"):
+            LinearLR(sgd(), end=5, last_step=2)
+
+
+class TestGroup:
+    def group(self, by, wrapper):
+        return build_param_scheduler(wrapper, dict(type="LinearLR", start_factor=0.5, end=3, by=by))
+
+    @pytest.mark.parametrize(
+        ("by", "outcome", "epoch_end", "steps"),
+        [
+            ("iter", StepOutcome.UPDATED, False, 1),
+            ("iter", StepOutcome.SKIPPED, False, 1),
+            ("iter", StepOutcome.ACCUMULATING, False, 1),
+            ("iter", None, True, 0),
+            ("update", StepOutcome.UPDATED, False, 1),
+            ("update", StepOutcome.SKIPPED, False, 0),
+            ("update", StepOutcome.ACCUMULATING, True, 0),
+            ("epoch", StepOutcome.UPDATED, False, 0),
+            ("epoch", StepOutcome.UPDATED, True, 1),
+            ("epoch", None, True, 1),
+        ],
+    )
+    def test_each_schedule_steps_by_its_own_unit(self, by, outcome, epoch_end, steps):
+        wrapper = OptimWrapper(sgd())
+        group = self.group(by, wrapper)
+        wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
+        wrapper.update_count = int(outcome is StepOutcome.UPDATED)
+        group.step(outcome, epoch_end=epoch_end)
+        assert wrapper.get_lr()["lr"] == [0.5 + 0.25 * steps]
+
+    def test_it_is_a_sequence(self):
+        optimizer = sgd()
+        first, second = LinearLR(optimizer, end=3), ConstantLR(optimizer, end=3)
+        group = SchedulerGroup([first, second])
+        assert (len(group), group[1], list(group[:1])) == (2, second, [first])
+
+
+class TestFamilies:
+    def test_signatures_and_docstrings_are_real(self):
+        assert list(inspect.signature(LinearLR).parameters)[:3] == ["optimizer", "start_factor", "end_factor"]
+        assert list(inspect.signature(LinearParamScheduler).parameters)[:2] == ["optimizer", "param_name"]
+        assert "goes linearly" in inspect.getdoc(LinearLR)
+        assert "learning rate" in inspect.getdoc(LinearLR)
+        assert (LinearLR.__name__, LinearLR.__module__) == ("LinearLR", "optimzoo.schedules")
+
+    def test_arguments_may_be_positional_as_in_mmengine(self):
+        schedule = LinearLR(sgd(), 0.5, 1.0, 2, 8)
+        assert (schedule.start_factor, schedule.begin, schedule.end) == (0.5, 2, 8)
+
+    def test_a_member_is_an_instance_of_its_curve(self):
+        assert isinstance(CosineAnnealingLR(sgd(), T_max=3), CosineAnnealingParamScheduler)
+
+    def test_what_editors_are_told_is_up_to_date(self):
+        assert stubs.STUB.read_text() == stubs.stub(), "run: python -m optimzoo.schedules.stubs"
+
+    def test_every_class_is_registered(self):
+        from optimzoo import PARAM_SCHEDULERS
+
+        classes = {n for n in optimzoo.schedules.__all__ if n not in ("INF", "ParamScheduler", "SchedulerGroup")}
+        assert classes == {PARAM_SCHEDULERS.entry(name).name for name in PARAM_SCHEDULERS}
+
+
+def test_a_schedule_of_ones_own_overrides_one_method_as_in_mmengine():
+    class Halve(ParamScheduler):
+        def __init__(self, optimizer, *args, **kwargs):
+            super().__init__(optimizer, "lr", *args, **kwargs)
+
+        def _get_value(self):
+            if self.last_step == 0:
+                return [group[self.param_name] for group in self.optimizer.param_groups]
+            return [base * 0.5**self.last_step for base in self.base_values]
+
+    optimizer = sgd()
+    assert course(optimizer, [Halve(optimizer, by_epoch=False)], 3) == [1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (dict(optimizer=3), "optimizer"),
+        (dict(begin=-1), "begin"),
+        (dict(end=0), "end"),
+        (dict(last_step=-2), "last_step"),
+        (dict(by="week"), "by"),
+        (dict(start_factor=-0.1), "start_factor"),
+        (dict(end_factor=True), "end_factor"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, path):
+    with pytest.raises(ConfigError) as caught:
+        LinearLR(**{"optimizer": sgd(), **arguments})
+    assert caught.value.path == path
+
+
+def test_values_are_logged_when_asked_for(caplog):
+    with caplog.at_level("INFO", "optimzoo"):
+        LinearLR(sgd(), start_factor=0.5, end=3, verbose=True)
+    assert "lr of group 0 is now 5.0000e-01" in caplog.text
