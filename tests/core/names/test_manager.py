@@ -274,7 +274,9 @@ def test_a_plugin_that_was_removed_can_be_added_again(monkeypatch):
 
 def test_another_thread_waits_until_every_plugin_is_loaded(install_plugin, monkeypatch):
     monkeypatch.setenv("OPTIMZOO_PLUGINS", "slow")
-    monkeypatch.syspath_prepend(install_plugin("from tests.core.names.test_manager import gate\ngate()\n" + GOOD, "slow"))
+    monkeypatch.syspath_prepend(
+        install_plugin("from tests.core.names.test_manager import gate\ngate()\n" + GOOD, "slow")
+    )
     plugins, seen = manager(), []
     other = threading.Thread(target=lambda: seen.append(plugins.reports()))
 
