@@ -1,8 +1,6 @@
 """Two processes that run what a test asks of them, and the same in one."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 
@@ -11,21 +9,11 @@ import torch
 import torch.distributed as dist
 
 from optimzoo.names.zoo import plugins
-from tests.conftest import REPO
-from tests.core.run.test_hooks import Plugin
+from tests.core.run.plugin import Plugin
 
+from .processes import environment, free_port
 from .scenarios import WRAPPERS, everything
 from .task import trained
-
-
-def environment(**variables):
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), *sys.path]), **variables}
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from optimzoo.errors import OptimzooError
 from optimzoo.names.zoo import plugins
 from optimzoo.run.spread.fsdp2 import FSDP2
 from optimzoo.run.spread.strategy import build_strategy
-from tests.core.run.test_hooks import Plugin
+from tests.core.run.plugin import Plugin
 from tests.plugins.conformance import WORKING, config
 
-from . import test_wrappers, test_zero
+from . import stepping, zero
 from .task import Driver, dataset, make_runner, mse, network, trained
 
 ZERO = dict(type="ZeroRedundancyOptimizer", optimizer_type="AdamW", lr=0.01, weight_decay=0.1)
@@ -44,8 +44,8 @@ def everything(folder):
     for function in (
         *(train, train_with_wrappers, start_without_a_seed, resume_from_unlike_folders),
         *(use_different_layers, log_different_values, count, sharded),
-        *(test_wrappers.with_ddp, test_wrappers.with_fsdp2, test_wrappers.with_an_overflow_on_one_rank),
-        test_zero.sharded,
+        *(stepping.with_ddp, stepping.with_fsdp2, stepping.with_an_overflow_on_one_rank),
+        zero.sharded,
     ):
         torch.manual_seed(0)
         function(Path(folder))
@@ -137,7 +137,7 @@ def count(folder):
     runner.train()
 
     runner = make_runner(folder / "count-fsdp2", strategy="fsdp2")
-    with test_wrappers.Reductions() as reductions:
+    with stepping.Reductions() as reductions:
         runner.train()
     exchanges["fsdp2"] = len(reductions.seen)
     save(exchanges, folder / "exchanges.pt")

@@ -12,7 +12,7 @@ import pytest
 from optimzoo.cli import main
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from .conftest import environment, free_port
+from .processes import environment, free_port
 
 TASK = """
 import torch

@@ -9,7 +9,7 @@ from optimzoo import build_optim_wrapper
 from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import plugins
 from optimzoo.run import EMAHook
-from tests.core.run.test_hooks import Plugin
+from tests.core.run.plugin import Plugin
 from tests.core.wrappers.test_apex_optim_wrapper import amp
 
 from .task import Driver, dataset, make_runner, network

@@ -1,44 +1,11 @@
 """ZeroRedundancyOptimizer trains as the optimizer that it shards, its state saved and loaded."""
 
-import copy
-
 import pytest
-import torch
 from torch import nn
 
-from optimzoo import build_optim_wrapper
 from optimzoo.errors import ConfigError
 
-CFG = dict(type="ZeroRedundancyOptimizer", optimizer_type="Lion", lr=0.01, weight_decay=0.1)
-X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
-
-
-def build(model, optimizer):
-    return build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=dict(bias_lr_mult=2.0)))
-
-
-def sharded(folder):
-    torch.manual_seed(0)
-    mine = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-    theirs = copy.deepcopy(mine)
-    pairs = [(mine, build(mine, CFG)), (theirs, build(theirs, dict(type="Lion", lr=0.01, weight_decay=0.1)))]
-
-    def train():
-        for model, wrapper in pairs:
-            for _ in range(3):
-                wrapper.update_params(model(X).square().mean())
-        for ours, oracle in zip(mine.parameters(), theirs.parameters()):
-            assert torch.equal(ours, oracle)
-
-    train()
-    assert len(pairs[0][1].optimizer.optim.state) < 4
-    saved = [pairs[0][1].optimizer.state_dict()]
-    assert (saved[0] == {}) is (torch.distributed.get_rank() > 0)
-    torch.distributed.broadcast_object_list(saved, 0)
-    pairs[0] = (mine, build(mine, CFG))
-    pairs[0][1].load_state_dict(saved[0])
-    train()
-    (folder / "zero-equals").touch()
+from .zero import CFG, build
 
 
 @pytest.mark.usefixtures("found")

@@ -13,10 +13,8 @@ from optimzoo.errors import CheckpointError, NonFiniteError
 from optimzoo.run import Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from ..core.run.conftest import dataset, make_runner, mse, network, parameters
+from ..core.run.network import dataset, mse, network, parameters
 from .helpers import same
-
-__all__ = ["make_runner"]
 
 AT = 12
 

@@ -14,9 +14,7 @@ from optimzoo.run.loop.signals import SIGNALS
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from ..conftest import REPO
-from ..core.run.conftest import dataset, error, make_runner, parameters
-
-__all__ = ["make_runner"]
+from ..core.run.network import dataset, error, parameters
 
 RAISED = {signal.SIGINT: (KeyboardInterrupt, ()), signal.SIGTERM: (SystemExit, (143,))}
 

@@ -1,57 +1,22 @@
-"""A regression task that trains in milliseconds."""
+"""Fixtures of the tests of a run."""
 
 import pytest
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from optimzoo import Runner
+from optimzoo.names.zoo import plugins
 
-SCHEDULES = [
-    dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=4),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=4),
-    dict(type="MultiStepMomentum", milestones=[2], gamma=0.5),
-]
+from .network import dataset, error, make_runner
+from .plugin import Plugin
 
-
-def mse(model, batch):
-    x, y = batch
-    return nn.functional.mse_loss(model(x), y)
-
-
-def error(model, batch):
-    x, y = batch
-    return {"error": (model(x) - y).abs().mean()}
-
-
-def dataset(count=20):
-    x = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
-    return TensorDataset(x, x @ torch.tensor([[1.0], [-2.0], [0.5]]))
-
-
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
-
-
-def parameters(runner):
-    return torch.cat([p.detach().flatten() for p in runner.model.parameters()])
+__all__ = ["make_runner"]
 
 
 @pytest.fixture
-def make_runner(tmp_path):
-    """Build a Runner with working defaults, of which any may be replaced."""
+def val():
+    return dict(val_dataloader=dict(dataset=dataset(8), batch_size=8), metrics=error)
 
-    def make(**kwargs):
-        defaults = dict(
-            model=network(),
-            work_dir=tmp_path / "run",
-            train_dataloader=DataLoader(dataset(), batch_size=4, shuffle=True, generator=torch.Generator()),
-            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)),
-            train_cfg=dict(by_epoch=True, max_epochs=3),
-            loss=mse,
-            randomness=dict(seed=1),
-        )
-        return Runner(**{**defaults, **kwargs})
 
-    return make
+@pytest.fixture
+def _plugin():
+    assert plugins.add(Plugin(), "hooked").status == "loaded"
+    yield
+    plugins.remove("hooked")

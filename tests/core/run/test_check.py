@@ -12,7 +12,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.run import Hook
 from optimzoo.run.check import config_problems
 
-from .conftest import dataset, error, mse
+from .network import dataset, error, mse
 
 
 @pytest.fixture

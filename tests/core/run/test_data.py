@@ -10,7 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSa
 from optimzoo.errors import ConfigError
 from optimzoo.run.data.loaders import batch_size, dataloader_problems, epoch_length, start_epoch, to_device
 
-from .conftest import dataset, parameters
+from .network import dataset, parameters
 
 Pair = namedtuple("Pair", ["x", "y"])
 

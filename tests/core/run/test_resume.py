@@ -1,45 +1,23 @@
-"""Resuming: the course is that of a run that never stopped, and nothing about a changed config is silent."""
+"""Resuming: the course is that of a run that never stopped."""
 
 import os
 import pickle
 import random
-import shutil
 import signal
-import warnings
 
 import numpy
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from optimzoo.config.load import load_config
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.run import Hook
 from optimzoo.run.loop.randomness import random_state, set_random_state
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from .conftest import SCHEDULES, dataset, mse, network, parameters
-
-ADAMW = dict(optimizer=dict(type="AdamW", lr=0.01), clip_grad=dict(max_norm=1.0))
-
-
-class Noisy(Dataset):
-    """Samples with noise from the process's generators, as augmentation makes it."""
-
-    def __init__(self):
-        self.samples = dataset()
-
-    def __len__(self):
-        return len(self.samples)
-
-    def __getitem__(self, index):
-        x, y = self.samples[index]
-        return x + 0.1 * torch.randn(3), y + 0.1 * random.random() + 0.1 * float(numpy.random.rand())
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+from .network import ADAMW, SCHEDULES, Interrupt, Noisy, dataset, fail, files, mse, network, parameters
 
 
 @pytest.mark.parametrize(
@@ -69,7 +47,7 @@ def test_it_equals_never_having_stopped(part, whole, loader, accumulated, make_r
     straight = make_runner(work_dir=tmp_path / "straight", train_cfg=whole, train_dataloader=loader(), **config)
     straight.train()
     with pytest.raises(KeyboardInterrupt):
-        make_runner(train_cfg=whole, train_dataloader=loader(), hooks=[Stop(part)], **config).train()
+        make_runner(train_cfg=whole, train_dataloader=loader(), hooks=[Interrupt(part)], **config).train()
     torch.manual_seed(999)
     random.seed(999)
     resumed = make_runner(train_cfg=whole, train_dataloader=loader(), resume=True, **config)
@@ -77,21 +55,6 @@ def test_it_equals_never_having_stopped(part, whole, loader, accumulated, make_r
     resumed.train()
     assert torch.equal(parameters(resumed), parameters(straight))
     assert list(resumed.history.rows()) == list(straight.history.rows())
-
-
-class Stop(Hook):
-    """Interrupts a run once it has saved a checkpoint at the length ``part`` or after it."""
-
-    def __init__(self, part):
-        self.epochs, self.iters = part.get("max_epochs"), part.get("max_iters")
-
-    def before_epoch(self, runner):
-        if self.epochs and runner.epoch >= self.epochs:
-            raise KeyboardInterrupt
-
-    def after_iter(self, runner, outcome, logs):
-        if self.iters and runner.iter > self.iters:
-            raise KeyboardInterrupt
 
 
 def test_a_longer_run_goes_on_where_the_shorter_one_ended(make_runner):
@@ -109,7 +72,7 @@ def test_the_generator_of_a_sampler_goes_on_too(make_runner, tmp_path):
     straight = make_runner(work_dir=tmp_path / "straight", train_dataloader=loader())
     straight.train()
     with pytest.raises(KeyboardInterrupt):
-        make_runner(train_dataloader=loader(), hooks=[Stop(dict(max_epochs=1))]).train()
+        make_runner(train_dataloader=loader(), hooks=[Interrupt(dict(max_epochs=1))]).train()
     resumed = make_runner(train_dataloader=loader(), resume=True)
     resumed.train()
     assert torch.equal(parameters(resumed), parameters(straight))
@@ -123,7 +86,7 @@ def test_a_validation_of_shuffled_data_goes_on_too(make_runner, tmp_path):
     straight = make_runner(work_dir=tmp_path / "straight", **config)
     straight.train()
     with pytest.raises(KeyboardInterrupt):
-        make_runner(hooks=[Stop(dict(max_epochs=2))], **config).train()
+        make_runner(hooks=[Interrupt(dict(max_epochs=2))], **config).train()
     resumed = make_runner(resume=True, **config)
     resumed.train()
     assert list(resumed.history.rows()) == list(straight.history.rows())
@@ -260,211 +223,9 @@ class TestWhichCheckpoint:
         assert torch.equal(parameters(runner), trained)
 
 
-def fail(model, batch):
-    raise RuntimeError("no loss today")
-
-
-class TestChangedConfig:
-    @pytest.mark.parametrize(
-        ("change", "said"),
-        [
-            (dict(model=nn.Linear(3, 1)), "does not fit this config"),
-            (dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1.0))), "made with the optimizer .*AdamW.*SGD"),
-            (dict(param_scheduler=dict(type="LinearLR")), "param.* schedule"),
-        ],
-    )
-    def test_one_that_does_not_fit_is_refused_and_nothing_is_touched(self, change, said, make_runner, tmp_path):
-        make_runner().train()
-        before = files(tmp_path / "run")
-        with pytest.raises(CheckpointError, match=said):
-            make_runner(resume=True, **change)
-        assert files(tmp_path / "run") == before
-
-    @pytest.mark.parametrize(
-        ("change", "said"),
-        [
-            (
-                dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.5))),
-                r"optim_wrapper\.optimizer\.lr stays 0\.01 \(0\.5 in the config\)$",
-            ),
-            (
-                dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01), clip_grad=dict(max_norm=1.0))),
-                r"optim_wrapper\.clip_grad is .*max_norm.* \(was unset\)$",
-            ),
-            (dict(randomness=dict(seed=2)), r"randomness\.seed stays 1 \(2 in the config\)$"),
-            (
-                dict(train_dataloader=dict(dataset=dataset(), batch_size=5)),
-                r"train_dataloader is .*batch_size.* \(was <torch.*DataLoader object>\)$",
-            ),
-        ],
-    )
-    def test_what_differs_is_named_with_what_becomes_of_it(self, change, said, make_runner):
-        make_runner().train()
-        with pytest.warns(OptimzooWarning, match=said):
-            runner = make_runner(resume=True, **change)
-        assert runner.optim_wrapper.get_lr()["lr"] == [0.01]
-        assert runner.seed == 1
-
-    def test_on_change_config_takes_the_settings_of_the_groups_from_the_config(self, make_runner):
-        make_runner().train()
-        with pytest.warns(OptimzooWarning, match=r"optimizer\.lr is 0\.5 \(was 0\.01\)"):
-            runner = make_runner(
-                resume=True, on_change="config", optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.5))
-            )
-        assert runner.optim_wrapper.get_lr()["lr"] == [0.5]
-        assert runner.optim_wrapper.optimizer.state  # the moments are the checkpoint's
-
-    @pytest.mark.parametrize("same_lr", [True, False])
-    def test_a_longer_run_asks_what_becomes_of_its_schedule(self, same_lr, make_runner, tmp_path):
-        cosine = dict(param_scheduler=dict(type="CosineAnnealingLR", by_epoch=False))
-        lr = dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01 if same_lr else 0.03)))
-        make_runner(**cosine).train()
-        longer = dict(train_cfg=dict(max_epochs=4), **cosine)
-        with pytest.raises(CheckpointError, match="the schedules are not those of the checkpoint.*'restore'.*'config'"):
-            make_runner(resume=True, **longer)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore" if not same_lr else "error", OptimzooWarning)
-            runner = make_runner(resume=True, on_change="config", **longer, **lr)
-        runner.train()
-        straight = make_runner(work_dir=tmp_path / "straight", **longer, **lr)
-        straight.train()
-        rates = [[lr for _, lr in each.history.column("lr")[15:]] for each in (runner, straight)]
-        assert rates[0] == pytest.approx(rates[1])
-
-    def test_restore_keeps_the_schedule_of_the_checkpoint(self, make_runner):
-        make_runner(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False)).train()
-        other = dict(type="ConstantLR", factor=0.1, end=20, by_epoch=False)
-        with pytest.warns(OptimzooWarning, match=r"param_scheduler\.factor stays 0\.5 \(0\.1 in the config\)"):
-            runner = make_runner(param_scheduler=other, resume=True, on_change="restore", train_cfg=dict(max_epochs=4))
-        runner.train()
-        assert runner.history.column("lr")[-2] == (19, 0.005)
-
-    def test_on_change_config_sets_an_unchanged_schedule_to_the_new_learning_rate(self, make_runner):
-        schedule = dict(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False))
-        make_runner(**schedule).train()
-        with pytest.warns(OptimzooWarning, match=r"optimizer\.lr is 0\.4 \(was 0\.01\)"):
-            runner = make_runner(
-                resume=True, on_change="config", optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.4)), **schedule
-            )
-        assert runner.optim_wrapper.get_lr()["lr"] == [0.2]
-
-    def test_the_same_config_is_no_news(self, make_runner):
-        make_runner(train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES).train()
-        make_runner(resume=True, train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES)
-
-    def test_an_unknown_choice_is_an_error(self, make_runner):
-        with pytest.raises(ConfigError, match="^on_change: 'error' or 'restore' or 'config' is wanted"):
-            make_runner(on_change="confg")
-
-
-class TestWorkDir:
-    def test_a_new_run_moves_the_earlier_one_aside_and_says_so(self, make_runner, tmp_path, capsys):
-        make_runner().train()
-        capsys.readouterr()
-        make_runner(train_cfg=dict(max_epochs=1)).train()
-        folder = tmp_path / "run"
-        assert f"what an earlier run left in {folder} is now in {folder / 'previous-1'}" in capsys.readouterr().out
-        assert [p.name for p in checkpoints_in(folder)] == ["checkpoint_00000005.pt"]
-        assert len(checkpoints_in(folder / "previous-1")) == 2
-        assert {"metrics.csv", "config.yaml", "curves.png"} <= {p.name for p in (folder / "previous-1").iterdir()}
-
-    def test_attempts_that_fail_early_do_not_pile_up(self, make_runner, tmp_path):
-        make_runner().train()
-        for _ in range(3):
-            with pytest.raises(RuntimeError):
-                make_runner(loss=fail).train()
-        make_runner().train()
-        assert sorted(p.name for p in (tmp_path / "run").glob("previous-*")) == ["previous-1", "previous-2"]
-        assert len(checkpoints_in(tmp_path / "run" / "previous-1")) == 2
-
-    def test_the_records_of_a_run_outlive_its_checkpoints(self, make_runner, tmp_path):
-        make_runner().train()
-        make_runner().train()
-        previous = tmp_path / "run" / "previous-1"
-        rows = (previous / "metrics.csv").read_text()
-        for path in checkpoints_in(previous):
-            path.unlink()
-        make_runner().train()
-        assert (previous / "metrics.csv").read_text() == rows
-
-    def test_a_mistake_in_the_config_leaves_an_earlier_run_where_it_is(self, make_runner, tmp_path):
-        make_runner().train()
-        before = files(tmp_path / "run")
-        with pytest.raises(ConfigError):
-            make_runner(param_scheduler=dict(type="LinerLR"))
-        assert files(tmp_path / "run") == before
-
-    @pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "curves.png", "checkpoint_10.pt"])
-    def test_a_file_of_the_users_is_never_taken_for_one_of_a_run(self, name, make_runner, tmp_path):
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / name).write_text("mine")
-        with pytest.raises(ConfigError, match=f"{name} was not written by a run"):
-            make_runner().train()
-        assert files(tmp_path / "run") == {name: b"mine"}
-
-    def test_two_runs_at_once_in_one_folder_are_refused(self, make_runner, tmp_path):
-        class Second(Hook):
-            def after_epoch(self, runner):
-                with pytest.raises(ConfigError, match=f"another run .process {os.getpid()}. is writing to .*run"):
-                    make_runner().train()
-
-        make_runner(hooks=[Second()]).train()
-        assert len(checkpoints_in(tmp_path / "run")) == 2
-        make_runner().train()  # the first has let go
-
-    def test_the_lock_of_a_dead_process_is_no_obstacle(self, run, make_runner, tmp_path):
-        code = (
-            "import os; from pathlib import Path; from optimzoo.run.store.work_dir import hold\n"
-            f"with hold(Path({str(tmp_path / 'run')!r})): os._exit(1)"
-        )
-        run("-c", code, check=False)
-        assert (tmp_path / "run" / ".lock").read_text()
-        make_runner().train()
-
-    def test_a_second_call_of_train_goes_on(self, make_runner, tmp_path):
-        runner = make_runner(hooks=[Stop(dict(max_epochs=1))])
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
-        runner.hooks = runner.hooks[1:]
-        runner.train()
-        assert [row["iter"] for row in runner.history.rows()] == list(range(1, 16))
-        assert not (tmp_path / "run" / "previous-1").exists()
-
-    @pytest.mark.parametrize("step", [7, 10, 12])
-    def test_ctrl_c_and_another_call_of_train_equal_a_run_that_never_stopped(self, step, make_runner, tmp_path):
-        class CtrlC(Hook):
-            def after_iter(self, runner, outcome, logs):
-                if runner.iter == step:
-                    signal.raise_signal(signal.SIGINT)
-
-        settings = dict(train_dataloader=DataLoader(Noisy(), batch_size=4, shuffle=True), optim_wrapper=ADAMW)
-        straight = make_runner(work_dir=tmp_path / "straight", **settings)
-        straight.train()
-        runner = make_runner(hooks=[CtrlC()], **settings)
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
-        torch.manual_seed(999)
-        random.seed(999)
-        runner.train()
-        assert torch.equal(parameters(runner), parameters(straight))
-        assert list(runner.history.rows()) == list(straight.history.rows())
-
-    def test_what_a_crash_left_half_written_is_cleared(self, make_runner, tmp_path):
-        make_runner().train()
-        half = tmp_path / "run" / "checkpoint_00000020.partial"
-        half.write_bytes(b"half")
-        make_runner(resume=True).train()
-        assert not half.exists()
-
-    def test_a_copied_folder_can_be_resumed_from(self, make_runner, tmp_path):
-        make_runner().train()
-        shutil.copytree(tmp_path / "run", tmp_path / "copy")
-        assert make_runner(work_dir=tmp_path / "copy", resume=True).iter == 15
-
-
 def test_an_interruption_tells_what_is_left_and_how_to_go_on(make_runner, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
-        make_runner(hooks=[Stop(dict(max_iters=7))]).train()
+        make_runner(hooks=[Interrupt(dict(max_iters=7))]).train()
     shown = capsys.readouterr().out
     assert "interrupted after step 8; " in shown
     assert "checkpoint_00000005.pt is the last checkpoint; --resume" in shown

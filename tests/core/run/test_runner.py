@@ -12,7 +12,7 @@ from optimzoo.errors import CheckpointError, ConfigError, NonFiniteError
 from optimzoo.run import Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from .conftest import SCHEDULES, dataset, error, mse, network, parameters
+from .network import SCHEDULES, dataset, error, mse, network, parameters
 
 
 class Recorder(Hook):

@@ -12,7 +12,7 @@ from optimzoo import StepOutcome
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooWarning
 from optimzoo.run import Hook
 
-from .conftest import dataset, error, mse, network, parameters
+from .network import dataset, error, mse, network, parameters
 
 
 class Outcomes(Hook):

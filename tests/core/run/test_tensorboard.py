@@ -7,8 +7,8 @@ import pytest
 from optimzoo.errors import OptimzooWarning
 from optimzoo.run import Hook
 
-from .conftest import dataset, error
-from .test_hooks import Stop
+from .network import dataset, error
+from .plugin import Stop
 
 
 @pytest.fixture

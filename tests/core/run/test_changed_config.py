@@ -1,0 +1,103 @@
+"""A config that changed since the checkpoint: nothing about it is silent."""
+
+import warnings
+
+import pytest
+from torch import nn
+
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+
+from .network import SCHEDULES, dataset, files
+
+
+class TestChangedConfig:
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (dict(model=nn.Linear(3, 1)), "does not fit this config"),
+            (dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1.0))), "made with the optimizer .*AdamW.*SGD"),
+            (dict(param_scheduler=dict(type="LinearLR")), "param.* schedule"),
+        ],
+    )
+    def test_one_that_does_not_fit_is_refused_and_nothing_is_touched(self, change, said, make_runner, tmp_path):
+        make_runner().train()
+        before = files(tmp_path / "run")
+        with pytest.raises(CheckpointError, match=said):
+            make_runner(resume=True, **change)
+        assert files(tmp_path / "run") == before
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.5))),
+                r"optim_wrapper\.optimizer\.lr stays 0\.01 \(0\.5 in the config\)$",
+            ),
+            (
+                dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01), clip_grad=dict(max_norm=1.0))),
+                r"optim_wrapper\.clip_grad is .*max_norm.* \(was unset\)$",
+            ),
+            (dict(randomness=dict(seed=2)), r"randomness\.seed stays 1 \(2 in the config\)$"),
+            (
+                dict(train_dataloader=dict(dataset=dataset(), batch_size=5)),
+                r"train_dataloader is .*batch_size.* \(was <torch.*DataLoader object>\)$",
+            ),
+        ],
+    )
+    def test_what_differs_is_named_with_what_becomes_of_it(self, change, said, make_runner):
+        make_runner().train()
+        with pytest.warns(OptimzooWarning, match=said):
+            runner = make_runner(resume=True, **change)
+        assert runner.optim_wrapper.get_lr()["lr"] == [0.01]
+        assert runner.seed == 1
+
+    def test_on_change_config_takes_the_settings_of_the_groups_from_the_config(self, make_runner):
+        make_runner().train()
+        with pytest.warns(OptimzooWarning, match=r"optimizer\.lr is 0\.5 \(was 0\.01\)"):
+            runner = make_runner(
+                resume=True, on_change="config", optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.5))
+            )
+        assert runner.optim_wrapper.get_lr()["lr"] == [0.5]
+        assert runner.optim_wrapper.optimizer.state  # the moments are the checkpoint's
+
+    @pytest.mark.parametrize("same_lr", [True, False])
+    def test_a_longer_run_asks_what_becomes_of_its_schedule(self, same_lr, make_runner, tmp_path):
+        cosine = dict(param_scheduler=dict(type="CosineAnnealingLR", by_epoch=False))
+        lr = dict(optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01 if same_lr else 0.03)))
+        make_runner(**cosine).train()
+        longer = dict(train_cfg=dict(max_epochs=4), **cosine)
+        with pytest.raises(CheckpointError, match="the schedules are not those of the checkpoint.*'restore'.*'config'"):
+            make_runner(resume=True, **longer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if not same_lr else "error", OptimzooWarning)
+            runner = make_runner(resume=True, on_change="config", **longer, **lr)
+        runner.train()
+        straight = make_runner(work_dir=tmp_path / "straight", **longer, **lr)
+        straight.train()
+        rates = [[lr for _, lr in each.history.column("lr")[15:]] for each in (runner, straight)]
+        assert rates[0] == pytest.approx(rates[1])
+
+    def test_restore_keeps_the_schedule_of_the_checkpoint(self, make_runner):
+        make_runner(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False)).train()
+        other = dict(type="ConstantLR", factor=0.1, end=20, by_epoch=False)
+        with pytest.warns(OptimzooWarning, match=r"param_scheduler\.factor stays 0\.5 \(0\.1 in the config\)"):
+            runner = make_runner(param_scheduler=other, resume=True, on_change="restore", train_cfg=dict(max_epochs=4))
+        runner.train()
+        assert runner.history.column("lr")[-2] == (19, 0.005)
+
+    def test_on_change_config_sets_an_unchanged_schedule_to_the_new_learning_rate(self, make_runner):
+        schedule = dict(param_scheduler=dict(type="ConstantLR", factor=0.5, end=20, by_epoch=False))
+        make_runner(**schedule).train()
+        with pytest.warns(OptimzooWarning, match=r"optimizer\.lr is 0\.4 \(was 0\.01\)"):
+            runner = make_runner(
+                resume=True, on_change="config", optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.4)), **schedule
+            )
+        assert runner.optim_wrapper.get_lr()["lr"] == [0.2]
+
+    def test_the_same_config_is_no_news(self, make_runner):
+        make_runner(train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES).train()
+        make_runner(resume=True, train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES)
+
+    def test_an_unknown_choice_is_an_error(self, make_runner):
+        with pytest.raises(ConfigError, match="^on_change: 'error' or 'restore' or 'config' is wanted"):
+            make_runner(on_change="confg")

@@ -1,0 +1,101 @@
+"""The average of the weights: what it is, that it is what gets validated, and that it is kept."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from optimzoo.run import EMAHook, Hook
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
+
+from ...faults.helpers import same
+from .network import dataset, error, parameters
+from .plugin import Stop
+
+ACCUMULATING = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=2)
+
+
+class TestEMA:
+    def test_before_training_there_is_no_average_but_that_of_a_checkpoint(self, make_runner, tmp_path, val):
+        runner = make_runner(hooks=[EMAHook()], **val)
+        first = runner.val()
+        with torch.no_grad():
+            for parameter in runner.model.parameters():
+                parameter.add_(1.0)
+        assert runner.val() != first
+        runner.train()
+        checkpoint = checkpoints_in(tmp_path / "run")[-1]
+        again = make_runner(hooks=[EMAHook()], **val, work_dir=tmp_path / "again", resume=checkpoint)
+        again.save(tmp_path / "copy.pt")
+        assert same(load_checkpoint(tmp_path / "copy.pt")["hooks"], load_checkpoint(checkpoint)["hooks"])
+
+    def test_it_averages_the_updates_and_validates_the_average(self, make_runner, val):
+        twins, measured = [], []
+
+        class Twin(Hook):
+            def before_train(self, runner):
+                twins.append(AveragedModel(runner.model, multi_avg_fn=get_ema_multi_avg_fn(0.5)))
+
+            def after_iter(self, runner, outcome, logs):
+                if runner.iter % 2 == 0 or runner.iter == 15:
+                    twins[0].update_parameters(runner.model)
+
+            def after_val(self, runner, metrics):
+                measured.append(metrics["error"])
+
+        data = next(iter(torch.utils.data.DataLoader(dataset(8), batch_size=8)))
+        expected = []
+
+        class Measure(Hook):
+            def before_val(self, runner):
+                expected.append(error(copy.deepcopy(twins[0].module).eval(), data)["error"].item())
+
+        ema = EMAHook(0.5)
+        runner = make_runner(**val, hooks=[Twin(), Measure(), ema], optim_wrapper=ACCUMULATING)
+        runner.train()
+        assert measured == expected
+        assert same(ema.averaged.state_dict(), twins[0].state_dict())
+        assert not torch.equal(parameters(runner), nn.utils.parameters_to_vector(ema.averaged.parameters()))
+
+    def test_it_does_not_change_the_training_and_resumes_bit_equal(self, make_runner, tmp_path, val):
+        plain = make_runner(**val, work_dir=tmp_path / "plain", optim_wrapper=ACCUMULATING)
+        plain.train()
+        straight = EMAHook(0.9)
+        make_runner(**val, work_dir=tmp_path / "straight", hooks=[straight], optim_wrapper=ACCUMULATING).train()
+        with pytest.raises(KeyboardInterrupt):
+            make_runner(**val, hooks=[EMAHook(0.9), Stop(8)], optim_wrapper=ACCUMULATING).train()
+        resumed = make_runner(**val, hooks=[dict(type="EMAHook", decay=0.9)], resume=True, optim_wrapper=ACCUMULATING)
+        resumed.train()
+        assert torch.equal(parameters(resumed), parameters(plain))
+        assert same(resumed.hooks[0].averaged.state_dict(), straight.averaged.state_dict())
+        saved = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["hooks"]["optimzoo.run.hooks.ema:EMAHook"][0]
+        assert same(saved, dict(straight.averaged.state_dict()))
+
+    def test_several_averages_are_kept_apart(self, make_runner, val):
+        plain = make_runner(**val)
+        plain.train()
+        averages = EMAHook(0.5), EMAHook(0.9)
+        alone = EMAHook(0.9)
+        runner = make_runner(**val, hooks=averages)
+        runner.train()
+        make_runner(**val, hooks=[alone]).train()
+        assert torch.equal(parameters(runner), parameters(plain))
+        assert same(averages[1].averaged.state_dict(), alone.averaged.state_dict())
+
+    def test_an_evaluation_by_hand_is_of_the_average_too(self, make_runner, val):
+        runner = make_runner(**val, hooks=[EMAHook(0.9)])
+        runner.train()
+        logged = runner.history.column("val_error")[-1][1]
+        assert runner.val()["error"] == logged
+        assert make_runner(**val, hooks=[EMAHook(0.9)], resume=True).val()["error"] == logged
+
+    def test_a_validation_that_fails_leaves_the_trained_weights(self, make_runner, val):
+        straight = make_runner(**val, train_cfg=dict(max_epochs=1))
+        straight.train()
+        settings = {**val, "metrics": lambda model, batch: {"error": 1 / 0}}
+        runner = make_runner(**settings, hooks=[EMAHook(0.5)])
+        with pytest.raises(ZeroDivisionError):
+            runner.train()
+        assert torch.equal(parameters(runner), parameters(straight))

@@ -1,0 +1,100 @@
+"""A wrapper trained by hand in several processes, with the exchanges of gradients counted."""
+
+import torch
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from optimzoo import build_optim_wrapper
+
+ITERATIONS, COUNTS = 7, 3
+UPDATES = 3
+X = torch.randn(ITERATIONS, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+CFG = dict(
+    optimizer=dict(type="AdamW", lr=0.1),
+    paramwise_cfg=dict(bias_decay_mult=0.0),
+    clip_grad=dict(max_norm=0.1),
+    accumulative_counts=COUNTS,
+    nonfinite="raise",
+)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+
+def train(model, parts=slice(None)):
+    """Train on a part of every batch, and return the norm of each update's gradient."""
+    wrapper = build_optim_wrapper(model, CFG)
+    wrapper.initialize_count_status(model, 0, ITERATIONS)
+    norms = []
+    for x in X:
+        with wrapper.optim_context(model):
+            loss = model(x[parts]).square().mean()
+        wrapper.update_params(loss)
+        norms.append(wrapper.grad_norm)
+    assert wrapper.update_count == UPDATES
+    return norms
+
+
+def own_part():
+    rank = torch.distributed.get_rank()
+    return slice(rank, None, torch.distributed.get_world_size())
+
+
+def with_ddp(folder):
+    inner, reductions = network(), []
+    model = DistributedDataParallel(inner)
+
+    def count(state, bucket):
+        reductions.append(bucket.index())
+        return allreduce_hook(state, bucket)
+
+    model.register_comm_hook(None, count)
+    norms = train(model, own_part())
+    assert len(reductions) == UPDATES, reductions
+    torch.save((inner.state_dict(), norms), f"{folder}/with_ddp-{torch.distributed.get_rank()}.pt")
+
+
+class Reductions(TorchDispatchMode):
+    """Notes every exchange of sharded gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "reduce_scatter" in str(func):
+            self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+def with_fsdp2(folder):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = network()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    with Reductions() as reductions:
+        norms = train(model, own_part())
+    assert len(reductions.seen) == UPDATES, reductions.seen
+    whole = {name: value.full_tensor() for name, value in model.state_dict().items()}
+    torch.save((whole, norms), f"{folder}/with_fsdp2-{torch.distributed.get_rank()}.pt")
+
+
+def with_an_overflow_on_one_rank(folder):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = network().float()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    cfg = dict(type="AmpOptimWrapper", dtype="float16", use_fsdp=True, loss_scale=dict(init_scale=64.0))
+    wrapper = build_optim_wrapper(model, {**CFG, **cfg, "accumulative_counts": 1})
+    outcomes = []
+    for factor in (1.0, torch.inf if torch.distributed.get_rank() else 1.0, 1.0):
+        with wrapper.optim_context(model):
+            loss = model(X[0].float()).float().square().mean()
+        outcomes.append(wrapper.update_params(loss * factor).value)
+    torch.save((outcomes, wrapper.loss_scaler.get_scale()), f"{folder}/overflow-{torch.distributed.get_rank()}.pt")

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of faults."""
+
+from ..core.run.network import make_runner
+
+__all__ = ["make_runner"]
