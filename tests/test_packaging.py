@@ -33,7 +33,7 @@ def test_the_wheel_works_outside_the_checkout(wheel, run, tmp_path):
     assert where == str(target / "optimzoo" / "__init__.py")
     assert int(count) > 60
     assert (target / "optimzoo" / "py.typed").exists()
-    assert (target / "optimzoo" / "schedulers" / "__init__.pyi").exists()
+    assert (target / "optimzoo" / "__init__.pyi").exists()
     listed = run("-m", "optimzoo", "plugins", "--json", path=[target]).stdout
     assert '"status": "broken"' not in listed
     assert (target / "bin" / "optimzoo").exists()

@@ -194,15 +194,14 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         self._stop_listening()
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
         self._count_from(saved.updates_of(len(self._optimizers)))
-        if changes and on_change == "config":
+        if on_change == "config":  # with the same schedules too, for what they begin with may be another
             self._now_and_when_loaded(self.replay)
             return
         if changes:
             self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
         for scheduler, state in zip(self._schedulers, saved.states):
             scheduler._continue(state)
-        if on_change != "config":
-            self._now_and_when_loaded(lambda: self._settle(saved.values))
+        self._now_and_when_loaded(lambda: self._settle(saved.values))
 
     def replay(self) -> None:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
