@@ -10,7 +10,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import plugins
 from optimzoo.run import EMAHook
 from tests.core.run.plugin import Plugin
-from tests.core.wrappers.test_apex_optim_wrapper import amp
+from tests.plugins.fake_apex import amp
 
 from .task import Driver, dataset, make_runner, network
 

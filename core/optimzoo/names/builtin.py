@@ -45,7 +45,6 @@ def optimzoo_register(zoo: Zoo) -> None:
     """Register the wrappers, the constructors, ZeRO, the hooks and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
     zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
-    zoo.wrapper("ApexOptimWrapper", "optimzoo.wrappers:ApexOptimWrapper", about="Mixed precision by NVIDIA's apex.amp")
     zoo.optimizer(
         "ZeroRedundancyOptimizer",
         "optimzoo.optimizers.zero:ZeroRedundancyOptimizer",

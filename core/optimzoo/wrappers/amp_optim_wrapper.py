@@ -18,6 +18,9 @@ from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+SCALES = (1e-45, torch.finfo(torch.float32).max)
+"""What a loss scale, a float32 on the device, may be."""
+OF_THE_SCALER = {"init_scale": SCALES, "growth_factor": (1 + 1e-6, SCALES[1]), "backoff_factor": (1e-6, 1 - 1e-6)}
 
 
 class AmpOptimWrapper(OptimWrapper):
@@ -150,9 +153,11 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
     if loss_scale == "dynamic":
         return {}
     if is_number(loss_scale):
-        return {"init_scale": number(loss_scale, "loss_scale", 1e-30)}
+        return {"init_scale": number(loss_scale, "loss_scale", *SCALES)}
     if isinstance(loss_scale, Mapping):
         calls.raise_all(calls.problems(GradScaler, loss_scale, "loss_scale"))
+        for key in OF_THE_SCALER.keys() & loss_scale.keys():
+            number(loss_scale[key], f"loss_scale.{key}", *OF_THE_SCALER[key])
         return dict(loss_scale)
     raise ConfigError(
         f"'dynamic', a number or the arguments of a GradScaler are wanted, got {loss_scale!r}", "loss_scale"

@@ -45,6 +45,8 @@ class BaseOptimWrapper(ABC):
         skipped_count: Updates skipped.
     """
 
+    patches_model = False
+    """Whether the wrapper converts the model in its first context, so that nothing may be put around it before."""
     update_count = 0
     skipped_count = 0
 

@@ -29,14 +29,14 @@ def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | 
     if not isinstance(clip_grad, Mapping):
         raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
     kwargs = dict(clip_grad)
-    kind = kwargs.pop("type", "norm")
+    kind = kwargs.pop("type", "value" if "clip_value" in kwargs and "max_norm" not in kwargs else "norm")
     function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
     if kwargs.get("norm_type") == "inf":
         kwargs["norm_type"] = math.inf
     calls.raise_all(calls.problems(function, kwargs, "clip_grad", given=("parameters",)))
-    for key in ("max_norm", "clip_value"):
+    for key, low in (("max_norm", 0), ("clip_value", 0), ("norm_type", 1e-30)):
         if key in kwargs:
-            number(kwargs[key], f"clip_grad.{key}", 0)
+            number(kwargs[key], f"clip_grad.{key}", low)
     return function, kwargs
 
 

@@ -28,8 +28,9 @@ class OptimWrapper(BaseOptimWrapper):
     Args:
         optimizer: The optimizer to wrap.
         accumulative_counts: Gradients of this many iterations make one update; each loss is divided by it.
-        clip_grad: Arguments of ``torch.nn.utils.clip_grad_norm_``, or, with ``type="value"``, of ``clip_grad_value_``.
-            With ``error_if_nonfinite=True``, a norm that is not finite is a NonFiniteError.
+        clip_grad: Arguments of ``torch.nn.utils.clip_grad_norm_``, or of ``clip_grad_value_``; which of the two, its
+            ``type``, ``"norm"`` or ``"value"``, or else its keys say. With ``error_if_nonfinite=True``, a norm that is
+            not finite is a NonFiniteError.
         nonfinite: What to do about NaN or infinite gradients: ``"ignore"``, ``"skip"`` the update, or ``"raise"`` a
             NonFiniteError that names the first bad parameter. The last two make the host wait for the device once
             per update.

@@ -202,7 +202,12 @@ class TestMistakes:
             (dict(dtype="fp16"), "dtype", "'bfloat16'"),
             (dict(dtype=torch.int8), "dtype", "torch.float16"),
             (dict(loss_scale="dinamic"), "loss_scale", "'dynamic'"),
-            (dict(loss_scale=-1.0), "loss_scale", "at least"),
+            (dict(loss_scale=-1.0), "loss_scale", "from 1e-45 to 3.4"),
+            (dict(loss_scale=float("inf")), "loss_scale", "from 1e-45 to 3.4"),
+            (dict(loss_scale=dict(init_scale=float("inf"))), "loss_scale.init_scale", "from 1e-45 to 3.4"),
+            (dict(loss_scale=dict(init_scale=float("nan"))), "loss_scale.init_scale", "from 1e-45 to 3.4"),
+            (dict(loss_scale=dict(growth_factor=1.0)), "loss_scale.growth_factor", "from 1 to"),
+            (dict(loss_scale=dict(backoff_factor=1.0)), "loss_scale.backoff_factor", "from 1e-06 to"),
             (dict(loss_scale=dict(init_scal=1.0)), "loss_scale.init_scal", "Did you mean 'init_scale'"),
         ],
     )

@@ -185,8 +185,9 @@ class TestClipping:
         with pytest.raises(NonFiniteError, match="the gradient of 'weight' is not finite in update 1"):
             wrapper.update_params(linear(torch.full((1, 2), torch.inf)).sum())
 
-    def test_by_value(self, linear):
-        wrapper = sgd(linear, lr=1.0, clip_grad=dict(type="value", clip_value=0.5))
+    @pytest.mark.parametrize("clip_grad", [dict(type="value", clip_value=0.5), dict(clip_value=0.5)])
+    def test_by_value(self, clip_grad, linear):
+        wrapper = sgd(linear, lr=1.0, clip_grad=clip_grad)
         wrapper.update_params(linear(torch.tensor([[3.0, 0.25]])).sum())
         assert linear.weight.tolist() == [[0.5, 0.75]]
 
@@ -202,7 +203,12 @@ class TestClipping:
             (dict(type="nrom", max_norm=1), "clip_grad.type", "Did you mean 'norm'"),
             (dict(type="norm"), "clip_grad.max_norm", "needs a value"),
             (dict(type="value", max_norm=1), "clip_grad.max_norm", "has no argument"),
+            (dict(max_norm=1, clip_value=1), "clip_grad.clip_value", "has no argument"),
             (dict(max_norm=-1), "clip_grad.max_norm", "at least 0"),
+            (dict(max_norm=float("nan")), "clip_grad.max_norm", "at least 0"),
+            (dict(max_norm=1, norm_type=0), "clip_grad.norm_type", "at least 1e-30"),
+            (dict(max_norm=1, norm_type=-2), "clip_grad.norm_type", "at least 1e-30"),
+            (dict(clip_value=-1), "clip_grad.clip_value", "at least 0"),
         ],
     )
     def test_a_mistake_is_named_with_its_place(self, clip_grad, path, said, linear):

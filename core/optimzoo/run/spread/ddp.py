@@ -18,7 +18,7 @@ from optimzoo.run.spread.process_group import Processes
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.run.spread.strategy import Single, trains
 from optimzoo.values import number
-from optimzoo.wrappers import ApexOptimWrapper, BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper
 
 
 class DDP(Single):
@@ -93,7 +93,7 @@ class DDP(Single):
 
     def _member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
         yield from super()._member_problems(member, model)
-        if isinstance(member, ApexOptimWrapper):
+        if member.patches_model:
             yield "apex.amp must patch the model before it is spread. Use AmpOptimWrapper"
 
     def _replicated(self, module: nn.Module) -> nn.Module:

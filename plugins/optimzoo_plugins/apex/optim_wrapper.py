@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo.errors import MissingDependencyError
-from optimzoo.wrappers.base import StepOutcome
-from optimzoo.wrappers.optim_wrapper import OptimWrapper
+from optimzoo.wrappers import OptimWrapper, StepOutcome
 
 INSTALL = "pip install --no-build-isolation git+https://github.com/NVIDIA/apex"
 
@@ -46,6 +45,8 @@ class ApexOptimWrapper(OptimWrapper):
         MissingDependencyError: apex.amp cannot be imported.
         ConfigError: An argument is wrong.
     """
+
+    patches_model = True
 
     def __init__(
         self,

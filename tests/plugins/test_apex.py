@@ -1,59 +1,19 @@
 """ApexOptimWrapper against a stand-in that has the interface apex.amp documents: apex itself needs CUDA to be built."""
 
 import sys
-from contextlib import contextmanager
 from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 
+import optimzoo
 from optimzoo import StepOutcome, build_optim_wrapper
 from optimzoo.errors import MissingDependencyError, OptimzooError
 
+from .fake_apex import amp
 
-class FakeAmp(ModuleType):
-    """Scales by 4; an overflow replaces the optimizer's step for one call, as apex does."""
-
-    def __init__(self):
-        super().__init__("apex.amp")
-        self.initialized = []
-        self.state = {"loss_scaler0": {"loss_scale": 4.0, "unskipped": 0}}
-
-    def initialize(self, model, optimizer, **kwargs):
-        self.initialized.append((model, kwargs))
-        return model, optimizer
-
-    @contextmanager
-    def scale_loss(self, loss, optimizer):
-        yield loss * 4
-        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
-        for grad in grads:
-            grad /= 4
-        if not all(grad.isfinite().all() for grad in grads):
-            real = optimizer.step
-
-            def skip_step(closure=None):
-                optimizer.step = real
-
-            optimizer.step = skip_step
-
-    def state_dict(self):
-        return self.state
-
-    def load_state_dict(self, state):
-        if not self.initialized:
-            raise RuntimeError("amp.load_state_dict comes after amp.initialize")
-        self.state = state
-
-
-@pytest.fixture
-def amp(monkeypatch):
-    fake, package = FakeAmp(), ModuleType("apex")
-    package.__path__ = []
-    monkeypatch.setitem(sys.modules, "apex", package)
-    monkeypatch.setitem(sys.modules, "apex.amp", fake)
-    return fake
+__all__ = ["amp"]
 
 
 @pytest.fixture
@@ -113,3 +73,15 @@ def test_without_it_the_error_says_where_it_is_and_that_pypi_has_another(package
         build(linear)
     assert caught.value.install.endswith("git+https://github.com/NVIDIA/apex")
     assert isinstance(caught.value, OptimzooError)
+
+
+def test_it_is_a_plugin_whose_class_has_a_public_name():
+    assert optimzoo.ApexOptimWrapper is optimzoo.OPTIM_WRAPPERS.get("apex.ApexOptimWrapper")
+    assert optimzoo.ApexOptimWrapper.__module__ == "optimzoo_plugins.apex.optim_wrapper"
+    assert optimzoo.OPTIM_WRAPPERS.entry("ApexOptimWrapper").plugin == "apex"
+
+
+def test_the_public_name_goes_with_the_plugin(run):
+    code = "import optimzoo; print(hasattr(optimzoo, 'ApexOptimWrapper'), hasattr(optimzoo.wrappers, 'NoSuchWrapper'))"
+    for disabled, found in (("", "True False"), ("apex", "False False")):
+        assert run("-c", code, OPTIMZOO_DISABLE_PLUGINS=disabled).stdout.split() == found.split()
