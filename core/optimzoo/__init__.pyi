@@ -3,12 +3,14 @@ from .build import build_optim_wrapper as build_optim_wrapper
 from .build import build_optimizer as build_optimizer
 from .config import load_config as load_config
 from .constructors import DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor
+from .constructors import MultiOptimWrapperConstructor as MultiOptimWrapperConstructor
 from .names.hookspecs import hookimpl as hookimpl
 from .names.zoo import HOOKS as HOOKS
 from .names.zoo import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from .names.zoo import OPTIM_WRAPPERS as OPTIM_WRAPPERS
 from .names.zoo import OPTIMIZERS as OPTIMIZERS
 from .names.zoo import PARAM_SCHEDULERS as PARAM_SCHEDULERS
+from .optimizers.zero import ZeroRedundancyOptimizer as ZeroRedundancyOptimizer
 from .run import Runner as Runner
 from .schedules import WSDLR as WSDLR
 from .schedules import ConstantLR as ConstantLR

@@ -4,7 +4,7 @@ import pytest
 import transformers
 from torch import nn
 
-from optimzoo import build_optim_wrapper
+from optimzoo import OPTIM_WRAPPER_CONSTRUCTORS, build_optim_wrapper
 from optimzoo.errors import ConfigError
 
 
@@ -289,3 +289,9 @@ def test_depths_that_are_not_known_are_an_error_that_says_what_to_do(model, para
 def test_num_layers_without_a_rate_is_an_error():
     with pytest.raises(ConfigError, match=r"num_layers: it belongs to layer_decay_rate, which is not set"):
         build(dict(num_layers=12))
+
+
+def test_the_constructor_can_be_imported_to_derive_from():
+    from optimzoo_plugins.layer_decay import LayerDecayOptimWrapperConstructor
+
+    assert OPTIM_WRAPPER_CONSTRUCTORS.get("LayerDecayOptimWrapperConstructor") is LayerDecayOptimWrapperConstructor

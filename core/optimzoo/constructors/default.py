@@ -11,13 +11,14 @@ from torch import nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near
+from optimzoo.groups.merge import aliases_of, merge_groups, name_groups
 from optimzoo.groups.modules import is_deformable, is_depthwise, is_norm, unwrap
 from optimzoo.groups.paramwise import KEYS, paramwise_problems
 from optimzoo.groups.rules import apply_rules
 from optimzoo.names.zoo import OPTIM_WRAPPERS
 from optimzoo.optimizers.create import create_optimizer
 from optimzoo.optimizers.described import DescribedOptimizer
-from optimzoo.optimizers.param_groups import Group, aliases_of, merge_groups, name_groups
+from optimzoo.optimizers.param_groups import Group
 from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper
 

@@ -10,10 +10,11 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.groups.merge import aliases_of
 from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
-from optimzoo.optimizers.param_groups import NAMES, aliases_of
+from optimzoo.optimizers.param_groups import NAMES
 from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from optimzoo import calls
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 HIDDEN = ("params", "param_names", "lr", "initial_lr", "weight_decay")
+
+
+class Grouped(Protocol):
+    """What the table reads of a wrapper."""
+
+    @property
+    def optimizer(self) -> Any: ...  # noqa: D102
+    @property
+    def param_rules(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,10 @@ class GroupRow:
     example: str
 
 
-def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[GroupRow]:
+def group_rows(optim_wrapper: Grouped) -> list[GroupRow]:
     """Return a row for each parameter group of ``optim_wrapper``."""
     rows = []
-    optimizer: Any = optim_wrapper.optimizer
+    optimizer = optim_wrapper.optimizer
     # Some optimizers count and estimate in their groups: that is neither an argument nor in one group only.
     arguments = calls.parameters(optimizer.__class__)
     everywhere = set.intersection(*map(set, optimizer.param_groups))
@@ -71,7 +80,7 @@ def group_rows(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[Group
     return rows
 
 
-def group_table(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> Table:
+def group_table(optim_wrapper: Grouped) -> Table:
     """Return the groups as a table to print with rich."""
     rows = group_rows(optim_wrapper)
     name = type(optim_wrapper.optimizer).__name__

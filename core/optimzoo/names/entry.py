@@ -6,7 +6,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,9 @@ class Entry:
         bare: False if only ``plugin.name`` and the aliases lead here.
         discovered: True if the name was found by looking into the library. A name that a plugin wrote down itself wins
             over it, so that a bare name does not change its meaning when a library grows.
+        group_keys: Keys that the class reads from a parameter group though they are no arguments, such as ``rank``.
+        notes: What surprises a user, by the argument it concerns: told at the build when a config gives that argument
+            another value than its default; under ``""``, always.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Entry:
     needs: tuple[str, ...] = ()
     bare: bool = True
     discovered: bool = False
+    group_keys: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def qualified(self) -> str:

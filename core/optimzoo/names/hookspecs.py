@@ -5,7 +5,7 @@ Hooks are called once per process or per build, never inside a training step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,9 @@ class Zoo:
     Each method takes the name, its target as ``"module:Class"`` (imported on first use; never earlier) or the class,
     and these keywords: ``about`` (one line), ``aliases``, ``extra`` (the extra of the plugin's distribution that
     installs the library), ``paper`` (URL), ``needs`` (see ``entry.NEEDS``), ``bare`` (False: the bare name
-    is not claimed, only ``plugin.Name`` and the aliases), ``discovered`` (True: found by looking into the library).
+    is not claimed, only ``plugin.Name`` and the aliases), ``discovered`` (True: found by looking into the library),
+    ``group_keys`` (keys that only parameter groups have, such as ``("rank",)``), ``notes`` (what surprises a user, by
+    the argument it concerns, or ``""``).
     """
 
     spec_version = SPEC_VERSION
@@ -76,8 +78,11 @@ class Zoo:
         needs: Iterable[str] = (),
         bare: bool = True,
         discovered: bool = False,
+        group_keys: Iterable[str] = (),
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         aliases, needs = _strings("aliases", aliases), _strings("needs", needs)
+        own = (_strings("group_keys", group_keys), dict(notes or {}))
         for word in (name, *aliases):
             if not (isinstance(word, str) and word.isidentifier()):
                 raise PluginError(f"a name is a Python identifier, got {word!r}")
@@ -91,8 +96,11 @@ class Zoo:
                 raise PluginError(f"{name!r} declares the unknown need {need!r}.{did_you_mean(near(need, NEEDS))}")
         self.stage(
             kind,
-            Entry(name, target, self.plugin, self.distribution, aliases, extra, about, paper, needs, bare, discovered),
-        )
+            Entry(
+                name, target, self.plugin, self.distribution, aliases, extra, about, paper, needs, bare, discovered,
+                *own,
+            ),
+        )  # fmt: skip
 
     def stage(self, kind: str, entry: Entry) -> None:
         """Hold ``entry`` for this plugin until all of the plugin has loaded."""

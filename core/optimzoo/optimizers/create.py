@@ -85,6 +85,8 @@ def _without_frozen(group: Group) -> Group:
 def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group]) -> bool:
     if any(key in settings for settings in (given, *groups) for key in ("fused", "foreach")):
         return False
+    if cls is torch.optim.SGD and any(settings.get("momentum") for settings in (given, *groups)):
+        return False  # its fused kernel fails on the update after a parameter's first gradient, if others came before
     # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
     devices, params = FUSED.get(cls, ()), [p for group in groups for p in group["params"]]
     if cls in FUSED_WHOLE and any(is_sharded(p) for p in params):

@@ -38,6 +38,22 @@ class TestTheFastestKernel:
 
         assert not build_optimizer(model, dict(type=Own, lr=0.1)).defaults["fused"]
 
+    @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
+    @pytest.mark.parametrize("options", [dict(), dict(momentum=0.9), dict(momentum=0.9, nesterov=True)], ids=str)
+    def test_it_trains_a_layer_whose_first_gradient_comes_late(self, name, options):
+        if options and name != "SGD":
+            pytest.skip("an option of SGD")
+        after = []
+        for said in (dict(), dict(fused=False)):
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+            wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=name, lr=0.1, **options, **said)))
+            for number in range(4):
+                model[0].requires_grad_(number > 0)
+                wrapper.update_params(model(torch.ones(2, 4)).square().mean())
+            after.append(model[0].weight.detach())
+        torch.testing.assert_close(*after)
+
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
     def test_it_trains_as_the_slow_one_does(self, dtype):
         params = []
