@@ -63,6 +63,9 @@ def optimzoo_register(zoo: Zoo) -> None:
         about="One optimizer for each child module, or for each set of name patterns",
     )
     zoo.hook("EMAHook", "optimzoo.run:EMAHook", about="Validates with an exponential moving average of the weights")
+    zoo.strategy("single", "optimzoo.run.spread.strategy:Single", about="One process trains the whole model")
+    zoo.strategy("ddp", "optimzoo.run.spread.ddp:DDP", about="A copy of the model in each process")
+    zoo.strategy("fsdp2", "optimzoo.run.spread.fsdp2:FSDP2", about="A share of every parameter in each process")
     for curve, about in CURVES.items():
         for family in families_of(curve):
             name = f"{curve}{family}"

@@ -65,6 +65,10 @@ class Zoo:
         """Name a subclass of ``optimzoo.run.Hook``, for the ``hooks`` of a run."""
         self._stage("hook", name, target, **about)
 
+    def strategy(self, name: str, target: Any, **about: Any) -> None:
+        """Name a subclass of ``optimzoo.run.Strategy``, for the ``strategy`` of a run."""
+        self._stage("strategy", name, target, **about)
+
     def _stage(
         self,
         kind: str,

@@ -16,6 +16,7 @@ __all__ = [
     "OPTIM_WRAPPER_CONSTRUCTORS",
     "PARAM_SCHEDULERS",
     "REGISTRIES",
+    "STRATEGIES",
     "hookimpl",
     "needs_of",
     "plugins",
@@ -41,8 +42,12 @@ PARAM_SCHEDULERS = Registry(
     "parameter scheduler", "optimzoo.schedules:ParamScheduler", "a subclass of ParamScheduler", _populate, _hints
 )
 HOOKS = Registry("hook", "optimzoo.run:Hook", "a subclass of optimzoo.run.Hook", _populate, _hints)
+STRATEGIES = Registry("strategy", "optimzoo.run:Strategy", "a subclass of optimzoo.run.Strategy", _populate, _hints)
 
-REGISTRIES = {r.kind: r for r in (OPTIMIZERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, HOOKS)}
+REGISTRIES = {
+    registry.kind: registry
+    for registry in (OPTIMIZERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, HOOKS, STRATEGIES)
+}
 
 plugins = PluginManager(REGISTRIES, builtin)
 

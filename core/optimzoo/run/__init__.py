@@ -1,10 +1,25 @@
-"""The Runner, its hooks and its checkpoints."""
+"""The Runner, its hooks, its strategies and its checkpoints."""
 
-from optimzoo.run.hooks.base import Hook, ParamSchedulerHook
+from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.ema import EMAHook
 from optimzoo.run.hooks.log import LoggerHook
+from optimzoo.run.hooks.run import Run
+from optimzoo.run.hooks.schedules import ParamSchedulerHook
+from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.runner import Runner
-from optimzoo.run.store.checkpoint import CheckpointHook
+from optimzoo.run.spread.strategy import Strategy
 from optimzoo.run.store.history import History
 
-__all__ = ["CheckpointHook", "EMAHook", "History", "Hook", "LoggerHook", "ParamSchedulerHook", "Runner"]
+__all__ = [
+    "CheckpointHook",
+    "EMAHook",
+    "History",
+    "Hook",
+    "LoggerHook",
+    "ParamSchedulerHook",
+    "Run",
+    "Runner",
+    "Strategy",
+    "TensorBoardHook",
+]

@@ -16,7 +16,8 @@ from optimzoo.constructors.multi import NOT_A_MEMBER, constructor_of, members_of
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from optimzoo.run.data.loaders import dataloader_problems
-from optimzoo.run.hooks.base import hook_problems
+from optimzoo.run.hooks.checkpoint import CheckpointHook
+from optimzoo.run.hooks.list import hook_problems
 from optimzoo.run.loop.device import find_device
 from optimzoo.run.loop.metrics import metrics_problems
 from optimzoo.run.loop.randomness import seed_of
@@ -24,7 +25,6 @@ from optimzoo.run.loop.train_cfg import TrainPlan, plan_problems
 from optimzoo.run.objects import find_factory, find_function, look_for_modules_in, object_problems
 from optimzoo.run.runner import NOT_OF_THE_CONFIG, Runner
 from optimzoo.run.spread.strategy import strategy_problems
-from optimzoo.run.store.checkpoint import CheckpointHook
 from optimzoo.run.store.work_dir import folder_of
 from optimzoo.schedules.build import build_param_scheduler, param_scheduler_problems
 from optimzoo.values import whole_number

@@ -19,11 +19,13 @@ from optimzoo.config.load import describe, plain
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.names.entry import dotted
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
-from optimzoo.run.hooks.base import Hook, HookList, ParamSchedulerHook, build_hooks
+from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.checkpoint import CheckpointHook
+from optimzoo.run.hooks.list import HookList, build_hooks
 from optimzoo.run.hooks.log import LoggerHook
+from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.members import members
 from optimzoo.run.loop.metrics import Means, find_metrics, measured, unmeasured
 from optimzoo.run.loop.modes import Modes, evaluation_mode
 from optimzoo.run.loop.nonfinite import LossWatch
@@ -31,12 +33,13 @@ from optimzoo.run.loop.randomness import random_state, seed_all, seed_of, set_ra
 from optimzoo.run.loop.signals import StopSignals
 from optimzoo.run.loop.step import LossFunction, TrainStep
 from optimzoo.run.loop.train_cfg import TrainPlan
+from optimzoo.run.members import members
 from optimzoo.run.objects import build_object, find_function, look_for_modules_in
+from optimzoo.run.resume import find_checkpoint, restore
 from optimzoo.run.spread.strategy import build_strategy
-from optimzoo.run.store.checkpoint import CheckpointHook, save_checkpoint
+from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.history import History
-from optimzoo.run.store.resume import find_checkpoint, restore
 from optimzoo.run.store.work_dir import folder_of, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of, whole_number

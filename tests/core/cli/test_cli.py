@@ -301,7 +301,7 @@ class TestNames:
 
     def test_list_covers_every_kind_and_can_be_held_to_one(self, optimzoo):
         kinds = {row["kind"] for row in json.loads(optimzoo("list", "--json").stdout)}
-        assert kinds == {"optimizer", "optimizer wrapper", "constructor", "parameter scheduler", "hook"}
+        assert kinds == {"optimizer", "optimizer wrapper", "constructor", "parameter scheduler", "hook", "strategy"}
         rows = json.loads(optimzoo("list", "--kind", "constructor", "--json").stdout)
         assert {row["kind"] for row in rows} == {"constructor"}
         assert {row["name"] for row in rows} >= {"DefaultOptimWrapperConstructor", "LayerDecayOptimWrapperConstructor"}

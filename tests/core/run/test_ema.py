@@ -70,7 +70,7 @@ class TestEMA:
         resumed.train()
         assert torch.equal(parameters(resumed), parameters(plain))
         assert same(resumed.hooks[0].averaged.state_dict(), straight.averaged.state_dict())
-        saved = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["hooks"]["optimzoo.run.hooks.ema:EMAHook"][0]
+        saved = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["hooks"]["optimzoo.run:EMAHook"][0]
         assert same(saved, dict(straight.averaged.state_dict()))
 
     def test_several_averages_are_kept_apart(self, make_runner, val):

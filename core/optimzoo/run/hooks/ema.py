@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,11 +12,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from optimzoo.errors import ConfigError
 from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.run import Run
 from optimzoo.values import number
 from optimzoo.wrappers import StepOutcome
-
-if TYPE_CHECKING:
-    from optimzoo.run.runner import Runner
 
 
 class EMAHook(Hook):
@@ -36,6 +34,8 @@ class EMAHook(Hook):
         ConfigError: ``decay`` is out of range.
     """
 
+    needs = ("whole",)
+
     def __init__(self, decay: float = 0.999) -> None:
         if number(decay, "decay", 0, 1) == 1:
             raise ConfigError("an average that keeps all of the old never changes; a number below 1 is wanted", "decay")
@@ -43,7 +43,7 @@ class EMAHook(Hook):
         self.averaged: AveragedModel | None = None
         self._saved: Mapping[str, Any] | None = None
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Begin the average, or go on with that of the checkpoint.
 
         Raises:
@@ -54,13 +54,13 @@ class EMAHook(Hook):
             raise ConfigError(f"EMAHook averages the weights, and {name} does so too: leave one out", "hooks")
         self._average_of(runner.model)
 
-    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+    def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Take the parameters into the average, if they have changed."""
         if self.averaged is not None and outcome is StepOutcome.UPDATED:
             self.averaged.update_parameters(runner.model)
 
     @contextlib.contextmanager
-    def evaluating(self, runner: Runner) -> Iterator[None]:
+    def evaluating(self, runner: Run) -> Iterator[None]:
         """Put the average, if there is one, in the model's place, and then the trained parameters back."""
         if self.averaged is None and self._saved is None:
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,12 +14,10 @@ from torch import Tensor
 from optimzoo.console import make_console
 from optimzoo.groups.table import group_table
 from optimzoo.run.hooks.base import Hook
-from optimzoo.run.loop.members import members
+from optimzoo.run.hooks.run import Run
+from optimzoo.run.members import members
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.wrappers import StepOutcome
-
-if TYPE_CHECKING:
-    from optimzoo.run.runner import Runner
 
 
 class LoggerHook(Hook):
@@ -39,7 +37,7 @@ class LoggerHook(Hook):
         self._losses: collections.deque[float] = collections.deque()
         self._last: dict[str, float] = {}
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Print what is about to be trained, and start the progress bar."""
         self._losses = collections.deque(self._losses, runner.log_interval)
         elements = sum(p.numel() for p in runner.model.parameters())
@@ -61,14 +59,14 @@ class LoggerHook(Hook):
             self._progress.start()
             self._progress.add_task("", total=runner.max_iters, completed=runner.iter)
 
-    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+    def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
         numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
         self._waiting.append({**numbers, **hyperparameters(runner), "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
 
-    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+    def after_val(self, runner: Run, metrics: Mapping[str, float]) -> None:
         """Note what the validation found, and print it with the line for the epoch or interval."""
         self._flush(runner)
         named = {f"val_{name}": value for name, value in metrics.items()}
@@ -76,19 +74,19 @@ class LoggerHook(Hook):
         runner.history.flush()
         self._print(f"{_where(runner)}  {_values({**self._shown(), **named})}")
 
-    def checkpoint_due(self, runner: Runner) -> None:
+    def checkpoint_due(self, runner: Run) -> None:
         """Print a line for the epoch or interval that has just ended, unless its validation is to come."""
         self._flush(runner)
         runner.history.flush()
         if not runner.validation_due:
             self._print(f"{_where(runner)}  {_values(self._shown())}")
 
-    def before_checkpoint(self, runner: Runner) -> None:
+    def before_checkpoint(self, runner: Run) -> None:
         """Bring the CSV file up to date with the checkpoint."""
         self._flush(runner)
         runner.history.flush()
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
         runner.plot().savefig(runner.work_dir / "curves.png")
@@ -97,7 +95,7 @@ class LoggerHook(Hook):
             self._print(f"final: {_values(last)}")
         self._print(f"curves, metrics, checkpoint and config are in {runner.work_dir}")
 
-    def on_exception(self, runner: Runner, error: BaseException) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
         """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
         self._stop(runner)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -108,14 +106,14 @@ class LoggerHook(Hook):
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _stop(self, runner: Runner) -> None:
+    def _stop(self, runner: Run) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
         self._flush(runner)
         runner.history.flush()
 
-    def _flush(self, runner: Runner) -> None:
+    def _flush(self, runner: Run) -> None:
         for waiting in self._waiting:
             row = {k: float(v) if isinstance(v, Tensor) else v for k, v in waiting.items()}
             runner.history.append(row)
@@ -135,7 +133,7 @@ class LoggerHook(Hook):
         return {**loss, **self._last}
 
 
-def hyperparameters(runner: Runner) -> dict[str, float]:
+def hyperparameters(runner: Run) -> dict[str, float]:
     """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
     found: dict[str, float] = {}
     for name, member in members(runner.optim_wrapper).items():
@@ -149,7 +147,7 @@ def hyperparameters(runner: Runner) -> dict[str, float]:
     return found
 
 
-def _where(runner: Runner) -> str:
+def _where(runner: Run) -> str:
     if runner.plan.by_epoch:
         total = runner.plan.max_epochs
         return f"epoch {runner.current_epoch:>{len(str(total))}}/{total}"
@@ -160,7 +158,7 @@ def _values(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _length(runner: Runner) -> str:
+def _length(runner: Run) -> str:
     plan = runner.plan
     batches = "" if runner.epoch_length is None else f" of {runner.epoch_length} iterations"
     return f"{plan.max_epochs} epochs{batches}" if plan.by_epoch else f"{plan.max_iters} iterations"

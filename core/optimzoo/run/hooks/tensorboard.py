@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimzoo.errors import OptimzooWarning
 from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import StepOutcome
-
-if TYPE_CHECKING:
-    from optimzoo.run.runner import Runner
 
 
 class TensorBoardHook(Hook):
@@ -25,7 +23,7 @@ class TensorBoardHook(Hook):
         self._writer: Any = None
         self._written = 0
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Open a file; in a new folder it gets the rows before a resume too."""
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -39,32 +37,32 @@ class TensorBoardHook(Hook):
         self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
         self._writer = SummaryWriter(folder, purge_step=runner.iter)
 
-    def after_iter(self, runner: Runner, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
+    def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Bring the file up to date after a log interval."""
         if runner.iter % runner.log_interval == 0:
             self._update(runner)
 
-    def after_val(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+    def after_val(self, runner: Run, metrics: Mapping[str, float]) -> None:
         """Bring the file up to date with the validation."""
         self._update(runner)
 
-    def checkpoint_due(self, runner: Runner) -> None:
+    def checkpoint_due(self, runner: Run) -> None:
         """Bring the file up to date with the epoch or interval."""
         self._update(runner)
 
-    def before_checkpoint(self, runner: Runner) -> None:
+    def before_checkpoint(self, runner: Run) -> None:
         """Bring the file up to date with the checkpoint that follows."""
         self._update(runner)
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """Close the file."""
         self._close(runner)
 
-    def on_exception(self, runner: Runner, error: BaseException) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
         """Close the file."""
         self._close(runner)
 
-    def _update(self, runner: Runner) -> None:
+    def _update(self, runner: Run) -> None:
         if self._writer is None:
             return
         for row in runner.history.rows(self._written):
@@ -74,7 +72,7 @@ class TensorBoardHook(Hook):
         self._written = len(runner.history)
         self._writer.flush()
 
-    def _close(self, runner: Runner) -> None:
+    def _close(self, runner: Run) -> None:
         self._update(runner)
         if self._writer is not None:
             self._writer.close()

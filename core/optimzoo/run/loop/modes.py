@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from optimzoo.names.zoo import needs_of
-from optimzoo.run.loop.members import members
+from optimzoo.run.members import members
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 

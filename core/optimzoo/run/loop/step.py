@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
-from optimzoo.run.loop.members import members
+from optimzoo.run.members import members
 from optimzoo.wrappers import AmpOptimWrapper, BaseOptimWrapper, OptimWrapper, OptimWrapperDict, StepOutcome
 from optimzoo.wrappers.curvature import SampledLoss
 

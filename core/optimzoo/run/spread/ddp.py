@@ -16,12 +16,12 @@ from optimzoo.errors import ConfigError
 from optimzoo.run.data.sampling import split_loader
 from optimzoo.run.spread.process_group import Processes
 from optimzoo.run.spread.processes import OneProcess
-from optimzoo.run.spread.strategy import Single, trains
+from optimzoo.run.spread.strategy import Strategy, trains
 from optimzoo.values import number
 from optimzoo.wrappers import BaseOptimWrapper
 
 
-class DDP(Single):
+class DDP(Strategy):
     """Each process has a copy of the model and a part of each batch; gradients are averaged (DistributedDataParallel).
 
     Args:
@@ -91,8 +91,9 @@ class DDP(Single):
             found[name] /= self.processes.size
         return found
 
-    def _member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
-        yield from super()._member_problems(member, model)
+    def member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
+        """Yield why this strategy cannot train with one of the wrappers."""
+        yield from super().member_problems(member, model)
         if member.patches_model:
             yield "apex.amp must patch the model before it is spread. Use AmpOptimWrapper"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
-from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooError
+from optimzoo.errors import ConfigError, MissingDependencyError
 from optimzoo.optimizers.create import FUSED_WHOLE
-from optimzoo.run.hooks.base import Hook
-from optimzoo.run.hooks.ema import EMAHook
 from optimzoo.run.spread.ddp import DDP
-from optimzoo.run.spread.strategy import Single, trains
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.run.spread.strategy import Strategy, trains
+from optimzoo.wrappers import BaseOptimWrapper
 
 try:
     from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -88,15 +86,6 @@ class FSDP2(DDP):
         for _ in range(max(batches) - batches[self.processes.rank]):
             yield batch, False
 
-    def problems(
-        self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, hooks: Sequence[Hook]
-    ) -> Iterator[OptimzooError]:
-        """Yield what this strategy cannot honour."""
-        yield from super().problems(optim_wrapper, model, hooks)
-        for index, hook in enumerate(hooks):
-            if isinstance(hook, EMAHook):
-                yield ConfigError("EMAHook copies the model, of which each process has a share only", f"hooks[{index}]")
-
     def model_state(self, model: nn.Module) -> dict[str, Any]:
         """Return the state of the model, gathered to the first process."""
         return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
@@ -107,7 +96,7 @@ class FSDP2(DDP):
 
     def gradients(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the gradients, gathered to the first process: those sharded and those not yet exchanged."""
-        found: dict[str, Any] = self.whole(Single.gradients(self, model))
+        found: dict[str, Any] = self.whole(Strategy.gradients(self, model))
         units = [module for module in model.modules() if isinstance(module, FSDPModule)]
         for unit in units:
             unit.unshard()
@@ -140,8 +129,9 @@ class FSDP2(DDP):
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[key] = self.place(value, parameter)
 
-    def _member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
-        yield from super()._member_problems(member, model)
+    def member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
+        """Yield why this strategy cannot train with one of the wrappers."""
+        yield from super().member_problems(member, model)
         known = set(model.parameters())
         if not all(p in known for group in member.optimizer.param_groups for p in group["params"]):
             yield "the optimizer was built before the model was sharded. Describe it by a dict"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,33 +11,33 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError
-from optimzoo.names.zoo import needs_of
-from optimzoo.run.hooks.base import Hook
-from optimzoo.run.loop.members import members
+from optimzoo.names.zoo import STRATEGIES, needs_of
+from optimzoo.run.members import members
 from optimzoo.run.spread.processes import OneProcess, launched
-from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
-STRATEGIES = {
-    "single": "optimzoo.run.spread.strategy:Single",
-    "ddp": "optimzoo.run.spread.ddp:DDP",
-    "fsdp2": "optimzoo.run.spread.fsdp2:FSDP2",
-}
-"""The class of each; what several processes need of torch is imported for several processes only."""
+
+class HasNeeds(Protocol):
+    """Whatever declares needs, as a hook does."""
+
+    needs: Collection[str]
 
 
-class Single:
-    """One process trains the whole model.
+class Strategy:
+    """How a run uses its processes: as it stands here, in one that trains the whole model.
+
+    A subclass overrides what it does otherwise, and is named by ``zoo.strategy``. Its arguments are those of a config's
+    ``strategy``, beside the device.
 
     Args:
-        device: The device to train on.
+        device: The kind of device to train on.
 
     Attributes:
         processes: Those of the run.
     """
 
     cannot: Mapping[str, str] = {}
-    """The needs of an optimizer that cannot be met, and why."""
+    """The needs of optimizers and hooks (``optimzoo.names.entry.NEEDS``) that cannot be met, each with the reason."""
 
     def __init__(self, device: torch.device) -> None:
         self.processes = OneProcess(device)
@@ -75,13 +74,15 @@ class Single:
         return ((batch, True) for batch in loader)
 
     def problems(
-        self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, hooks: Sequence[Hook]
+        self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, hooks: Sequence[HasNeeds] = ()
     ) -> Iterator[OptimzooError]:
         """Yield what this strategy cannot honour."""
         for name, member in members(optim_wrapper).items():
             path = f"optim_wrapper.{name}" if name else "optim_wrapper"
-            for problem in self._member_problems(member, model):
+            for problem in self.member_problems(member, model):
                 yield ConfigError(f"strategy={type(self).__name__.lower()!r}: {problem}", path)
+        for index, hook in enumerate(hooks):
+            yield from (ConfigError(problem, f"hooks[{index}]") for problem in self._unmet(hook, hook.needs))
 
     def model_state(self, model: nn.Module) -> dict[str, Any]:
         """Return the state of the model, whole; the first process is the one to save it."""
@@ -106,43 +107,51 @@ class Single:
     def place_state(self, optimizer: Optimizer) -> None:
         """Put the state that ``optimizer`` has just loaded where its parameters are."""
 
-    def _member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
-        name = type(member.optimizer).__name__
-        yield from (f"{name} {self.cannot[need]}" for need in sorted(needs_of(member.optimizer)) if need in self.cannot)
+    def member_problems(self, member: BaseOptimWrapper, model: nn.Module) -> Iterator[str]:
+        """Yield why this strategy cannot train with one of the wrappers."""
+        yield from self._unmet(member.optimizer, needs_of(member.optimizer))
+
+    def _unmet(self, owner: object, needs: Collection[str]) -> Iterator[str]:
+        name = type(owner).__name__
+        yield from (f"{name} {self.cannot[need]}" for need in sorted(needs) if need in self.cannot)
+
+
+class Single(Strategy):
+    """One process trains the whole model."""
 
 
 def strategy_problems(cfg: Any) -> Iterator[OptimzooError]:
     """Yield what is wrong with a config's ``strategy``."""
-    if cfg is None:
-        return
-    kind, settings = _parts(cfg)
-    if isinstance(kind, str) and kind in STRATEGIES:
-        yield from calls.problems(_class(kind), settings, "strategy", given=("device",))
-    else:
-        yield from calls.caught(one_of, kind, STRATEGIES, "strategy")
+    if cfg is not None:
+        try:
+            cls, settings = _resolved(cfg)
+        except OptimzooError as error:
+            yield error
+        else:
+            yield from calls.problems(cls, settings, "strategy", given=("device",))
 
 
-def build_strategy(cfg: str | Mapping[str, Any] | None, device: torch.device) -> Single:
+def build_strategy(cfg: str | Mapping[str, Any] | None, device: torch.device) -> Strategy:
     """Return the strategy that ``cfg`` names.
 
     Args:
-        cfg: ``"single"``, ``"ddp"`` or ``"fsdp2"``, or a dict with one of these as ``type`` and its arguments. None
-            is ``"ddp"`` if a launcher started several processes, else ``"single"``.
+        cfg: A registered name, such as ``"ddp"``, or a dict with one as ``type`` and its arguments. None is ``"ddp"``
+            if a launcher started several processes, else ``"single"``.
         device: The kind of device to train on.
 
     Raises:
         ConfigError: There is no such strategy, or it does not go with the processes or the device.
     """
-    calls.raise_all(strategy_problems(cfg))
-    kind, settings = _parts(cfg)
-    kind = kind or ("ddp" if launched() > 1 else "single")
-    if kind == "single" and launched() > 1:
+    cfg = cfg or ("ddp" if launched() > 1 else "single")
+    cls, settings = _resolved(cfg)
+    strategy: Strategy = calls.call(cls, {"device": device, **settings}, "strategy")
+    if strategy.processes.size != launched():
         raise ConfigError(
-            f"'single' trains in one process, and {launched()} were started, each of which would train the same. Use "
-            "'ddp' or 'fsdp2'",
+            f"{cls.__name__.lower()!r} trains in one process, and {launched()} were started, each of which would train "
+            "the same. Use 'ddp' or 'fsdp2'",
             "strategy",
         )
-    return calls.call(_class(kind), {"device": device, **settings}, "strategy")  # type: ignore[no-any-return]
+    return strategy
 
 
 def trains(module: nn.Module) -> bool:
@@ -150,12 +159,5 @@ def trains(module: nn.Module) -> bool:
     return any(p.requires_grad for p in module.parameters())
 
 
-def _class(kind: str) -> Callable[..., Single]:
-    module, _, name = STRATEGIES[kind].partition(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-
-
-def _parts(cfg: Any) -> tuple[Any, dict[str, Any]]:
-    if not isinstance(cfg, Mapping):
-        return cfg, {}
-    return cfg.get("type"), {key: value for key, value in cfg.items() if key != "type"}
+def _resolved(cfg: Any) -> tuple[Any, dict[str, Any]]:
+    return (STRATEGIES.get(cfg, "strategy"), {}) if isinstance(cfg, str) else STRATEGIES.resolve(cfg, "strategy")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, OptimzooWarning, join_path
 from optimzoo.names.entry import dotted
-from optimzoo.run.loop.members import members
+from optimzoo.run.members import members
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 from optimzoo.run.store.work_dir import earlier_runs
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict

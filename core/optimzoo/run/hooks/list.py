@@ -1,0 +1,104 @@
+"""The hooks of a run as one object."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optimzoo import calls
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.names.entry import dotted
+from optimzoo.names.zoo import HOOKS
+from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.run import Run
+from optimzoo.traces import describe_error
+
+
+class HookList(list[Hook]):
+    """The hooks of a run, in the order in which they are called.
+
+    Attributes:
+        calling: The event that they are told of, and the hook that is being told; None in between.
+    """
+
+    calling: tuple[str, Hook] | None = None
+
+    def call(self, event: str, runner: Run, *arguments: Any) -> None:
+        """Tell every hook of an event, by the method of that name."""
+        for hook in self:
+            self._call_one(hook, event, runner, *arguments)
+
+    def tell(self, runner: Run, error: BaseException) -> None:
+        """Tell every hook of an error; what goes wrong on the way is no reason to lose that error."""
+        for hook in self:
+            try:
+                self._call_one(hook, "on_exception", runner, error)
+            except Exception as another:
+                name = f"{type(hook).__name__}.on_exception"
+                warnings.warn(f"{name} failed: {describe_error(another)}", OptimzooWarning, stacklevel=2)
+
+    def _call_one(self, hook: Hook, event: str, runner: Run, *arguments: Any) -> None:
+        outer, self.calling = self.calling, (event, hook)
+        try:
+            getattr(hook, event)(runner, *arguments)
+        finally:
+            self.calling = outer
+
+    @contextlib.contextmanager
+    def evaluating(self, runner: Run) -> Iterator[None]:
+        """Return the contexts of all hooks for a validation as one."""
+        with contextlib.ExitStack() as stack:
+            for hook in self:
+                stack.enter_context(hook.evaluating(runner))
+            yield
+
+    def state_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what each hook wants to keep, by class."""
+        states: dict[str, list[dict[str, Any]]] = {}
+        for hook in self:
+            states.setdefault(_name(dotted(type(hook))), []).append(hook.state_dict())
+        return states
+
+    def load_state_dict(self, states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Give each hook what the one of its class wanted to keep; a hook for which there is nothing begins anew."""
+        left = {_name(name): iter(each) for name, each in states.items()}
+        for hook in self:
+            state = next(left.get(_name(dotted(type(hook))), iter(())), None)
+            if state:
+                hook.load_state_dict(state)
+
+
+def _name(target: str) -> str:
+    """Return what a checkpoint calls a class of hooks: one of optimzoo's keeps its name wherever it moves to."""
+    module, _, name = target.partition(":")
+    return f"optimzoo.run:{name}" if module.startswith(("optimzoo.run", "optimzoo.runner")) else target
+
+
+def hook_problems(hooks: Any) -> Iterator[OptimzooError]:
+    """Yield what is wrong with a config's ``hooks``."""
+    if not isinstance(hooks, (list, tuple)):
+        yield ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {hooks!r}", "hooks")
+        return
+    for index, hook in enumerate(hooks):
+        if isinstance(hook, Hook):
+            continue
+        path = f"hooks[{index}]"
+        try:
+            cls, kwargs = HOOKS.resolve(hook, path)
+        except OptimzooError as error:
+            yield error
+        else:
+            yield from calls.problems(cls, kwargs, path)
+
+
+def build_hooks(hooks: Sequence[Hook | Mapping[str, Any]]) -> list[Hook]:
+    """Return the hooks that a config's ``hooks`` describes.
+
+    Raises:
+        ConfigError: One is described wrongly.
+    """
+    calls.raise_all(hook_problems(hooks))
+    paths = [f"hooks[{index}]" for index in range(len(hooks))]
+    return [h if isinstance(h, Hook) else calls.call(*HOOKS.resolve(h, path), path) for h, path in zip(hooks, paths)]
