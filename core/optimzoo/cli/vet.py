@@ -1,0 +1,75 @@
+"""The command that measures an optimizer."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from optimzoo.console import out
+
+if TYPE_CHECKING:
+    from optimzoo.vetting import Fact, Report
+
+STYLES = {"fine": "green", "note": "cyan", "fault": "bold red", "unmeasured": "yellow"}
+
+
+def vet(
+    name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or package.module:Class.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="An argument, such as lr=1e-3. May be repeated."),
+    ] = None,
+    only: Annotated[str, typer.Option(metavar="FACT,FACT", help="Facts to measure, such as resume,decay.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="When to stop measuring.")] = 120,
+) -> None:
+    """Measure what the optimizer NAME really does; exit with 1 if it has a fault."""
+    from optimzoo.vetting import vet as measure
+
+    kwargs = dict(map(_setting, settings or ()))
+    report = measure(name, only=[word for word in only.split(",") if word], seconds=seconds, **kwargs)
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print(report)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise typer.BadParameter(f"KEY=VALUE is wanted, got {text!r}", param_hint="--with")
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, {"true": True, "false": False}.get(value, value)
+
+
+def _print(report: Report) -> None:
+    title = f"{report.name} ({report.cls}), {report.library} {report.version}, torch {report.torch}"
+    out.print(fact_table(report.facts, title))
+    for fact in report.faults:
+        out.print(Text.assemble("\n", (f"{fact.fact}: ", "bold red"), f"{fact.why}."), soft_wrap=True)
+        if fact.optimzoo:
+            out.print(f"optimzoo {fact.optimzoo}.", soft_wrap=True, highlight=False)
+        if fact.reproduction:
+            out.print("To see it:\n", highlight=False)
+            out.print(Text(fact.reproduction), soft_wrap=True)
+
+
+def fact_table(facts: tuple[Fact, ...], title: str = "") -> Table:
+    """Return a table of facts: name, verdict, value, and what there is to say."""
+    table = Table(title=title or None, title_justify="left")
+    for heading in ("fact", "verdict", "value"):
+        table.add_column(heading, no_wrap=heading != "value")
+    table.add_column("why")
+    for fact in facts:
+        value = "" if fact.value is None else str(fact.value)
+        table.add_row(fact.fact, Text(fact.verdict, STYLES[fact.verdict]), Text(value), Text(fact.why))
+    return table

@@ -1,0 +1,76 @@
+"""One measurement in a process of its own: what it prints, changes or breaks is gone with it."""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from optimzoo.traces import describe_error
+
+
+class ChildError(Exception):
+    """The process raised an error, died or took too long; the message says which."""
+
+    raised = False
+    """Whether it is an error of Python."""
+
+
+def in_child(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+    """Return ``function(*arguments)``, called in a forked process with one thread and seeded random numbers.
+
+    Raises:
+        ChildError: It raised, died, or took longer than ``seconds``.
+    """
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_call, args=(there, function, arguments), daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's, about forking beside threads: none of them is used here
+        process.start()
+    there.close()
+    try:
+        if not here.poll(seconds):
+            raise ChildError(f"it took longer than {seconds:.0f} s")
+        raised, answer = here.recv()
+    except EOFError:
+        process.join()
+        raise ChildError(f"its process died with exit code {process.exitcode}") from None
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+    if raised:
+        error = ChildError(answer)
+        error.raised = True
+        raise error
+    return answer
+
+
+def _call(there: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    import torch
+
+    faulthandler.disable()
+    output = tempfile.TemporaryFile("w")  # noqa: SIM115
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    sys.stdout = sys.stderr = output
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
+    if "torch._dynamo" in sys.modules:  # a step that compiles itself is measured as it is written
+        torch._dynamo.config.disable = True
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    try:
+        answer = False, function(*arguments)
+    except (Exception, SystemExit) as error:
+        answer = True, describe_error(error).partition("\n")[0][:300]
+    there.send(answer)
+    os._exit(0)

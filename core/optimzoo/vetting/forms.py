@@ -1,0 +1,243 @@
+"""The gradients, shapes, dtypes and kernels that it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.trial import MATRIX, TWO, Trial, Way, far
+
+SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4, 3, 3, 3), "empty": (0,)}
+AGAIN = 8
+"""Updates after which every method has begun to move: some hold still in their first ones."""
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64, "complex64": torch.complex64}
+
+
+@measures("gradients.after_step")
+def after_step(way: Way) -> Fact:
+    """Compare the gradients after a step with those that it was given."""
+    given, trial = Trial(way, **way.busy).run(1), Trial(way, **way.busy).run(2)
+    given.backward(1)
+    pairs = [(a.grad, b.grad) for a, b in zip(trial.weights, given.weights)]
+    if any(grad is None for grad, _ in pairs):
+        return note("cleared", "after a step the gradients are None")
+    same = all(torch.equal(a.to_dense(), b.to_dense()) for a, b in pairs if a is not None and b is not None)
+    return fine("untouched") if same else note("overwritten", "what is read after a step is not the gradient")
+
+
+@measures("gradients.missing", error="fault")
+def missing(way: Way) -> Fact:
+    """Give one of two parameters no gradient."""
+    trial = Trial(way, TWO)
+    moved = trial.move(0, without=[0])[: MATRIX[0] ** 2].any()
+    return fault("moves", "a parameter without a gradient moves") if moved else fine("stands still")
+
+
+@measures("gradients.late")
+def late(way: Way) -> Fact:
+    """Give one of two parameters its first gradient in the third update, with every kernel of the class."""
+    fresh = Trial(way, TWO[:1], **way.busy)
+    first = (-fresh.values() + fresh.run(AGAIN, first=2).values()).norm()
+    for kernel in ({}, *way.kernels.values()):
+        settings = kernel | way.busy
+        with_what = f" with {', '.join(f'{key}={value}' for key, value in kernel.items())}" if kernel else ""
+        try:
+            trial = Trial(way, TWO, **settings)
+            for k in range(2):
+                trial.update(k, without=[0])
+        except Exception as error:
+            if not kernel:
+                return unmeasured(f"a missing gradient is an error: {error}")
+            continue
+        try:
+            moved = (-trial.values() + trial.run(AGAIN, first=2).values())[: MATRIX[0] ** 2].norm()
+        except Exception as error:
+            why = (
+                f"a parameter whose first gradient comes later is an error{with_what}: {type(error).__name__}: {error}"
+            )
+            return fault(f"fails{with_what}", why[:300], settings=settings)
+        if not trial.finite() or not moved:
+            return fault(
+                "not trained", f"a parameter that gets its gradient later is not trained{with_what}", settings=settings
+            )
+        if moved > 2 * first:
+            return note(f"{moved / first:.1f} times", f"it moves {moved / first:.1f} times as far as from the start")
+    return fine("trained")
+
+
+@measures("gradients.zero", error="note")
+def zero(way: Way) -> Fact:
+    """Begin with a gradient of zero, then go on."""
+    trial = Trial(way)
+    trial.update(0, scale=0.0)
+    return fine("taken") if trial.run(2, first=1).finite() else fault("not finite", "a gradient of zero makes NaN")
+
+
+@measures("gradients.nonfinite", error="note")
+def nonfinite(way: Way) -> Fact:
+    """Put an infinite number into the gradient of one of two parameters."""
+    if way.drive not in ("step", "graph") or way.sparse:
+        return unmeasured("its gradients cannot be set from outside")
+    trial = Trial(way, TWO).run(2)
+    trial.backward(2)
+    trial.weights[0].grad[0, 0] = float("inf")  # type: ignore[index]
+    trial.optimizer.step()
+    hurt, other = (int((~torch.isfinite(w)).sum()) for w in trial.weights)
+    if other:
+        return note("spreads", "an infinite number in the gradient of one parameter spoils the others")
+    return fine(
+        {0: "nothing", 1: "one number"}.get(hurt, "one parameter"), "what an infinite number in it spoils at once"
+    )
+
+
+@measures("gradients.skipped")
+def skipped(way: Way) -> Fact:
+    """Let a GradScaler skip a step, with every kernel, and look at the parameters and the state."""
+    if way.drive != "step" or way.sparse:
+        return unmeasured("a GradScaler cannot drive it")
+    for kernel in ({}, *way.kernels.values()):
+        try:
+            trial = Trial(way, **kernel, **way.busy).run(2)
+        except Exception:  # the kernel is refused
+            continue
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        trial.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(scaler.scale(trial.loss(2).float()))
+        trial.weights[0].grad.view(-1)[0] = float("inf")  # type: ignore[union-attr]
+        before = repr((trial.weights, trial.optimizer.state))
+        scaler.step(trial.optimizer)
+        if before != repr((trial.weights, trial.optimizer.state)):
+            return note("changes", "a step that GradScaler skips changes the parameters or the state")
+    return fine("leaves no trace")
+
+
+def _each(made: Iterable[tuple[str, Callable[[], Trial]]], loud: str, **fill: Any) -> Fact:
+    """Make some trials; ``loud`` may end in NaN by nature."""
+    refused, broken = {}, []
+    for name, make in made:
+        try:
+            ok = make().finite()
+        except Exception as error:
+            refused[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:100]
+            continue
+        broken += [name] * (not ok and name != loud)
+        refused |= {} if ok or name != loud else {name: "it ends in NaN"}
+    if broken:
+        return fault(
+            f"not {', '.join(broken)}", f"after some updates not finite, or huge: {', '.join(broken)}", of=broken[0]
+        )
+    why = "; ".join(f"{name}: {error}" for name, error in refused.items())
+    return note(f"not {', '.join(refused)}", why) if refused else fine("all")
+
+
+@measures("shapes")
+def shapes(way: Way) -> Fact:
+    """Make three updates over a parameter of each shape, beside the usual one."""
+    found = _each([(name, lambda s=s: Trial(way, (MATRIX, s)).run(3)) for name, s in SHAPES.items()], "")  # type: ignore[misc]
+    return replace(found, fill={"shape": SHAPES[found.fill["of"]]}) if found.fill else found
+
+
+@measures("dtypes")
+def dtypes(way: Way) -> Fact:
+    """Make five updates in each dtype, and with sparse gradients; float16 alone may overflow by nature."""
+    made: dict[str, Any] = {n: lambda d=d: Trial(way, dtype=d, size=0.25).run(5) for n, d in DTYPES.items()}
+    made["sparse"] = lambda: Trial(replace(way, sparse=True), (MATRIX,), size=0.25).run(5)
+    return _each(made.items(), "float16")
+
+
+@measures("shapes.layout", error="note")
+def layout(way: Way) -> Fact:
+    """Look at the strides of a transposed and of a channels-last parameter after some updates."""
+    convolution = torch.randn(8, 4, 16, 16).to(memory_format=torch.channels_last)
+    for name, tensor in {"transposed": torch.randn(64, 128).t(), "channels_last": convolution}.items():
+        weight = torch.nn.Parameter(tensor.to(way.dtype))
+        before = weight.stride(), weight.data_ptr()
+        Trial(way, weights=[weight]).run(2)
+        if (weight.stride(), weight.data_ptr()) != before:
+            return fault(f"undoes {name}", f"a step moves a {name} parameter to other memory, in the usual order")
+    return fine("kept")
+
+
+@measures("shapes.size")
+def size(way: Way) -> Fact:
+    """Repeat the same numbers: a longer parameter must move as a shorter one, or differ from the first length on."""
+    if len(way.shapes) == 1:
+        return unmeasured("it takes matrices only")
+
+    def moved(count: int) -> float:
+        trial = Trial(way, ((count,),), size=2**-8, tile=256, **way.busy)
+        start = trial.values()
+        return float((trial.run(3).values() - start)[:256].norm())
+
+    short, middle, long = map(moved, (256, 1024, 16384))
+    times = long / (middle or 1e-30)
+    if abs(short - middle) < 0.01 * middle and not 0.67 < times < 1.5:
+        why = f"in a parameter of 16384 the same numbers move {times:.3g} times as far as in one of 1024, or of 256"
+        return fault("changes", why, settings=way.busy)
+    return fine("same" if abs(times - 1) < 0.1 else "by method")
+
+
+@measures("dtypes.bfloat16")
+def bfloat16(way: Way) -> Fact:
+    """Compare the size of each tensor of state with that in float32, and with each switch turned."""
+    switches = [n for n, p in way.signature.items() if isinstance(p.default, bool) and n not in way.kwargs]
+    for switch in ({}, *({name: not way.setting(name)} for name in switches)):
+        settings = way.busy | switch
+        try:
+            states = [Trial(way, dtype=d, **settings).run(8).optimizer.state for d in (torch.float32, torch.bfloat16)]
+        except Exception:  # bfloat16 or the switch is refused
+            continue
+        for one, other in zip(*(state.values() for state in states)):
+            for key in one.keys() & other.keys():
+                wide, narrow = _norm(one[key]), _norm(other[key])
+                if wide > 1e-6 and not 0.5 < narrow / wide < 2:
+                    why = f"in bfloat16 with {settings} the state {key!r} is {narrow / wide:.2g} times that in float32"
+                    return fault("another state", why, settings=settings, key=key)
+    return fine("as in float32")
+
+
+def _norm(value: Any) -> float:
+    is_whole = isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1
+    return float(value.double().norm()) if is_whole else 0.0
+
+
+@measures("kernels")
+def kernels(way: Way) -> Fact:
+    """Make ten updates with the loop, with foreach and with fused, and compare."""
+    shapes = (MATRIX, *TWO) if len(way.shapes) == 1 else (MATRIX, *TWO, (64,), (64,))
+    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
+    start, loop, refused = Trial(way, shapes).values(), Trial(way, shapes, **plain, **way.busy).run(10).values(), []
+    for name, kernel in way.kernels.items():
+        try:
+            apart = far(Trial(way, shapes, **kernel, **way.busy).run(10).values(), loop, start)
+        except Exception as error:
+            refused.append(f"{name}: {type(error).__name__}: {error}"[:150])
+            continue
+        if apart > 1e-4:
+            why = f"with {name}=True ten updates end {apart:.2g} of the way elsewhere than the loop"
+            return fault(f"{name} differs", why, plain=plain | way.busy, other=kernel | way.busy, shapes=shapes)
+    return note("refused", "; ".join(refused)) if refused else fine(f"{' '.join(('loop', *way.kernels))}")
+
+
+@measures("kernels.compile", error="note")
+def compiled(way: Way) -> Fact:
+    """Trace the step with torch.compile (backend "eager", which needs no compiler), and compare."""
+    if way.drive != "step":
+        return unmeasured("it takes more than step()")
+    os.environ.pop("TORCHDYNAMO_DISABLE")
+    import torch._dynamo
+
+    torch._dynamo.config.disable = False
+    start, plain, traced = Trial(way).values(), Trial(way).run(4), Trial(way)
+    step: Callable[[], Any] = torch.compile(traced.optimizer.step, backend="eager")
+    for k in range(4):
+        traced.backward(k)
+        step()
+    apart = far(traced.values(), plain.values(), start)
+    return fine("agrees") if apart < 1e-4 else note("differs", f"a compiled step ends {apart:.2g} of the way elsewhere")

@@ -1,0 +1,229 @@
+"""Whether it learns, and what the learning rate, the decay and the scale of the gradients do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.trial import TWO, Trial, Way, far
+
+NO_LR = unmeasured("its groups have no learning rate that is a number")
+WD = 0.125
+
+
+def without_decay(way: Way) -> dict[str, Any]:
+    """Return the argument that turns the decay off, if the class has it."""
+    return {"weight_decay": 0.0} if isinstance(way.setting("weight_decay"), (int, float)) else {}
+
+
+@measures("trains")
+def trains(way: Way) -> Fact:
+    """Lower the loss of a small network, with the rate as it is or with others."""
+    rates = (0.1, 0.01, 0.001, 1.0) if "lr" in way.signature and "lr" not in way.kwargs else ()
+    for lr in (None, *rates):
+        ratio = _regression(way if lr is None else replace(way, kwargs=way.kwargs | {"lr": lr}))
+        if ratio < 0.9:
+            return fine("yes", f"the loss falls to {ratio:.2g} of the first{f' with lr={lr}' if lr else ''}")
+    why = f"50 updates leave {ratio:.3g} of the loss of a small regression"
+    return note("slowly", why) if ratio < 1 else fault("no", why)
+
+
+def _regression(way: Way) -> float:
+    """Return the loss of a regression after 50 updates, relative to that before."""
+    trial = Trial(way, size=0.125)
+    x, y = trial.numbers(1, TWO)
+
+    def loss(*_: Any) -> torch.Tensor:
+        if way.sparse:
+            return (torch.nn.functional.embedding(torch.arange(64), trial.weights[0], sparse=True) - y).square().mean()
+        return (torch.tanh(x @ trial.weights[0] + sum(trial.weights[1:])) - torch.tanh(x @ y / 8)).square().mean()
+
+    first = loss().item()
+    trial.loss = loss  # type: ignore[assignment,method-assign]
+    trial.run(50)
+    if callable(getattr(trial.optimizer, "eval", None)):
+        trial.optimizer.eval()
+    return loss().item() / first
+
+
+@measures("trains.twin")
+def twin(way: Way) -> Fact:
+    """Find other classes of its library that move to the same bits, with a decay and a momentum if they take them."""
+    library = way.cls.__module__.partition(".")[0]
+    modules = [
+        m for name, m in list(sys.modules.items()) if m and name.split(".")[0] == library and name.count(".") < 2
+    ]
+    members = {c for m in modules for c in list(vars(m).values()) if isinstance(c, type)}
+    others = {c for c in members if issubclass(c, torch.optim.Optimizer)} - {way.cls, torch.optim.Optimizer}
+
+    def course(cls: Any) -> torch.Tensor:
+        usual = {"lr": way.setting("lr"), "weight_decay": 0.1, "momentum": 0.9} | way.kwargs
+        kwargs = {key: value for key, value in usual.items() if key in Way(cls).signature and value is not None}
+        return Trial(replace(way, cls=cls, kwargs=kwargs)).run(5).values()
+
+    mine, same = course(way.cls), []
+    for other in sorted(others, key=lambda cls: cls.__name__):
+        try:
+            same += [other.__name__] * torch.equal(course(other), mine)
+        except Exception:  # it is built or driven in another way
+            continue
+    why = f"with equal arguments it moves as {', '.join(same)} of its library, bit for bit"
+    return note(" ".join(same), why) if same else fine("none")
+
+
+@measures("lr")
+def lr(way: Way) -> Fact:
+    """Halve the rate as a schedule does, after eight updates, and compare the next two updates."""
+    whole, half = Trial(way).run(8), Trial(way).run(8)
+    if not whole.lr:
+        return NO_LR
+    half.multiply_lr(0.5)
+    one, two = (float(half.move(k).norm() / whole.move(k).norm()) for k in (8, 9))
+    if abs(one - 0.5) < 0.02:
+        return fine("live")
+    if abs(two - 0.5) < 0.02:
+        return fault("late", "an update uses the rate of the one before: a schedule comes one update late")
+    if max(abs(one - 1), abs(two - 1)) > 1e-3:
+        return note("by method", f"half the rate is {one:.3g} of the update, then {two:.3g}")
+    read = "lr" in way.signature and Trial(way, lr=whole.lr / 2).move(0).norm() < 0.9 * Trial(way).move(0).norm()
+    when = "is read at the construction or first update only" if read else "is never read"
+    return fault("ignored", f"half the rate changes nothing, since it {when}: a schedule does nothing")
+
+
+@measures("lr.zero", error="note")
+def lr_zero(way: Way) -> Fact:
+    """Set the rate to 0 before the first update, and after eight."""
+    first, later = Trial(way, **without_decay(way)), Trial(way, **without_decay(way)).run(8)
+    if not first.lr:
+        return NO_LR
+    for trial in (first, later):
+        trial.multiply_lr(0.0)
+    moved = float(first.move(0).norm() / first.values().norm())
+    if moved:
+        return fault("moves", f"the first update at lr=0 changes the parameters by {moved:.2g} of their size")
+    left = bool(later.move(8).any())
+    return note("moves later", "at lr=0 an update moves on by what earlier ones left") if left else fine("stands still")
+
+
+@measures("lr.tensor", error="note")
+def lr_tensor(way: Way) -> Fact:
+    """Give the rate as a tensor, and halve it in place on the way."""
+    number = Trial(way)
+    start, rate = number.values(), number.lr
+    if not rate or "lr" not in way.signature:
+        return NO_LR
+    tensor = Trial(way, lr=torch.tensor(rate)).run(8)
+    number.run(8)
+    now = tensor.lr
+    if number.lr == rate and abs(now - rate) > 1e-6 * rate:
+        return fault("written into", f"after eight updates the tensor is {now:.4g} instead of {rate:.4g}", lr=rate)
+    apart = [far(tensor.values(), number.values(), start)]
+    start = number.values()
+    for trial in (number, tensor):
+        trial.multiply_lr(0.5)
+    apart.append(far(tensor.run(1, 8).values(), number.run(1, 8).values(), start))
+    why = (
+        f"a tensor moves the parameters {apart[0]:.2g} of the way elsewhere, {apart[1]:.2g} once it is halved in place"
+    )
+    if max(apart) > 1e-3:
+        return fault("other numbers", why, lr=rate)
+    return note("near", why) if max(apart) > 2e-4 else fine("as a number")
+
+
+@measures("lr.written")
+def lr_written(way: Way) -> Fact:
+    """Look at the rate of the group after some updates."""
+    trial = Trial(way)
+    before, after = trial.lr, trial.run(3).lr
+    if before == after:
+        return fine("kept") if before else NO_LR
+    return fault(
+        "written", f"the step itself sets the rate, on which schedules build: {before:.4g} becomes {after:.4g}"
+    )
+
+
+@measures("lr.groups", error="note")
+def lr_groups(way: Way) -> Fact:
+    """Give the second of two groups a rate of 0."""
+    trial = Trial(way, TWO, split=True, **without_decay(way))
+    if not trial.lr:
+        return NO_LR
+    trial.optimizer.param_groups[1]["lr"] = 0.0
+    first, second = trial.run(2).move(2).chunk(2)
+    if second.any():
+        return note("shared", "a group with a rate of 0 moves: the groups share one rate")
+    return fine("each its own") if first.any() else note("all stop", "a group with a rate of 0 stops the other too")
+
+
+@measures("scale")
+def scale(way: Way) -> Fact:
+    """Multiply all gradients by 1024, and then each update's by another factor."""
+    start, plain, large, mixed = Trial(way).values(), Trial(way).run(8).values(), Trial(way), Trial(way)
+    for k, factor in enumerate((1024.0, 1.0, 1 / 64, 1.0) * 2):
+        large.update(k, scale=1024.0)
+        mixed.update(k, scale=factor)
+    if far(mixed.values(), plain, start) < 1e-2:
+        return note("each", "the size of a single gradient changes nothing: clipping by the norm does nothing")
+    if far(large.values(), plain, start) < 1e-2:
+        return fine("invariant", "the common size of all gradients changes nothing")
+    grown = float((large.values() - start).norm() / (plain - start).norm())
+    return fine(f"{grown:.3g}", f"gradients 1024 times as large are {grown:.3g} times the update")
+
+
+def _decayed(way: Way, at: float = 1.0, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the parameters, and how far an update with a zero gradient moves them, its rate multiplied by ``at``."""
+    trial = Trial(way, weight_decay=WD, **settings)
+    with torch.no_grad():
+        trial.weights[0].view(-1)[:8] = torch.tensor([1, -1, 0, 5, -5, 0.25, -0.25, 0])
+    if at != 1:
+        trial.multiply_lr(at)
+    return trial.values(), trial.move(0, scale=0.0)
+
+
+@measures("decay")
+def decay(way: Way) -> Fact:
+    """Tell the kind of decay from where single numbers go."""
+    if "weight_decay" not in way.signature:
+        return unmeasured("it has no argument weight_decay")
+    rate: dict[str, Any] = {"lr": 0.125} if "lr" in way.signature and Trial(way).lr else {}
+    try:
+        way = replace(way, dtype=torch.float64)
+        weights, moved = _decayed(way, **rate)
+    except Exception:  # there are kernels without float64
+        way = replace(way, dtype=torch.float32)
+        weights, moved = _decayed(way, **rate)
+    if not moved.any():
+        return note("none", "where the gradient is zero weight_decay moves nothing")
+    if moved[weights == 0].any() or not (moved * weights <= 0).all():
+        why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
+        return fault("a constant", why, settings={"weight_decay": WD, **rate})
+    ratio = (-moved / weights)[weights != 0]
+    size = float(ratio.mean())
+    if float(ratio.max() - ratio.min()) > 1e-3 * size:
+        return fine("coupled", "it goes through the method, as a part of the gradient")
+    runs = (_decayed(way, at=0.5, **rate), _decayed(way, lr=0.0625)) if rate else ((weights, moved),) * 2
+    scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
+    if abs(scheduled - 1) < 0.01:
+        return note("wd·w", f"an update takes {size:.3g} of each weight, whatever the learning rate")
+    if abs(scheduled - 0.5) < 0.01 and abs(built - 1) < 0.01:
+        why = f"an update takes {size:.3g} of each weight, whatever lr it is built with: only a change of it counts"
+        return fault("relative to the first lr", why)
+    factor = size / (0.125 * WD)
+    return fine("lr·wd·w" if abs(factor - 1) < 0.01 else f"{factor:.3g}·lr·wd·w")
+
+
+@measures("decay.frozen")
+def frozen(way: Way) -> Fact:
+    """Make 20 updates with zero gradients, as masked or idle layers get them."""
+    trial = Trial(way)
+    first = float(trial.values().abs().max())
+    for k in range(20):
+        trial.update(k, scale=0.0)
+    last = float(trial.values().abs().max())
+    if last <= 1.5 * first:
+        return fine("kept or smaller")
+    return fault("grow", f"after 20 updates with zero gradients the largest weight is {last:.3g}, from {first:.3g}")

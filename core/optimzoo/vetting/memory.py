@@ -1,0 +1,190 @@
+"""Whether a run goes on from a saved state, what the state is, and what becomes of groups."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optimzoo.vetting.record import Fact, fault, fine, measures, note
+from optimzoo.vetting.trial import MATRIX, TWO, Trial, Way, far
+
+STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
+
+
+def _resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fact:
+    """Compare a run of 14 updates with one that is stopped at 10 and resumed, and one that forgot its state."""
+    whole = Trial(way, shapes, **settings).run(10)
+    saved, state = whole.values(), whole.optimizer.state_dict()
+    weights = [w.detach().clone() for w in whole.weights]
+    if file:
+        torch.save(state, buffer := io.BytesIO())
+        buffer.seek(0)
+        state = torch.load(buffer, weights_only=False)
+    else:
+        state = copy.deepcopy(state)
+
+    def again(load: bool) -> Tensor:
+        trial = Trial(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
+        if load:
+            trial.optimizer.load_state_dict(state)
+        if callable(getattr(trial.optimizer, "train", None)):
+            trial.optimizer.train()
+        return trial.run(4, first=10).values()
+
+    end, resumed = whole.run(4, first=10).values(), again(load=True)
+    apart = far(resumed, end, saved)
+    if apart == 0:
+        return fine("exact")
+    if apart < 1e-5:
+        return note("near", f"a resumed run is {apart:.2g} of its way off one that did not stop")
+    lost = "its whole state" if torch.equal(again(load=False), resumed) else " ".join(_changing(way)) or "a part"
+    return fault("inexact", f"a resumed run is {apart:.2g} of its way off one that did not stop; lost is {lost}")
+
+
+def _changing(way: Way) -> list[str]:
+    """Name what changes on the object in updates, outside of the state dict."""
+    trial, shown = Trial(way), []
+    for k in (0, 2):
+        own = vars(trial.run(2, first=k).optimizer).items()
+        shown.append({key: repr(value) for key, value in own if key not in STANDARD})
+    return sorted(key for key in shown[1] if shown[0].get(key) != shown[1][key])
+
+
+@measures("resume", error="fault")
+def resume(way: Way) -> Fact:
+    """Save to a file at update 10, load into new objects and make four more, beside the run that did not stop."""
+    return _resume(way)
+
+
+@measures("resume.memory", error="note")
+def resume_memory(way: Way) -> Fact:
+    """The same from a deep copy of the state dict."""
+    found = _resume(way, file=False)
+    return found if found.verdict == "fine" else note(found.value, found.why)
+
+
+@measures("resume.groups", error="note")
+def resume_groups(way: Way) -> Fact:
+    """The same with a group for each of two parameters."""
+    found = _resume(way, TWO, split=True)
+    return found if found.verdict == "fine" or _resume(way).verdict == "fine" else note(found.value, found.why)
+
+
+@measures("resume.bfloat16", error="note")
+def resume_bfloat16(way: Way) -> Fact:
+    """The same with parameters in bfloat16, to whose dtype torch casts the state."""
+    found = _resume(way, dtype=torch.bfloat16)
+    return found if found.verdict == "fine" else note(found.value, found.why)
+
+
+def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield each leaf of nested containers, with the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{where}[{key!r}]" if isinstance(key, str) else where)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item, where)
+    else:
+        yield where, value
+
+
+def _groups(optimizer: Any) -> list[dict[str, Any]]:
+    return [{k: v for k, v in group.items() if k not in ("params", "param_names")} for group in optimizer.param_groups]
+
+
+@measures("state")
+def state(way: Way) -> Fact:
+    """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
+    trial = Trial(way, (MATRIX,), **way.busy).run(3)
+    optimizer, sizes, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
+    own = {k: v for k, v in vars(optimizer).items() if k not in STANDARD}
+    for place, holder in {"state": dict(optimizer.state), "groups": _groups(optimizer), "object": own}.items():
+        tensors = {id(v): v for _, v in _leaves(holder, "") if isinstance(v, Tensor) and id(v) not in seen}
+        seen |= tensors.keys()
+        sizes[place] = sum(v.numel() * v.element_size() for v in tensors.values()) / 4096
+    total, places = round(sum(sizes.values()), 1), [place for place, size in sizes.items() if size > 0.1]
+    why = f"bytes per parameter, in the {' and the '.join(places)}" if places else "bytes per parameter"
+    return fine(total, why) if places in ([], ["state"]) else note(total, f"{why}: not only where torch keeps it")
+
+
+@measures("state.kinds")
+def kinds(way: Way) -> Fact:
+    """Look for what is no number and no tensor."""
+    optimizer = Trial(way, **way.busy).run(3).optimizer
+    leaves = [*_leaves(dict(optimizer.state), "state"), *_leaves(_groups(optimizer), "group")]
+    strings = [where for where, v in leaves if isinstance(v, str) and where.startswith("state")]
+    plain = (str, bool, int, float, complex, Tensor, torch.dtype, torch.device, type(None))
+    objects = dict.fromkeys(f"{where} ({type(v).__name__})" for where, v in leaves if not isinstance(v, plain))
+    if strings:
+        return fault("strings", f"torch's load_state_dict garbles strings in the state: {strings[0]}")
+    return note("objects", f"neither numbers nor tensors: {', '.join(objects)}") if objects else fine("plain")
+
+
+@measures("state.weights_only", error="note")
+def weights_only(way: Way) -> Fact:
+    """Read the saved state dict as ``torch.load`` does by itself."""
+    torch.save(Trial(way, **way.busy).run(3).optimizer.state_dict(), file := io.BytesIO())
+    file.seek(0)
+    try:
+        torch.load(file, weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = str(error).partition("GLOBAL ")[2].split(" ")[0]
+        return note("refused", f"torch.load refuses its state{named and f' for {named}'}, unless weights_only=False")
+    return fine("loads")
+
+
+@measures("state.outside")
+def outside(way: Way) -> Fact:
+    """Name the attributes of the object that change in updates."""
+    names = " ".join(_changing(way))
+    return note(names, "attributes that updates change, and no checkpoint holds") if names else fine("nothing")
+
+
+@measures("groups.merge", error="note")
+def merge(way: Way) -> Fact:
+    """Put two parameters into one group, and into one each."""
+    start, one, two = (Trial(way, TWO, split=split, **way.busy) for split in (False, False, True))
+    apart = far(two.run(5).values(), one.run(5).values(), start.values())
+    why = f"two equal groups end {apart:.2g} of the way elsewhere than one with the same parameters"
+    return note("depends", why) if apart > 1e-6 else fine("same")
+
+
+@measures("groups.keys", error="note")
+def keys(way: Way) -> Fact:
+    """Give groups keys of their own, and look for them, the names and the parameters."""
+    weights = Trial(way, TWO).weights
+    groups = [{"params": [w], "param_names": [f"w{i}"], "own_key": i} for i, w in enumerate(weights)]
+    kept = way.cls(groups, **way.kwargs).param_groups
+    if len(kept) != 2 or any(group["params"][0] is not w for group, w in zip(kept, weights)):
+        return note("rearranged", "the groups are not those that it was given")
+    lost = [key for key in ("param_names", "own_key") if any(key not in group for group in kept)]
+    return note(f"lost {' '.join(lost)}", "groups lose keys that they were given") if lost else fine("kept")
+
+
+@measures("groups.added", error="note")
+def added(way: Way) -> Fact:
+    """Add a group after three updates."""
+    trial = Trial(way, (MATRIX,)).run(3)
+    late = torch.nn.Parameter(trial.numbers(99, (MATRIX,))[0])
+    before = late.detach().clone()
+    trial.optimizer.add_param_group({"params": [late]})
+    trial.weights.append(late)
+    moved = trial.run(8, first=3).finite() and not torch.equal(before, late)
+    return fine("trained") if moved else fault("not trained", "the parameters of a group added later are not trained")
+
+
+@measures("elementwise")
+def elementwise(way: Way) -> Fact:
+    """Move two parameters, and one that is both of them in a row, and compare the bits; a matrix and its rows too."""
+    layouts: list[Any] = [((8192,),), ((4096,), (4096,)), TWO]
+    layouts = [((128, 64),), TWO] if len(way.shapes) == 1 else layouts
+    ends = [Trial(way, shapes, **way.busy).run(6).values() for shapes in layouts]
+    same = all(torch.equal(ends[0], end) for end in ends)
+    return fine("yes") if same else note("no", "a number moves otherwise in another parameter: it cannot be flattened")

@@ -1,0 +1,105 @@
+"""``vet``: every measurement of one class, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import torch
+
+from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.names.entry import dotted, library_version
+from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
+from optimzoo.vetting.child import ChildError, in_child
+from optimzoo.vetting.record import MEASUREMENTS, WORDS, Fact, Report, fault, unmeasured
+from optimzoo.vetting.trial import Way
+from optimzoo.vetting.way import find_way
+
+EACH = 40.0
+"""The most seconds that one measurement may take."""
+SCRIPTS = tomllib.loads(Path(__file__).with_name("reproductions.toml").read_text(encoding="utf-8"))
+
+
+def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwargs: Any) -> Report:
+    """Measure what an optimizer does.
+
+    Args:
+        target: A registered name, ``package.module:Class``, or the class.
+        only: Words of ``record.WORDS``, or whole names of facts; all by default.
+        seconds: When to stop: what is not measured by then is reported as unmeasured.
+        **kwargs: Arguments of the optimizer.
+
+    Returns:
+        The facts; ``report.faults`` is empty for an optimizer without a fault.
+
+    Raises:
+        ConfigError: There is no such name or class, or ``only`` holds an unknown word.
+
+    Example:
+        >>> from optimzoo.vetting import vet
+        >>> vet("SGD", only=["resume", "state"], lr=0.1, momentum=0.9)["state"].value
+        4.0
+    """
+    cls, words = OPTIMIZERS.get(target), list(only)
+    known = [*WORDS, *MEASUREMENTS]
+    for word in (word for word in words if word not in known):
+        raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
+    facts = tuple(_measured(cls, kwargs, words, time.monotonic() + seconds))
+    library = cls.__module__.partition(".")[0]
+    name = target if isinstance(target, str) else dotted(cls)
+    return Report(name, dotted(cls), library, library_version(library), torch.__version__, facts)
+
+
+def _measured(cls: Any, kwargs: dict[str, Any], words: list[str], deadline: float) -> Iterator[Fact]:
+    def left() -> float:
+        return min(EACH, deadline - time.monotonic())
+
+    way: Way | None = None
+    try:
+        way, found = in_child(find_way, cls, kwargs, seconds=max(1.0, left()))
+        way = replace(way, cls=cls) if way else None  # the class itself may be one that cannot be sent
+    except ChildError as error:
+        found = fault("nothing works", f"building it and making an update failed: {error}")
+    if not words or "needs" in words:
+        yield replace(found, fact="needs")
+    for name in sorted(MEASUREMENTS, key=lambda name: list(WORDS).index(name.partition(".")[0])):
+        measure, otherwise = MEASUREMENTS[name]
+        if words and name not in words and name.partition(".")[0] not in words:
+            continue
+        try:
+            if way is None or left() < 1:
+                found = unmeasured("no time was left" if way else "no way to make an update was found")
+            else:
+                found = in_child(measure, way, seconds=left())
+        except ChildError as error:
+            found = Fact("", otherwise, "fails", str(error)) if error.raised else unmeasured(str(error))
+        lines = reproduction(way, name, found.fill) if way and found.verdict == "fault" else ""
+        yield replace(found, fact=name, reproduction=lines)
+
+
+def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
+    """Return a program that ends in an error because of the fault ``name``."""
+    usual = {
+        "module": way.cls.__module__,
+        "root": way.cls.__qualname__.partition(".")[0],
+        "name": way.cls.__qualname__,
+        "given": "".join(f"{key!r}: {value!r}, " for key, value in way.kwargs.items() if value != "@model"),
+        "shapes": way.shapes,
+        "dtype": way.dtype,
+        "context": f"{way.context[0]}({', '.join(f'{key}={value}' for key, value in way.context[1].items())})",
+        "keys": way.keys,
+        "graph": way.drive == "graph",
+        "settings": {},
+        "handed": SCRIPTS["handed"].get(way.handed, "weights"),
+    }
+    drive = SCRIPTS["drive"][way.drive].strip().replace("\n", "\n    ")
+    modes = SCRIPTS["modes"] if callable(getattr(way.cls, "train", None)) else ""
+    usual["handed"] = Template(str(usual["handed"])).safe_substitute(usual)
+    text = SCRIPTS["start"].replace("$drive", drive).replace("$modes", modes) + "\n" + SCRIPTS[name]
+    return Template(text).safe_substitute(usual | fill).strip()

@@ -1,0 +1,203 @@
+"""The bench: parameters drawn to points that move with each update, an optimizer over them, one update at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Shapes = Sequence[tuple[int, ...]]
+
+MATRIX = (64, 64)
+TWO = (MATRIX, MATRIX)
+DRIVES = ("step", "closure", "graph", "returned", "loss", "context")
+"""The ways to make an update: ``step()``, with a closure, after a backward pass that keeps its graph, with a closure
+that returns the loss only, with the loss, after a backward pass inside a context that the optimizer gives."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a class is built and driven.
+
+    Args:
+        cls: The class.
+        kwargs: The arguments that the user gives, and values for required ones.
+        handed: What it is built over: ``params``, ``named`` pairs, ``groups``, the ``model``, an ``inner`` optimizer.
+        drive: One of ``DRIVES``.
+        shapes: The parameters to try: a matrix of 4096 elements (8-bit states begin there) and a vector, if it can.
+        dtype: The dtype of the parameters.
+        sparse: Whether the gradients are sparse.
+        context: The method that returns the context, and its arguments.
+        keys: Keys that each group must have.
+    """
+
+    cls: Any
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    handed: str = "params"
+    drive: str = "step"
+    shapes: Shapes = (MATRIX, (64,))
+    dtype: torch.dtype = torch.float32
+    sparse: bool = False
+    context: tuple[str, dict[str, Any]] = ("", {})
+    keys: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def signature(self) -> dict[str, inspect.Parameter]:
+        """The arguments of the constructor, by name."""
+        return dict(inspect.signature(self.cls).parameters)
+
+    def setting(self, name: str) -> Any:
+        """Return the argument's value here: the one given, or the default; None where there is none."""
+        default = self.signature[name].default if name in self.signature else None
+        return self.kwargs.get(name, None if default is inspect.Parameter.empty else default)
+
+    @property
+    def busy(self) -> dict[str, Any]:
+        """The arguments that give it a momentum, if it can have one but does not by itself."""
+        return {"momentum": 0.9} if self.setting("momentum") == 0 and "momentum" not in self.kwargs else {}
+
+    @property
+    def kernels(self) -> dict[str, dict[str, Any]]:
+        """The arguments of each kind of step that the class names."""
+        named = [name for name in ("foreach", "fused") if name in self.signature]
+        return {name: {name: True} for name in named if not {"foreach", "fused"} & self.kwargs.keys()}
+
+    def build(self, params: Sequence[Tensor], split: bool = False, **settings: Any) -> Any:
+        """Return the optimizer over ``params``: in one group, or in one for each parameter."""
+        model = nn.ParameterList(p for p in params if isinstance(p, nn.Parameter))
+        kwargs = {key: model if value == "@model" else value for key, value in (self.kwargs | settings).items()}
+        first: Any = {
+            "named": [(f"w{index}", param) for index, param in enumerate(params)],
+            "groups": [{"params": list(params), **self.keys}],
+            "model": model,
+        }.get(self.handed, list(params))
+        if split:
+            first = [{"params": [param], **self.keys} for param in params]
+        elif self.handed == "inner":
+            first = torch.optim.SGD(list(params), lr=0.01)
+        optimizer = self.cls(first, **kwargs)
+        if callable(getattr(optimizer, "train", None)):
+            optimizer.train()
+        return optimizer
+
+
+class Trial:
+    """Parameters and an optimizer over them, the same at every start.
+
+    In update ``k`` each parameter is pulled to a point that depends on ``k`` alone, by half the squared distance: its
+    gradient is the distance. So do the global random numbers. The numbers of several parameters are consecutive parts
+    of one list.
+
+    Args:
+        way: How the optimizer is built and driven.
+        shapes: The shapes of the parameters; those of ``way`` by default.
+        split: One group for each parameter.
+        dtype: Their dtype; that of ``way`` by default.
+        size: What the parameters are multiplied by.
+        tile: Repeat the first ``tile`` numbers of the list.
+        weights: The parameters, instead of new ones.
+        **settings: Further arguments of the optimizer.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        shapes: Shapes = (),
+        split: bool = False,
+        dtype: torch.dtype | None = None,
+        size: float = 1.0,
+        tile: int = 0,
+        weights: Sequence[Tensor] = (),
+        **settings: Any,
+    ) -> None:
+        self.way, self.tile, self.dtype = way, tile, dtype or way.dtype
+        self.weights = list(weights) or [nn.Parameter(w * size) for w in self.numbers(0, shapes or way.shapes)]
+        self.optimizer = way.build(self.weights, split, **settings)
+
+    def numbers(self, seed: int, shapes: Any) -> list[Tensor]:
+        """Return tensors of the ``shapes``, filled with one list of random numbers."""
+        counts = [math.prod(shape) for shape in shapes]
+        generator = torch.Generator().manual_seed(seed)
+        flat = torch.randn(self.tile or sum(counts), generator=generator, dtype=torch.float64)
+        flat = flat.repeat(-(-sum(counts) // self.tile))[: sum(counts)] if self.tile else flat
+        return [part.reshape(shape).to(self.dtype) for part, shape in zip(torch.split(flat, counts), shapes)]
+
+    def loss(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> Tensor:
+        """Return half the squared distance, of the parameters that are not left out, times ``scale``."""
+        total = torch.zeros((), dtype=torch.float64)
+        for index, (weight, point) in enumerate(
+            zip(self.weights, self.numbers(k + 1, [w.shape for w in self.weights]))
+        ):
+            if self.way.sparse:
+                rows = torch.arange(0, len(weight), 2)
+                weight, point = nn.functional.embedding(rows, weight, sparse=True), point[rows]
+            if index not in without:
+                total = total + (scale * (weight - point).abs().square()).sum() / 2
+        return total
+
+    def backward(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> Tensor:
+        """Set the gradients of update ``k``, and return its loss."""
+        for weight in self.weights:
+            weight.grad = None
+        loss = self.loss(k, scale, without)
+        torch.autograd.backward(loss, create_graph=self.way.drive == "graph")
+        return loss
+
+    def update(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> None:
+        """Make update ``k`` with gradients that are multiplied by ``scale``; ``without`` some of the parameters."""
+        torch.manual_seed(k)
+        drive = self.way.drive
+        if drive == "closure":
+            self.optimizer.step(lambda: self.backward(k, scale, without))
+            return
+        name, kwargs = self.way.context
+        with getattr(self.optimizer, name)(**kwargs) if name else contextlib.nullcontext():
+            loss = self.backward(k, scale, without)
+        self.optimizer.step(*{"loss": (loss,), "returned": (lambda: loss,)}.get(drive, ()))
+
+    def run(self, count: int, first: int = 0) -> Trial:
+        """Make ``count`` updates, from update ``first`` on."""
+        for k in range(first, first + count):
+            self.update(k)
+        return self
+
+    def move(self, k: int, **how: Any) -> Tensor:
+        """Make update ``k``, and return how far each number moved."""
+        before = self.values()
+        self.update(k, **how)
+        return self.values() - before
+
+    def values(self) -> Tensor:
+        """Return a copy of all parameters as one list of numbers in double precision."""
+        flat = [w.detach().flatten() for w in self.weights]
+        return torch.cat([torch.view_as_real(w).flatten() if w.is_complex() else w for w in flat]).double()
+
+    def finite(self) -> bool:
+        """Whether every number is finite and not huge."""
+        return bool((self.values().abs() < 1e5).all())  # false of NaN too
+
+    def multiply_lr(self, factor: float) -> None:
+        """Multiply the learning rate of every group, as a schedule does; a tensor in place."""
+        for group in self.optimizer.param_groups:
+            lr = group["lr"]
+            group["lr"] = lr.mul_(factor) if isinstance(lr, Tensor) else lr * factor
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group; 0 if it has none that is a number."""
+        lr = self.optimizer.param_groups[0].get("lr")
+        return float(lr) if isinstance(lr, (int, float, Tensor)) else 0.0
+
+
+def far(one: Tensor, other: Tensor, start: Tensor | float = 0.0) -> float:
+    """Return the distance of two ends, relative to the way from ``start`` to the second."""
+    if torch.equal(one.nan_to_num(7.0), other.nan_to_num(7.0)):
+        return 0.0
+    apart = float((one - other).norm() / (other - start).norm())
+    return apart if apart == apart else math.inf

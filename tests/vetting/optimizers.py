@@ -1,0 +1,250 @@
+"""A healthy optimizer, and others that differ from it by one fault each."""
+
+import os
+import signal
+import time
+
+import torch
+
+
+class Healthy(torch.optim.Optimizer):
+    """Momentum and decoupled decay."""
+
+    def __init__(self, params, lr=0.01, momentum=0.9, weight_decay=0.0, nesterov=False, foreach=None):
+        if not 0 <= lr < float("inf"):
+            raise ValueError(f"lr={lr}")
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(params, {**defaults, "foreach": foreach})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for index, param in enumerate(group["params"]):
+                if param.grad is not None:
+                    self.change(group, param, index)
+        return loss
+
+    def change(self, group, param, index):
+        state = self.state[param]
+        if not state:
+            state["average"] = torch.zeros_like(param)
+        average = state["average"].mul_(group["momentum"]).add_(param.grad)
+        param.mul_(1 - group["lr"] * group["weight_decay"])
+        param.sub_((param.grad + average * group["momentum"] if group["nesterov"] else average) * group["lr"])
+
+
+class Backwards(Healthy):  # trains
+    def change(self, group, param, index):
+        param.add_(param.grad * group["lr"])
+
+
+class ReadsLrOnce(Healthy):  # lr
+    def __init__(self, params, lr=0.01, **kwargs):
+        super().__init__(params, lr, **kwargs)
+        self.rate = lr
+
+    def change(self, group, param, index):
+        super().change({**group, "lr": self.rate}, param, index)
+
+
+class UsesTheLastLr(Healthy):  # lr
+    def change(self, group, param, index):
+        now = group["lr"]
+        super().change({**group, "lr": self.state[param].get("rate", now)}, param, index)
+        self.state[param]["rate"] = now
+
+
+class Reinitialises(Healthy):  # lr.zero
+    def change(self, group, param, index):
+        if not self.state[param]:
+            param.copy_(torch.ones_like(param) / 8)
+        super().change(group, param, index)
+
+
+class WritesIntoTheTensor(Healthy):  # lr.tensor
+    def change(self, group, param, index):
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].mul_(1.01)
+        super().change(group, param, index)
+
+
+class OtherNumbersForATensor(Healthy):  # lr.tensor
+    def change(self, group, param, index):
+        lr = group["lr"] * 2 if isinstance(group["lr"], torch.Tensor) else group["lr"]
+        super().change({**group, "lr": lr}, param, index)
+
+
+class WritesTheLr(Healthy):  # lr.written
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        group["lr"] *= 1.01
+
+
+class SubtractsAConstant(Healthy):  # decay
+    def change(self, group, param, index):
+        param.sub_(group["lr"] * group["weight_decay"])
+        super().change({**group, "weight_decay": 0.0}, param, index)
+
+
+class RelativeDecay(Healthy):  # decay
+    def change(self, group, param, index):
+        param.mul_(1 - group["weight_decay"] * group["lr"] / self.defaults["lr"])
+        super().change({**group, "weight_decay": 0.0}, param, index)
+
+
+class DividesTheDecay(Healthy):  # decay.frozen
+    def change(self, group, param, index):
+        param.sub_(param * 0.01 / (param.grad.square().mean() + 1e-5))
+        super().change(group, param, index)
+
+
+class KeepsItsStateToItself(Healthy):  # resume
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.averages = {}
+
+    def change(self, group, param, index):
+        average = self.averages.get(param, torch.zeros_like(param))
+        self.averages[param] = average * group["momentum"] + param.grad
+        param.sub_(self.averages[param] * group["lr"])
+
+
+class CountsOutside(Healthy):  # resume
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        return super().step(closure)
+
+    def change(self, group, param, index):
+        super().change({**group, "lr": group["lr"] / self.count}, param, index)
+
+
+class HasAString(Healthy):  # state.kinds
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.state[param]["einsum"] = "ij,jk->ik"
+
+
+class KeepsTheFirstGroups(Healthy):  # groups.added
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.known = [param for group in self.param_groups for param in group["params"]]
+
+    def change(self, group, param, index):
+        if any(param is known for known in self.known):
+            super().change(group, param, index)
+
+
+class DecaysWithoutAGradient(Healthy):  # gradients.missing
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.mul_(0.999)
+        return super().step(closure)
+
+
+class FailsOnALateGradient(Healthy):  # gradients.late
+    @torch.no_grad()
+    def step(self, closure=None):
+        if not self.state:
+            self.known = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        return super().step(closure)
+
+    def change(self, group, param, index):
+        if any(param is known for known in self.known):
+            super().change(group, param, index)
+
+
+class DividesByTheNorm(Healthy):  # gradients.zero
+    def change(self, group, param, index):
+        param.sub_(param.grad / param.grad.norm() * group["lr"])
+
+
+class DividesByTheDeviation(Healthy):  # shapes
+    def change(self, group, param, index):
+        rate = (param.grad.norm() / (param.grad.std(correction=0) + 1e-8)).item() if param.ndim else 1.0
+        super().change({**group, "lr": group["lr"] * rate}, param, index)
+
+
+class MakesContiguous(Healthy):  # shapes.layout
+    def change(self, group, param, index):
+        param.data = param.data.contiguous()
+        super().change(group, param, index)
+
+
+class OtherwiseWhenLarge(Healthy):  # shapes.size
+    def change(self, group, param, index):
+        rate = group["lr"] * (100 if param.numel() >= 8192 else 1)
+        super().change({**group, "lr": rate}, param, index)
+
+
+class OverflowsInDouble(Healthy):  # dtypes
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        if param.dtype == torch.float64:
+            param.div_(0)
+
+
+class NormalisesTheMomentumInBfloat16(Healthy):  # dtypes.bfloat16
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        average = self.state[param]["average"]
+        update = average.clone() if group["nesterov"] else average.bfloat16()
+        update.div_(update.norm() + 1e-7)
+
+
+class OtherwiseInForeach(Healthy):  # kernels
+    def change(self, group, param, index):
+        super().change({**group, "lr": group["lr"] * (1.01 if group["foreach"] else 1)}, param, index)
+
+
+class TakesAnything(Healthy):  # arguments.misspelt
+    def __init__(self, params, lr=0.01, momentum=0.9, weight_decay=0.0, **kwargs):
+        super().__init__(params, lr, momentum, weight_decay)
+
+
+class ForgetsNesterov(Healthy):  # arguments.effect
+    def change(self, group, param, index):
+        super().change({**group, "nesterov": False}, param, index)
+
+
+class LeavesAutogradOff(Healthy):  # manners.error
+    def step(self, closure=None):
+        before = torch.is_grad_enabled()
+        torch.set_grad_enabled(False)
+        for group in self.param_groups:
+            for index, param in enumerate(group["params"]):
+                if param.grad is not None:
+                    self.change(group, param, index)
+        torch.set_grad_enabled(before)
+
+
+class ClosureWithoutGradients(Healthy):  # manners.closure
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        super().step()
+        return loss
+
+
+class Crashes(Healthy):
+    def change(self, group, param, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hangs(Healthy):
+    def change(self, group, param, index):
+        time.sleep(100)
+
+
+class Raises(Healthy):
+    def change(self, group, param, index):
+        raise ArithmeticError("no luck")

@@ -1,0 +1,93 @@
+"""Each faulty optimizer is caught for its fault, by a measurement and by the lines that reproduce it."""
+
+import json
+
+import pytest
+
+from optimzoo.errors import ConfigError
+from optimzoo.vetting import vet
+from optimzoo.vetting.child import ChildError, in_child
+
+from . import optimizers
+
+FAULTS = {
+    "Backwards": ("trains", "no"),
+    "ReadsLrOnce": ("lr", "ignored"),
+    "UsesTheLastLr": ("lr", "late"),
+    "Reinitialises": ("lr.zero", "moves"),
+    "WritesIntoTheTensor": ("lr.tensor", "written into"),
+    "OtherNumbersForATensor": ("lr.tensor", "other numbers"),
+    "WritesTheLr": ("lr.written", "written"),
+    "SubtractsAConstant": ("decay", "a constant"),
+    "RelativeDecay": ("decay", "relative to the first lr"),
+    "DividesTheDecay": ("decay.frozen", "grow"),
+    "KeepsItsStateToItself": ("resume", "inexact"),
+    "CountsOutside": ("resume", "inexact"),
+    "HasAString": ("state.kinds", "strings"),
+    "KeepsTheFirstGroups": ("groups.added", "not trained"),
+    "DecaysWithoutAGradient": ("gradients.missing", "moves"),
+    "FailsOnALateGradient": ("gradients.late", "not trained"),
+    "DividesByTheNorm": ("gradients.zero", "not finite"),
+    "DividesByTheDeviation": ("shapes", "not one element"),
+    "MakesContiguous": ("shapes.layout", "undoes transposed"),
+    "OtherwiseWhenLarge": ("shapes.size", "changes"),
+    "OverflowsInDouble": ("dtypes", "not float64"),
+    "NormalisesTheMomentumInBfloat16": ("dtypes.bfloat16", "another state"),
+    "OtherwiseInForeach": ("kernels", "foreach differs"),
+    "TakesAnything": ("arguments.misspelt", "taken"),
+    "ForgetsNesterov": ("arguments.effect", "nesterov"),
+    "LeavesAutogradOff": ("manners.error", "autograd stays off"),
+    "ClosureWithoutGradients": ("manners.closure", "without gradients"),
+}
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return vet(optimizers.Healthy)
+
+
+@pytest.mark.parametrize(("name", "fact", "value"), [(name, *found) for name, found in FAULTS.items()])
+def test_a_fault_is_found_for_its_reason_and_its_lines_show_it(name, fact, value, healthy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = vet(getattr(optimizers, name), only=[fact])[fact]
+    assert (found.verdict, found.value) == ("fault", value)
+    assert healthy[fact].verdict == "fine"
+    with pytest.raises(ChildError, match="AssertionError"):
+        in_child(exec, found.reproduction, {}, seconds=60)
+    in_child(exec, found.reproduction.replace(name, "Healthy"), {}, seconds=60)
+
+
+def test_the_command_prints_the_facts_and_fails_where_there_is_a_fault(optimzoo):
+    good = optimzoo("vet", "AdamW", "--only", "lr,decay", "--with", "lr=1e-2", "--json")
+    report = json.loads(good.stdout)
+    assert report["class"] == "torch.optim.adamw:AdamW"
+    assert {fact["fact"]: fact["value"] for fact in report["facts"]}["decay"] == "lr·wd·w"
+    bad = optimzoo("vet", "torch.optim:Rprop", "--only", "lr", check=False)
+    assert bad.returncode == 1
+    assert "assert ratio < 0.9" in bad.stdout
+    assert "optimzoo warns where a schedule would do nothing" in bad.stdout
+
+
+def test_a_fact_or_a_setting_that_is_none_is_an_error(optimzoo):
+    with pytest.raises(ConfigError, match="there is no fact 'resum'. Did you mean 'resume'"):
+        vet("SGD", only=["resum"])
+    assert "KEY=VALUE is wanted" in optimzoo("vet", "SGD", "--with", "lr", check=False).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("Crashes", "its process died with exit code"), ("Hangs", "it took longer than"), ("Raises", "no luck")],
+)
+def test_a_crash_is_a_fact_and_not_the_end(name, why):
+    report = vet(getattr(optimizers, name), only=["needs", "lr"], seconds=3)
+    assert report["needs"].verdict == "fault"
+    assert why in report["needs"].why
+    assert report["lr"].verdict == "unmeasured"
+
+
+def test_nothing_is_imported_before_it_is_used(run):
+    run("-c", "import optimzoo.vetting, sys; assert 'torch' not in sys.modules")
+
+
+def test_the_healthy_one_has_no_fault_and_nothing_unmeasured(healthy):
+    assert [fact.fact for fact in healthy.facts if fact.verdict in ("fault", "unmeasured")] == []
