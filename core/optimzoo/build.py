@@ -39,7 +39,7 @@ def build_optim_wrapper(
         ConfigError: ``cfg`` is wrong; the error's path begins with ``optim_wrapper``.
         MissingDependencyError: The library of a name is not installed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> wrapper = build_optim_wrapper(
@@ -71,7 +71,7 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
         ConfigError: ``cfg`` is wrong, or there is nothing to optimize.
         MissingDependencyError: The library of the name is not installed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optimizer
         >>> build_optimizer(torch.nn.Linear(2, 1), dict(type="SGD", lr=0.1)).param_groups[0]["param_names"]

@@ -18,7 +18,7 @@ def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
 def describe_error(error: BaseException) -> str:
     """Return the type and the text of ``error``, after the user's line that it comes from if there is one.
 
-    Example:
+    Examples:
         >>> describe_error(KeyError("image"))
         "KeyError: 'image'"
     """

@@ -83,6 +83,8 @@ def _as_dict(registry: Registry, entry: Entry) -> dict[str, object]:
         "about": entry.about,
         "paper": entry.paper,
         "needs": list(entry.needs),
+        "licence": entry.licence,
+        "group_keys": list(entry.group_keys),
         "plugin": entry.plugin,
         "distribution": entry.distribution,
     }
@@ -114,7 +116,10 @@ def _show(registry: Registry, entry: Entry) -> None:
         "plugin": f"{report.name} ({report.target}), from {report.distribution} {report.version}" if report else "",
         "about": entry.about,
         "paper": entry.paper,
+        "licence": entry.licence,
         "needs": "; ".join(NEEDS[need] for need in entry.needs),
+        "keys of its groups": ", ".join(entry.group_keys),
+        "notes": "\n".join(entry.notes.values()),
     }
     try:
         target = entry.load()

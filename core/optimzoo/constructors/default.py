@@ -57,7 +57,7 @@ class DefaultOptimWrapperConstructor:
     Raises:
         ConfigError: A key or value is wrong.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import DefaultOptimWrapperConstructor
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8))

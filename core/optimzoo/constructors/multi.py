@@ -60,7 +60,7 @@ class MultiOptimWrapperConstructor:
     Raises:
         ConfigError: A member is wrong; a parameter that requires a gradient belongs to two members, or to none.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> model = torch.nn.ModuleDict({"body": torch.nn.Linear(4, 4), "head": torch.nn.Linear(4, 1)})

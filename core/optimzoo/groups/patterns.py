@@ -25,7 +25,7 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
     Raises:
         ConfigError: It is neither.
 
-    Example:
+    Examples:
         >>> names_any(name_pattern("*.attention"), "layers.0.attention.out.bias")
         True
         >>> names_any(name_pattern(r"re:layers\.\d\.mlp"), "layers.0.attention.out.bias")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.resources
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,8 @@ class Entry:
         group_keys: Keys that the class reads from a parameter group though they are no arguments, such as ``rank``.
         notes: What surprises a user, by the argument it concerns: told at the build when a config gives that argument
             another value than its default; under ``""``, always.
+        licence: The licence of the library, as SPDX writes it.
+        facts_file: ``"package:file.json"``, which holds the measured facts; see ``facts``.
     """
 
     name: str
@@ -66,6 +71,14 @@ class Entry:
     discovered: bool = False
     group_keys: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+    facts_file: str = ""
+
+    @property
+    def facts(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was measured of the optimizer: ``{fact: {"verdict", "value", "why"}}``; read on first use."""
+        found: Mapping[str, Mapping[str, Any]] = facts_of(self.facts_file).get("names", {}).get(self.name, {})
+        return found
 
     @property
     def qualified(self) -> str:
@@ -142,6 +155,22 @@ class Entry:
                 f"{attribute!r}. Another version of {self.library} may{how}", path
             ) from error  # fmt: skip
         return found
+
+
+@cache
+def facts_of(file: str) -> Mapping[str, Any]:
+    """Read ``"package:file.json"``: ``names`` has the facts of each, beside what they were measured with.
+
+    Raises:
+        PluginError: There is no such file, or it is no JSON.
+    """
+    package, _, name = file.partition(":")
+    try:
+        text = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8") if file else "{}"
+        found: Mapping[str, Any] = json.loads(text)
+    except (ImportError, OSError, ValueError) as error:
+        raise PluginError(f"the facts in {file!r} cannot be read: {describe_error(error)}") from error
+    return found
 
 
 def dotted(target: Any) -> str:

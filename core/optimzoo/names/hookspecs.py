@@ -31,11 +31,7 @@ class Zoo:
     """What ``optimzoo_register`` receives: one method per kind of name.
 
     Each method takes the name, its target as ``"module:Class"`` (imported on first use; never earlier) or the class,
-    and these keywords: ``about`` (one line), ``aliases``, ``extra`` (the extra of the plugin's distribution that
-    installs the library), ``paper`` (URL), ``needs`` (see ``entry.NEEDS``), ``bare`` (False: the bare name
-    is not claimed, only ``plugin.Name`` and the aliases), ``discovered`` (True: found by looking into the library),
-    ``group_keys`` (keys that only parameter groups have, such as ``("rank",)``), ``notes`` (what surprises a user, by
-    the argument it concerns, or ``""``).
+    and keywords that are arguments of ``Entry``; ``facts`` is its ``facts_file``.
     """
 
     spec_version = SPEC_VERSION
@@ -84,27 +80,26 @@ class Zoo:
         discovered: bool = False,
         group_keys: Iterable[str] = (),
         notes: Mapping[str, str] | None = None,
+        licence: str = "",
+        facts: str = "",
     ) -> None:
+        texts: dict[str, Any] = {"about": about, "paper": paper, "extra": extra, "licence": licence, "facts": facts}
+        notes = dict(notes or {})
+        for what, text in (*texts.items(), *(("a note", text) for text in (*notes, *notes.values()))):
+            if not isinstance(text, str) and (what, text) != ("extra", None):
+                raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
         aliases, needs = _strings("aliases", aliases), _strings("needs", needs)
-        own = (_strings("group_keys", group_keys), dict(notes or {}))
         for word in (name, *aliases):
             if not (isinstance(word, str) and word.isidentifier()):
                 raise PluginError(f"a name is a Python identifier, got {word!r}")
         if not isinstance(target, type) and not (isinstance(target, str) and is_dotted(target)):
             raise PluginError(f"the target of {name!r} is 'module:Class' or a class, got {target!r}")
-        for what, text in (("about", about), ("paper", paper), ("extra", "" if extra is None else extra)):
-            if not isinstance(text, str):
-                raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
         for need in needs:
             if need not in NEEDS:
                 raise PluginError(f"{name!r} declares the unknown need {need!r}.{did_you_mean(near(need, NEEDS))}")
-        self.stage(
-            kind,
-            Entry(
-                name, target, self.plugin, self.distribution, aliases, extra, about, paper, needs, bare, discovered,
-                *own,
-            ),
-        )  # fmt: skip
+        given = {**texts, "aliases": aliases, "needs": needs, "notes": notes, "bare": bare, "discovered": discovered}
+        given |= {"group_keys": _strings("group_keys", group_keys), "facts_file": given.pop("facts")}
+        self.stage(kind, Entry(name, target, **given))
 
     def stage(self, kind: str, entry: Entry) -> None:
         """Hold ``entry`` for this plugin until all of the plugin has loaded."""

@@ -127,7 +127,7 @@ class PluginManager:
         Raises:
             PluginError: There is a plugin of that name.
 
-        Example:
+        Examples:
             >>> from optimzoo import hookimpl
             >>> from optimzoo.names.zoo import plugins
             >>> class Mine:

@@ -182,7 +182,7 @@ class Registry:
         Raises:
             ConfigError: The name is taken and ``force`` is not set.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from optimzoo import OPTIMIZERS
             >>> @OPTIMIZERS.register_module()

@@ -26,7 +26,7 @@ class SchedulerGroup(Sequence[ParamScheduler]):
     Attributes:
         counts: Epochs and iterations so far.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper, build_param_scheduler
         >>> model = torch.nn.Linear(2, 1)

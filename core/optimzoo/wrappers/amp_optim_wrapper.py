@@ -45,7 +45,7 @@ class AmpOptimWrapper(OptimWrapper):
     Raises:
         ConfigError: An argument is wrong.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import AmpOptimWrapper
         >>> model = torch.nn.Linear(1, 1)

@@ -90,7 +90,7 @@ class BaseOptimWrapper(ABC):
         Raises:
             ConfigError: No group has a parameter of that name.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from optimzoo import build_optim_wrapper
             >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
@@ -125,7 +125,7 @@ class BaseOptimWrapper(ABC):
     def get_lr(self) -> dict[str, list[float]]:
         """Return the learning rate of each group as ``lr``, and that of the base settings, if any, as ``base_lr``.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from optimzoo import OptimWrapper
             >>> wrapper = OptimWrapper(torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01))
@@ -138,7 +138,7 @@ class BaseOptimWrapper(ABC):
     def get_momentum(self) -> dict[str, list[float]]:
         """Return the momentum of each group: the first of ``betas``, or ``momentum``, else 0.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from optimzoo import OptimWrapper
             >>> OptimWrapper(torch.optim.Adam(torch.nn.Linear(1, 1).parameters())).get_momentum()

@@ -37,7 +37,7 @@ def sampled_cross_entropy(logits: Tensor) -> tuple[Tensor, int]:
     Reference:
         Algorithm 2 of Liu et al., *Sophia*, https://arxiv.org/abs/2305.14342.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss, count = sampled_cross_entropy(torch.zeros(4, 10, requires_grad=True))
         >>> count, round(loss.item(), 4)

@@ -38,7 +38,7 @@ class OptimWrapper(BaseOptimWrapper):
     Raises:
         ConfigError: An argument is wrong, or the optimizer cannot honour it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import OptimWrapper
         >>> model = torch.nn.Linear(1, 1)

@@ -28,7 +28,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     Raises:
         ConfigError: One of them is not an optimizer wrapper.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import OptimWrapper, OptimWrapperDict
         >>> def wrapper(lr):

@@ -41,7 +41,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     Raises:
         ConfigError: A value is wrong, or the depths are not known.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(2, 2), "layers": torch.nn.Sequential()})

@@ -49,7 +49,7 @@ class Sophia(Optimizer):
         Liu, Li, Hall, Liang and Ma, *Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
         Pre-training*, https://arxiv.org/abs/2305.14342, algorithms 1 to 3.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> model = torch.nn.Linear(2, 3)
@@ -179,7 +179,7 @@ class SophiaG(Sophia):
         eps: The floor of the denominator.
         k: Updates from one estimate to the next.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> from optimzoo.wrappers import sampled_cross_entropy

@@ -40,6 +40,8 @@ BROKEN = {
     "gives a relative module": (GOOD.replace("torch.optim:SGD", ".nova:SGD"), "is 'module:Class' or a class"),
     "describes by nothing": (GOOD.replace('"Bright"', "None"), "about of 'Nova' is a string, got None"),
     "names a wrong extra": (GOOD.replace('about="Bright"', "extra=3"), "extra of 'Nova' is a string, got 3"),
+    "names a wrong licence": (GOOD.replace('about="Bright"', "licence=3"), "licence of 'Nova' is a string, got 3"),
+    "notes by nothing": (GOOD.replace('about="Bright"', "notes={'lr': 3}"), "a note of 'Nova' is a string, got 3"),
     "passes a wrong keyword": (GOOD.replace("about=", "abuot="), "unexpected keyword argument 'abuot'"),
 }
 
@@ -336,3 +338,45 @@ def test_where_warnings_are_errors_the_sound_plugins_are_loaded_all_the_same(ins
         **{r.name: "loaded" for r in plugins.reports()},
         "aaa": "broken",
     }
+
+
+DESCRIBED = """
+from optimzoo import hookimpl
+
+@hookimpl
+def optimzoo_register(zoo):
+    notes = {"": "Shines.", "eps": "eps has no effect"}
+    zoo.optimizer("Nova", "torch.optim:SGD", licence="CC-BY-NC-4.0", group_keys=["rank"], notes=notes,
+                  facts="{module}:facts.json")
+"""
+
+
+def described(install_plugin, text):
+    folder = install_plugin(DESCRIBED.replace("{module}", "nova_facts"))
+    (folder / "nova_facts").mkdir()
+    (folder / "nova_facts" / "__init__.py").touch()
+    (folder / "nova_facts" / "facts.json").write_text(text)
+    return folder
+
+
+def test_what_a_plugin_says_of_an_optimizer_is_kept_and_shown(optimzoo, install_plugin, run):
+    facts = {"resume": {"verdict": "fault", "value": "lost", "why": "the step count"}}
+    folder = described(install_plugin, json.dumps({"version": "1.0", "names": {"Nova": facts}}))
+    shown = optimzoo("show", "Nova", path=[folder]).stdout
+    assert all(said in shown for said in ("CC-BY-NC-4.0", "rank", "Shines.", "eps has no effect"))
+    (row,) = json.loads(optimzoo("list", "Nova", "--json", path=[folder]).stdout)
+    assert (row["licence"], row["group_keys"]) == ("CC-BY-NC-4.0", ["rank"])
+    program = """
+import json, optimzoo
+nova, sgd = map(optimzoo.OPTIMIZERS.entry, ("Nova", "SGD"))
+print(json.dumps(dict(nova.facts)))
+print(sgd.facts.get("nova"))
+"""
+    assert run("-c", program, path=[folder]).stdout.splitlines() == [json.dumps(facts), "None"]
+
+
+@pytest.mark.parametrize("text", ["{", ""])
+def test_facts_that_cannot_be_read_are_a_fault_of_the_plugin(text, install_plugin, run):
+    program = "import optimzoo; optimzoo.OPTIMIZERS.entry('Nova').facts"
+    done = run("-c", program, path=[described(install_plugin, text)], check=False)
+    assert "PluginError: the facts in 'nova_facts:facts.json' cannot be read: " in done.stderr

@@ -36,7 +36,7 @@ class History:
     Args:
         path: The CSV file that mirrors the rows; one of JSON lines, ``.jsonl``, lies beside it.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> history = History(Path("metrics.csv"))
         >>> history.append({"iter": 1, "epoch": 1, "loss": 0.5})

@@ -22,7 +22,7 @@ class SequenceParamScheduler(ParamScheduler):
         curves: For each, a dict with ``type``, the name of a curve such as ``"Linear"``, its length as ``steps``, and
             its arguments. The last may leave out ``steps``: it goes on to ``end``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from optimzoo.schedules import SequenceLR
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
