@@ -15,10 +15,11 @@ from optimzoo.constructors.multi import NOT_A_MEMBER, construct, constructor_of,
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.groups.modules import unwrap
 from optimzoo.names.registry import Registry
-from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, plugins
+from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from optimzoo.optimizers.param_groups import as_groups
 from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers.built import tell_of
 
 NOT_OF_THE_WRAPPER = ("optimizer", "constructor", "paramwise_cfg", "modules", "type", *MARKS)
 """Keys of an ``optim_wrapper`` config that are not arguments of the wrapper's class."""
@@ -56,7 +57,7 @@ def build_optim_wrapper(
         wrapper = construct(model, cfg)
     except OptimzooError as error:
         raise error.under("optim_wrapper") from error.__cause__
-    plugins.call("optimzoo_built", optim_wrapper=wrapper, model=model)
+    tell_of(wrapper, model)
     return wrapper
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer, build_param_scheduler, hookimpl
-from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError
+from optimzoo.errors import ConfigError, MissingDependencyError, PluginWarning, UnknownNameError
 from optimzoo.names.zoo import plugins
 
 DOCUMENTED = [
@@ -71,6 +71,33 @@ class TestOptimWrapper:
         finally:
             plugins.remove("listener")
         assert listener.heard == (wrapper, model)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda groups: groups.clear(),
+            lambda groups: groups[0].update(params=[]),
+            lambda groups: groups[0]["params"].pop(),
+            lambda groups: groups.append({"params": []}),
+        ],
+        ids=["no groups", "no parameters", "one fewer", "one more"],
+    )
+    def test_a_plugin_that_changes_the_groups_is_named_and_they_are_put_back(self, change, model):
+        class Meddler:
+            @hookimpl
+            def optimzoo_built(self, optim_wrapper):
+                change(optim_wrapper.optimizer.param_groups)
+
+        plugins.add(Meddler(), "meddler")
+        try:
+            with pytest.warns(
+                PluginWarning, match="plugin 'meddler' .*optimzoo_built raised PluginError: it changed the"
+            ):
+                wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1)))
+        finally:
+            plugins.remove("meddler")
+        (group,) = wrapper.param_groups
+        assert list(map(id, group["params"])) == list(map(id, model.parameters()))
 
     @pytest.mark.parametrize(
         ("cfg", "path", "said"),

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
-
 from optimzoo.names.hookspecs import Zoo, hookimpl
-
-if TYPE_CHECKING:
-    from optimzoo.wrappers import BaseOptimWrapper
-
-logger = logging.getLogger("optimzoo.groups")
 
 CURVES = {
     "Constant": "A constant factor inside the window",
@@ -70,13 +62,3 @@ def optimzoo_register(zoo: Zoo) -> None:
         for family in families_of(curve):
             name = f"{curve}{family}"
             zoo.scheduler(name, f"optimzoo.schedules:{name}", about=f"{about}, for {FAMILIES[family]}")
-
-
-@hookimpl
-def optimzoo_built(optim_wrapper: BaseOptimWrapper) -> None:
-    """Log the parameter groups as a table, at the level INFO of the logger ``optimzoo.groups``."""
-    if logger.isEnabledFor(logging.INFO):
-        from optimzoo.console import as_text
-        from optimzoo.groups.table import group_table
-
-        logger.info("%s", as_text(group_table(optim_wrapper)))

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import typer
     from torch import nn
 
-    from optimzoo.wrappers import BaseOptimWrapper
-
 SPEC_VERSION = 1
 """Raised when a hook or an argument is added. Within one major version of optimzoo none is taken away."""
 
@@ -119,8 +117,8 @@ class Hooks:
         """Register names. Called once, when a name is first looked up; must not import the library behind a name."""
 
     @hookspec
-    def optimzoo_built(self, optim_wrapper: BaseOptimWrapper, model: nn.Module) -> None:
-        """Look at, or log, what ``build_optim_wrapper`` has just built."""
+    def optimzoo_built(self, optim_wrapper: Any, model: nn.Module) -> None:
+        """Look at, or log, what ``build_optim_wrapper`` has just built; the groups stay as they are."""
 
     @hookspec
     def optimzoo_commands(self, app: typer.Typer) -> None:

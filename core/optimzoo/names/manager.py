@@ -15,6 +15,7 @@ from typing import Any
 
 import pluggy
 
+from optimzoo import __version__
 from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near
 from optimzoo.names.entry import OWN_DISTRIBUTION, Entry, dotted
 from optimzoo.names.hookspecs import Hooks, Zoo
@@ -90,7 +91,7 @@ class PluginManager:
         """Load the core, and note the plugins that are to be loaded."""
         points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
         turned_off, self._unsaid = _turned_off({point.name for point in points})
-        self._load(PluginReport(CORE, "optimzoo.names.builtin", OWN_DISTRIBUTION, _own_version()), lambda: self._core)
+        self._load(PluginReport(CORE, "optimzoo.names.builtin", OWN_DISTRIBUTION, __version__), lambda: self._core)
         for point in points:
             report = _report(point)
             rivals = [p for p in points if p.name == point.name and p is not point]
@@ -288,12 +289,6 @@ def _names_in(variable: str) -> set[str]:
 def _report(point: EntryPoint) -> PluginReport:
     name, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
     return PluginReport(point.name, point.value, name, version)
-
-
-def _own_version() -> str:
-    from optimzoo import __version__
-
-    return __version__
 
 
 def _last_line(error: BaseException) -> str:

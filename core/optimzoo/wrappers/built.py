@@ -1,0 +1,51 @@
+"""What the log and the plugins are told of a wrapper that was just built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from optimzoo.console import as_text
+from optimzoo.errors import PluginError
+from optimzoo.groups.table import group_table
+from optimzoo.names.zoo import plugins
+from optimzoo.wrappers.base import BaseOptimWrapper
+from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
+
+logger = logging.getLogger("optimzoo.groups")
+
+
+def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> None:
+    """Log the parameter groups as a table, at the level INFO of ``optimzoo.groups``, and call ``optimzoo_built``."""
+    members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    members = [member for member in members if isinstance(member, BaseOptimWrapper)]
+    if logger.isEnabledFor(logging.INFO):
+        for member in members:
+            logger.info("%s", as_text(group_table(member)))
+    plugins.each("optimzoo_built", partial(_show, members, wrapper, model))
+
+
+def _show(members: list[Any], wrapper: Any, model: nn.Module, hook: Callable[..., None]) -> None:
+    """Call the hook of one plugin; if it changes the groups, put them back and raise."""
+    before = [(member.optimizer, _groups(member.optimizer)) for member in members]
+    try:
+        hook(optim_wrapper=wrapper, model=model)
+    finally:
+        for optimizer, groups in before:
+            if _identities(_groups(optimizer)) != _identities(groups):
+                optimizer.param_groups[:] = [group for group, _ in groups]
+                for group, params in groups:
+                    group["params"] = params
+                raise PluginError("it changed the parameter groups; they are put back: a hook may only look at them")
+
+
+def _groups(optimizer: Any) -> list[tuple[dict[str, Any], list[Any]]]:
+    return [(group, [*group.get("params", ())]) for group in optimizer.param_groups]
+
+
+def _identities(groups: list[tuple[dict[str, Any], list[Any]]]) -> list[tuple[int, list[int]]]:
+    return [(id(group), [*map(id, params)]) for group, params in groups]
