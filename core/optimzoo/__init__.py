@@ -6,6 +6,8 @@ first use.
 
 import lazy_loader
 
+from optimzoo.names.bundled import public_names
+
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=public_names())

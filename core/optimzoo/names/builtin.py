@@ -2,34 +2,8 @@
 
 from __future__ import annotations
 
+from optimzoo.names.bundled import bundled_schedules
 from optimzoo.names.hookspecs import Zoo, hookimpl
-
-CURVES = {
-    "Constant": "A constant factor inside the window",
-    "CosineAnnealing": "Half a cosine down to a minimum",
-    "CosineRestart": "Half a cosine per period, each beginning anew",
-    "Exponential": "A factor on every step",
-    "InverseSqrt": "A linear warm-up, then the inverse square root of the step",
-    "Lambda": "A function of the step, from a Python config",
-    "Linear": "A straight line between two factors; the usual warm-up",
-    "MultiStep": "A factor at each milestone",
-    "OneCycle": "Up to a peak and down to nearly nothing",
-    "Poly": "A power of the steps that are left",
-    "QuadraticWarmup": "A parabola up from nearly zero",
-    "ReduceOnPlateau": "A factor when a metric stops improving",
-    "Sequence": "Other curves, one after another",
-    "Step": "A factor every few steps",
-    "WSD": "Warm-up, stay, and decay at the end",
-}
-"""The name of each curve, and one line about it; optimzoo.schedules makes the classes."""
-
-FAMILIES = {"LR": "the learning rate", "Momentum": "the momentum", "ParamScheduler": "any hyperparameter"}
-"""The ending of a schedule's name, and what such a schedule acts on."""
-
-
-def families_of(curve: str) -> list[str]:
-    """Return the families that a curve has: all, but there is no momentum that peaks like the rate of 1cycle."""
-    return [family for family in FAMILIES if (curve, family) != ("OneCycle", "Momentum")]
 
 
 @hookimpl
@@ -58,7 +32,5 @@ def optimzoo_register(zoo: Zoo) -> None:
     zoo.strategy("single", "optimzoo.run.spread.strategy:Single", about="One process trains the whole model")
     zoo.strategy("ddp", "optimzoo.run.spread.ddp:DDP", about="A copy of the model in each process")
     zoo.strategy("fsdp2", "optimzoo.run.spread.fsdp2:FSDP2", about="A share of every parameter in each process")
-    for curve, about in CURVES.items():
-        for family in families_of(curve):
-            name = f"{curve}{family}"
-            zoo.scheduler(name, f"optimzoo.schedules:{name}", about=f"{about}, for {FAMILIES[family]}")
+    for schedule in bundled_schedules():
+        zoo.scheduler(schedule.name, f"optimzoo.schedules:{schedule.name}", about=schedule.about)

@@ -1,35 +1,37 @@
-"""The schedule of one hyperparameter: a window of steps, and a recursion on the groups' current values.
+"""The schedule of one hyperparameter: a window of steps, and a curve over it.
 
 Each step computes the new value from the current one, so schedules on the same key compose: a warm-up multiplies what a
-cosine has set. The numbers are those of mmengine.optim 0.10.7.
+cosine has set. The numbers are those of mmengine.optim 0.10.7. Curves are dataclasses: a curve names its arguments as
+fields, checks them in ``_check``, and gives its shape as ``height``.
 """
 
-from __future__ import annotations
-
-import copy
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Self
 
 from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.schedules.hyperparam import HyperParam
+from optimzoo.schedules.order import FirstStep
 from optimzoo.schedules.state import ScheduleState, StandIn, own
-from optimzoo.schedules.windows import INF, each_step, in_iterations, step_count
+from optimzoo.schedules.subset import Subset
+from optimzoo.schedules.windows import INF, each_step, in_iterations, refuse_empty, step_count
 from optimzoo.values import one_of, whole_number
 from optimzoo.wrappers import BaseOptimWrapper
 
 logger = logging.getLogger("optimzoo")
 
 UNITS = ("epoch", "iter", "update")
-Self = TypeVar("Self", bound="ParamScheduler")
 
 
+@dataclass(init=False, repr=False, eq=False)
 class ParamScheduler(ScheduleState):
-    """Base of every schedule. A subclass gives the curve by overriding ``multiplier`` or ``_get_value``.
+    """Base of every schedule. A subclass gives the curve by overriding ``height``, or ``_get_value`` as in mmengine.
 
     Args:
         optimizer: The optimizer, or the wrapper around it. A group that is added to it later joins the schedule at the
@@ -43,18 +45,32 @@ class ParamScheduler(ScheduleState):
         verbose: Whether to log each new value.
         by: What a step is, ``"epoch"``, ``"iter"`` or ``"update"`` (of the parameters, so that accumulation and skipped
             steps do not count); overrides ``by_epoch``.
+        groups: The groups to act on: a pattern such as ``"*.bias"``, or a list of them, of their parameters' names or
+            of the group's ``name`` or ``part``; all by default.
 
     Raises:
         ConfigError: An argument is wrong, or the groups have no such key.
     """
 
+    optimizer: Optimizer | BaseOptimWrapper
+    param_name: str
+    _: KW_ONLY
+    begin: int = 0
+    end: int = INF
+    last_step: int = -1
+    by_epoch: bool = True
+    verbose: bool = False
+    by: str | None = None
+    groups: str | Sequence[str] | None = None
+
     step_args: ClassVar[tuple[str, ...]] = ("begin", "end")
     """Arguments counted in steps: those that follow when epochs are turned into iterations, or may be ``"5%"``."""
 
-    _base_values: list[float] | None = None
-
     need_val_args: ClassVar[bool] = False
     """Whether ``step`` takes the metrics of a validation too."""
+
+    gives_back: ClassVar[bool] = False
+    """Whether the curve's last value is due after a window of a single step, which had the first."""
 
     def __init__(
         self,
@@ -66,52 +82,63 @@ class ParamScheduler(ScheduleState):
         by_epoch: bool = True,
         verbose: bool = False,
         by: str | None = None,
+        groups: str | Sequence[str] | None = None,
     ) -> None:
-        if not isinstance(optimizer, (Optimizer, BaseOptimWrapper)):
-            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {optimizer!r}", "optimizer")
+        self.optimizer, self.param_name = optimizer, param_name
+        self.begin, self.end, self.last_step, self.by_epoch, self.verbose = begin, end, last_step, by_epoch, verbose
+        self.by, self.groups = by, groups
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the arguments, note the groups' initial values, and take the first step."""
+        self._note_arguments()
+        if not isinstance(self.optimizer, (Optimizer, BaseOptimWrapper)):
+            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {self.optimizer!r}", "optimizer")
+        begin = self.begin
         self.begin = step_count(begin, "begin", 0)
-        self.end = step_count(end, "end")
+        self.end = step_count(self.end, "end")
         if self.end <= self.begin:
-            raise ConfigError(f"it must be larger than begin, which is {begin}; got {end}", "end")
-        one_of(by, (None, *UNITS), "by")
-        self.optimizer = optimizer
-        self.param_name = param_name
-        self.by = unit_of({"by": by, "by_epoch": by_epoch})
-        self.verbose = verbose
-        self.last_step = whole_number(last_step, "last_step", -1)
+            raise ConfigError(f"it must be larger than begin, which is {begin}; got {self.end}", "end")
+        self._stop = self.end + (self.gives_back and self.end - self.begin == 1)
+        self.last_step = whole_number(self.last_step, "last_step", -1)
+        one_of(self.by, (None, *UNITS), "by")
+        self.by = unit_of({"by": self.by, "by_epoch": self.by_epoch})
+        self.by_epoch = self.by == "epoch"
+        vars(self).setdefault("total_iters", self.end - self.begin - 1)
+        for name in self.per_group:
+            setattr(self, name, None)
+        self.hyperparam = HyperParam.parse(self.param_name)
+        self._initial = f"initial_{self.param_name}"
         self._global_step = -1
-        for name in self.per_group:  # an attribute of the object is part of its state
-            setattr(self, name, getattr(self, name))
-        self.hyperparam = HyperParam.parse(param_name)
-        self._initial = f"initial_{param_name}"
-        for number, group in enumerate(optimizer.param_groups):
-            current = self.hyperparam.check(group)
-            if last_step == -1:
+        self._check()
+        self._attach(self.optimizer)
+        for number, group in enumerate(self.optimizer.param_groups):
+            current = self.hyperparam.check(group, own(self.target))
+            if self.last_step == -1:
                 group.setdefault(self._initial, current)
             elif self._initial not in group:
                 raise ConfigError(
-                    f"group {number} has no {self._initial!r} to resume from at last_step={last_step}; load the "
+                    f"group {number} has no {self._initial!r} to resume from at last_step={self.last_step}; load the "
                     "optimizer's state first, or start with last_step=-1",
                     "last_step",
                 )
-        self._own = own(optimizer)
         self._known = len(self._own.param_groups)
         self._last_value = self._current()
+        self._first_step = None
         self._start()
+        self._first_step = None if isinstance(self.target, StandIn) else FirstStep(self.target)
+
+    def _check(self) -> None:
+        """Check the arguments of the curve, and work out what follows from them."""
+
+    def _attach(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
+        self.target = optimizer
+        self.optimizer = optimizer if self.groups is None else Subset(own(optimizer), self.groups)
+        self._own = own(self.optimizer)
 
     def _start(self) -> None:
         """Take the first step, which sets the values that training starts with."""
         self.step()
-
-    @property
-    def by_epoch(self) -> bool:
-        """Whether a step is an epoch."""
-        return self.by == "epoch"
-
-    @property
-    def total_iters(self) -> int:
-        """Steps from the first of the window to the last."""
-        return self.end - self.begin - 1
 
     @property
     def reach(self) -> float:
@@ -134,28 +161,65 @@ class ParamScheduler(ScheduleState):
         return [float(value) for value in self._last_value]
 
     def step(self) -> None:
-        """Advance by one step; inside the window, set the groups' values."""
+        """Advance by one step; inside the window, set the groups' values.
+
+        Warns:
+            OptimzooWarning: It is the first step, and the optimizer has made none yet.
+        """
         if len(self._own.param_groups) != self._known:
             self._admit()
+        if self._first_step is not None:
+            self._first_step.check()
+            self._first_step = None
         self._global_step += 1
-        if self.begin <= self._global_step < self.end:
+        if self.begin <= self._global_step < self._stop:
             self.last_step += 1
             self._last_value = self._get_value()
             self._write(self._last_value)
         else:
             self._last_value = self._current()
 
+    def height(self, step: int) -> float:
+        """Return the curve at step ``step`` of the window, 0 being the first, where the value at ``begin`` is 1."""
+        raise NotImplementedError(f"{type(self).__name__} must override height() or _get_value()")
+
     def multiplier(self, step: int) -> float:
-        """Return what the value is multiplied by on step ``step`` of the window, counted from 0."""
-        raise NotImplementedError(f"{type(self).__name__} must override multiplier() or _get_value()")
+        """Return what the height is multiplied by on step ``step``; a curve that knows it exactly may override it."""
+        return self.height(step) / (self.height(step - 1) if step else 1.0)
+
+    def floors(self) -> list[float] | None:
+        """Return what the height of each group is measured from; None if that is 0."""
+        return None
 
     def _get_value(self) -> list[Any]:
         """Return the new value of each group, computed from the current one."""
-        factor = self.multiplier(self.last_step)
-        return [value * factor for value in self._current()]
+        current, floors = self._current(), self.floors()
+        try:
+            factor = self.multiplier(self.last_step)
+        except ZeroDivisionError:  # the recursion cannot leave zero; the definition can
+            height = self.height(self.last_step)
+            lows = floors or [0.0] * len(current)
+            return [value + (peak - low) * height for value, peak, low in zip(current, self._peaks(), lows)]
+        if factor == 1:
+            return current
+        if factor == 0 and type(self).height is not ParamScheduler.height:
+            self._note_peaks(current, floors or [0.0] * len(current))
+        if floors is None:
+            return [value * factor for value in current]
+        return [(value - low) * factor + low for value, low in zip(current, floors)]
+
+    def _note_peaks(self, current: list[Any], floors: list[float]) -> None:
+        """Note what the values were at height 1, before the curve takes them to zero."""
+        height = self.height(self.last_step - 1) if self.last_step else 1.0
+        self._before_zero = [float(value - low) / height + low for value, low in zip(current, floors)]
+
+    def _peaks(self) -> list[float]:
+        """Return the values at height 1, of which the curve makes what comes after zero."""
+        return self.base_values if self._before_zero is None else self._before_zero
 
     def _current(self) -> list[Any]:
-        return self.hyperparam.values(self.optimizer.param_groups)
+        values: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
+        return values
 
     def _write(self, values: list[Any]) -> None:
         self.hyperparam.write(self.optimizer.param_groups, values)
@@ -165,34 +229,9 @@ class ParamScheduler(ScheduleState):
 
     def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
         """Act on ``optimizer`` from now on; its groups keep their values."""
-        for group in optimizer.param_groups:
-            group.setdefault(self._initial, self.hyperparam.check(group))
-        self.optimizer = optimizer
-        self._own = own(optimizer)
-
-    def _admit(self) -> None:
-        """Bring the groups that were added since the last step to where they would be had they been there."""
-        added = range(self._known, len(self._own.param_groups))
-        self._make_room()
-        for index in added:
-            group = self._own.param_groups[index]
-            initial = group.setdefault(self._initial, self.hyperparam.check(group))
-            if self._base_values is not None:
-                self._base_values[index] = initial
-        self._catch_up(added)
-
-    def _catch_up(self, indices: Sequence[int]) -> None:
-        """Take the groups at ``indices`` from their initial values through the steps so far."""
-        groups = self.optimizer.param_groups
-        alone = copy.copy(self)
-        alone.move_to(StandIn([groups[index] for index in indices], self.optimizer.defaults))
-        for name, values in self._values_per_group():
-            setattr(alone, name, [values[index] for index in indices])
-        for alone.last_step in range(0 if self.need_val_args else self.last_step + 1):
-            alone._write(alone._get_value())
-        for name, values in self._values_per_group():
-            for index, value in zip(indices, getattr(alone, name)):
-                values[index] = value
+        self._attach(optimizer)
+        for group in self.optimizer.param_groups:
+            group.setdefault(self._initial, self.hyperparam.check(group, own(optimizer)))
 
     @classmethod
     def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -200,7 +239,7 @@ class ParamScheduler(ScheduleState):
         return {k: each_step(v, change) if k in cls.step_args else v for k, v in kwargs.items()}
 
     @classmethod
-    def build_iter_from_epoch(cls: type[Self], *args: Any, epoch_length: int, **kwargs: Any) -> Self:
+    def build_iter_from_epoch(cls, *args: Any, epoch_length: int, **kwargs: Any) -> Self:
         """Build the schedule that steps by iteration from arguments that count epochs.
 
         Args:
@@ -214,13 +253,14 @@ class ParamScheduler(ScheduleState):
         whole_number(epoch_length, "epoch_length", 1)
         if not kwargs.pop("by_epoch", True) or kwargs.pop("by", None) not in (None, "epoch"):
             raise ConfigError("only a schedule by epoch can be converted", "convert_to_iter_based")
+        window: dict[str, Any] = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
         kwargs = cls.map_steps(kwargs, lambda steps: in_iterations(steps, epoch_length))
-        for key in ("begin", "end"):
-            if isinstance(kwargs.get(key), float):
+        for key in window:
+            if isinstance(kwargs[key], float) and math.isfinite(kwargs[key]):
                 kwargs[key] = int(kwargs[key])
-        built: Self = calls.call(
-            cls, {**dict(zip(inspect.signature(cls).parameters, args)), **kwargs, "by_epoch": False}
-        )
+        refuse_empty(window, kwargs, epoch_length)
+        names = inspect.signature(cls).parameters
+        built: Self = calls.call(cls, {**dict(zip(names, args)), **kwargs, "by_epoch": False})
         return built
 
     def __repr__(self) -> str:

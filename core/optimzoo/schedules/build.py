@@ -222,7 +222,7 @@ def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:
 def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path: str) -> None:
     """Warn where a schedule counts in a unit that the run's length does not fit."""
     for schedule in schedules:
-        length = run.steps(schedule.by, schedule.optimizer)
+        length = run.steps(str(schedule.by), schedule.target)
         reach = schedule.reach
         last = max(other.reach for other in schedules if other.param_name == schedule.param_name)
         name = f"{path}: {type(schedule).__name__}"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
+from optimzoo.errors import CheckpointError, OptimzooError
 from optimzoo.schedules import resume
 from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.order import FirstStep, update_count, warn
 from optimzoo.schedules.state import own, plain
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
 
-class SchedulerGroup(Sequence[ParamScheduler]):
+class SchedulerGroup:
     """The schedules of a run, in the order in which they act.
 
     Args:
@@ -48,13 +48,27 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         optimizers: Iterable[Optimizer | BaseOptimWrapper] = (),
     ) -> None:
         self._schedulers = list(schedulers)
-        self._optimizers = list({id(o): o for o in [*optimizers, *(s.optimizer for s in self._schedulers)]}.values())
-        self._places = {id(optimizer): place for place, optimizer in enumerate(self._optimizers)}
+        self._optimizers = list({id(o): o for o in [*optimizers, *(s.target for s in self._schedulers)]}.values())
+        self._take_over()
         self.counts = {"epoch": 0, "iter": 0}
         self._count_from([0] * len(self._optimizers))
-        self._traces: list[Any] | None = [_trace(optimizer) for optimizer in self._optimizers]
+        self._first: list[FirstStep] | None = [FirstStep(optimizer, counting=False) for optimizer in self._optimizers]
         self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._load_hooks: list[Any] = []
+        self._loaded: Sequence[Mapping[str, Sequence[float]]] | None = None
+        self._replays = False
+
+    def _take_over(self) -> None:
+        """Know which optimizer each schedule acts on; the group sees to the order of its steps."""
+        self._places = [
+            next(place for place, optimizer in enumerate(self._optimizers) if optimizer is scheduler.target)
+            for scheduler in self._schedulers
+        ]
+        for scheduler in self._schedulers:
+            scheduler._watch_no_more()
+
+    def _on(self, optimizer: Any) -> list[ParamScheduler]:
+        return [scheduler for scheduler in self._schedulers if scheduler.target is optimizer]
 
     @overload
     def __getitem__(self, index: int) -> ParamScheduler: ...
@@ -93,22 +107,22 @@ class SchedulerGroup(Sequence[ParamScheduler]):
                 "step() was not told what has ended. Pass what update_params returned after an iteration, "
                 "epoch_end=True after an epoch, metrics= after a validation"
             )
-        if self._traces is not None and (epoch_end or outcome is not None):
-            self._check_order(self._traces, outcome)
+        if self._first is not None and (epoch_end or outcome is not None):
+            self._check_order(self._first, outcome)
         if self._load_hooks:
             self._stop_listening()
         if outcome is not None:
             self.counts["iter"] += 1
             self._told += outcome is StepOutcome.UPDATED
             updates: list[int] = []
-            for scheduler in self._schedulers:
+            for scheduler, place in zip(self._schedulers, self._places):
                 if scheduler.by == "iter":
                     scheduler.step()
                 elif scheduler.by == "update":
                     if not updates:
                         updates = self._new_updates()
                         self._count_from(self.updates)
-                    for _ in range(updates[self._places[id(scheduler.optimizer)]]):
+                    for _ in range(updates[place]):
                         scheduler.step()
         if epoch_end:
             self.counts["epoch"] += 1
@@ -131,7 +145,7 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         What a loop tells does not tell several wrappers apart.
         """
         several = len(self._optimizers) > 1
-        made = (_update_count(optimizer) - seen for optimizer, seen in zip(self._optimizers, self._seen))
+        made = (update_count(optimizer) - seen for optimizer, seen in zip(self._optimizers, self._seen))
         return [
             new if several and isinstance(optimizer, BaseOptimWrapper) else max(new, self._told)
             for optimizer, new in zip(self._optimizers, made)
@@ -140,27 +154,22 @@ class SchedulerGroup(Sequence[ParamScheduler]):
     def _count_from(self, updates: list[int]) -> None:
         self._updates = updates
         self._told = 0
-        self._seen = [_update_count(optimizer) for optimizer in self._optimizers]
+        self._seen = [update_count(optimizer) for optimizer in self._optimizers]
 
-    def _check_order(self, traces: list[Any], outcome: StepOutcome | None) -> None:
+    def _check_order(self, first: list[FirstStep], outcome: StepOutcome | None) -> None:
         """Warn, once, if no optimizer has done anything before the first step of the schedules."""
-        self._traces = None
+        self._first = None
         is_told = outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED)
-        if self._schedulers and not is_told and [_trace(optimizer) for optimizer in self._optimizers] == traces:
-            warnings.warn(
-                "the schedules are stepped, and no optimizer has made a step yet: call update_params (or "
-                "optimizer.step) first and schedule.step after it, or the first values of the schedules are never used",
-                OptimzooWarning,
-                stacklevel=3,
-            )
+        if self._schedulers and not is_told and not any(each.made for each in first):
+            warn("the schedules are stepped, and no optimizer has made a step yet:")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every schedule, in order, and how many steps were taken: plain values only."""
         return {
             "schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
-            "optimizers": [self._places[id(scheduler.optimizer)] for scheduler in self._schedulers],
+            "optimizers": list(self._places),
             "values": [
-                {s.param_name: plain(s._current()) for s in self._schedulers if s.optimizer is optimizer}
+                {s.param_name: plain(s.hyperparam.held(optimizer.param_groups)) for s in self._on(optimizer)}
                 for optimizer in self._optimizers
             ],
             "counts": dict(self.counts),
@@ -194,51 +203,48 @@ class SchedulerGroup(Sequence[ParamScheduler]):
         self._stop_listening()
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
         self._count_from(saved.updates_of(len(self._optimizers)))
-        if on_change == "config":  # with the same schedules too, for what they begin with may be another
-            self._now_and_when_loaded(self.replay)
-            return
-        if changes:
-            self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
-        for scheduler, state in zip(self._schedulers, saved.states):
-            scheduler._continue(state)
-        self._now_and_when_loaded(lambda: self._settle(saved.values))
+        self._replays = on_change == "config"  # an unchanged schedule too, for its initial values may have changed
+        if not self._replays:
+            if changes:
+                self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
+                self._take_over()
+            for scheduler, state in zip(self._schedulers, saved.states):
+                scheduler._continue(state)
+        self._loaded = saved.values
+        self._mend()
+        self._listen()
 
     def replay(self) -> None:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
         resume.replay(self._schedulers, self._optimizers, self.counts, self.updates)
 
-    def _settle(self, values: Sequence[Mapping[str, Sequence[float]]]) -> None:
-        """Mend what the states of the optimizers, as far as they are loaded, left at the values of the config."""
-        for optimizer, groups, held in zip(self._optimizers, self._lists, values):
+    def _mend(self, *_: Any) -> None:
+        """Set what the states of the optimizers, as far as they are loaded, left elsewhere than the schedules are."""
+        if self._replays:
+            self.replay()
+        for optimizer, groups, held in zip(self._optimizers, self._lists, () if self._replays else self._loaded or ()):
             if own(optimizer).param_groups is not groups:  # loading puts another list in place
-                resume.settle([s for s in self._schedulers if s.optimizer is optimizer], held)
+                resume.settle(self._on(optimizer), held)
+        self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
 
-    def _now_and_when_loaded(self, act: Callable[[], None]) -> None:
-        """Call ``act``, and again if an optimizer's state is loaded before the next step."""
-
-        def act_and_look(*_: Any) -> None:
-            act()
-            self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
-
-        act_and_look()
+    def _listen(self) -> None:
+        """Mend again if an optimizer's state is loaded before the next step."""
         for optimizer in self._optimizers:
-            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(act_and_look))
+            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(self._mend))
 
     def _stop_listening(self) -> None:
+        self._loaded = None
         while self._load_hooks:
             self._load_hooks.pop().remove()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy and a pickle hold: the hooks are on the original's optimizers."""
+        return {**vars(self), "_load_hooks": [], "_first": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._loaded is not None:
+            self._listen()
+
     def __repr__(self) -> str:
         return f"SchedulerGroup({self._schedulers!r})"
-
-
-def _update_count(optimizer: Any) -> int:
-    return optimizer.update_count if isinstance(optimizer, BaseOptimWrapper) else 0
-
-
-def _trace(optimizer: Any) -> tuple[int, ...]:
-    """Return what changes when the optimizer, or its wrapper, does anything, or a GradScaler unscales its gradients."""
-    itself = own(optimizer)
-    params = [parameter for group in itself.param_groups for parameter in group.get("params", ())]
-    versions = sum(tensor._version for p in params for tensor in (p, p.grad) if tensor is not None)
-    return getattr(optimizer, "_inner_count", 0), _update_count(optimizer), len(itself.state), versions

@@ -39,16 +39,17 @@ class HyperParam:
     def __str__(self) -> str:
         return self.key if self.index is None else f"{self.key}[{self.index}]"
 
-    def check(self, group: Mapping[str, Any]) -> float:
-        """Return the value in ``group`` as a number of Python.
+    def check(self, group: Mapping[str, Any], optimizer: Any = None) -> float:
+        """Return the value in ``group``, one of ``optimizer``, as a number of Python.
 
         Raises:
             ConfigError: The group has no such key, or no number under it.
         """
         if self.key not in group:
             numeric = [k for k, v in group.items() if isinstance(v, (int, float, tuple)) and not isinstance(v, bool)]
+            whose = "the optimizer" if optimizer is None else f"the optimizer, {type(optimizer).__name__},"
             raise ConfigError(
-                f"the optimizer's groups have no {self.key!r} to schedule."
+                f"{whose} has groups that have no {self.key!r} to schedule."
                 f"{did_you_mean(near(self.key, numeric)) or ' They have ' + ', '.join(numeric) + '.'}",
                 "param_name",
             )
@@ -72,6 +73,10 @@ class HyperParam:
         """Return the value in each of the ``groups``."""
         key, index = self.key, self.index
         return [group[key] for group in groups] if index is None else [group[key][index] for group in groups]
+
+    def held(self, groups: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """Return the value in each of those ``groups`` that have one."""
+        return self.values(group for group in groups if self.key in group)
 
     def write(self, groups: Iterable[dict[str, Any]], values: Iterable[Any]) -> None:
         """Put a value into each of the ``groups``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,17 +86,20 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
         if same and not list(like.differences(state)):  # type: ignore[union-attr]
             yield like  # type: ignore[misc]
             continue
-        arguments = {**(like.arguments if same else {}), **saved_arguments(state)}  # type: ignore[union-attr]
+        if same:
+            yield like.with_arguments(saved_arguments(state), optimizers[place])  # type: ignore[union-attr]
+            continue
         try:
-            target = type(like) if same else PARAM_SCHEDULERS.get(name)
-            built: ParamScheduler = calls.call(target, {"optimizer": StandIn.of(optimizers[place]), **arguments})
-            built.move_to(optimizers[place])
+            optimizer = optimizers[place]
+            stand = {"optimizer": StandIn.of(optimizer)}
+            built: ParamScheduler = calls.call(PARAM_SCHEDULERS.get(name), {**stand, **saved_arguments(state)})
+            built.move_to(optimizer)
         except (ConfigError, IndexError) as error:
             raise CheckpointError(f"the checkpoint's {name} cannot be restored: {error}") from error
         yield built
 
 
-def settle(schedulers: Iterable[ParamScheduler], held: Mapping[str, Sequence[float]]) -> None:
+def settle(schedulers: Sequence[ParamScheduler], held: Mapping[str, Sequence[float]]) -> None:
     """Bring the groups whose value was not in a checkpoint from their initial value to where the schedules are.
 
     Args:
@@ -105,12 +108,13 @@ def settle(schedulers: Iterable[ParamScheduler], held: Mapping[str, Sequence[flo
     """
     for key, values in held.items():
         acting = [scheduler for scheduler in schedulers if scheduler.param_name == key]
-        strays = list(_rewound_strays(acting[0], values)) if acting else []
+        strays = _rewound_strays(acting[0], values) if acting else {}
         if not strays:
             continue
         for scheduler in acting:
-            scheduler._catch_up(strays)
-        now = ", ".join(f"{acting[0].hyperparam.check(acting[0].optimizer.param_groups[i]):g}" for i in strays)
+            groups = scheduler.optimizer.param_groups
+            scheduler._catch_up([i for i, group in enumerate(groups) if any(group is s for s in strays.values())])
+        now = ", ".join(f"{acting[0].hyperparam.check(group):g}" for group in strays.values())
         warnings.warn(
             f"the {key} of group {', '.join(map(str, strays))} is not in the checkpoint: it is taken from its initial "
             f"value to where its schedules are, {now}",
@@ -119,14 +123,16 @@ def settle(schedulers: Iterable[ParamScheduler], held: Mapping[str, Sequence[flo
         )
 
 
-def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> Iterator[int]:
-    """Yield the groups whose value is none of ``values``, set to its beginning."""
-    for index, group in enumerate(scheduler.optimizer.param_groups):
-        value = scheduler.hyperparam.check(group)
-        is_held = any(math.isclose(value, other, rel_tol=1e-6) for other in values)  # a tensor holds less digits
-        if not is_held and scheduler._initial in group:
-            scheduler.hyperparam.set(group, group[scheduler._initial])
-            yield index
+def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[int, dict[str, Any]]:
+    """Return the groups whose value is none of ``values``, by number, after setting it to its beginning."""
+    found = {}
+    for index, group in enumerate(scheduler.target.param_groups):
+        if scheduler._initial in group:
+            value = scheduler.hyperparam.check(group)
+            if not any(math.isclose(value, other, rel_tol=1e-6) for other in values):  # a tensor holds less digits
+                scheduler.hyperparam.set(group, group[scheduler._initial])
+                found[index] = group
+    return found
 
 
 def replay(
@@ -137,9 +143,9 @@ def replay(
     Epochs and updates are spread evenly over the iterations.
     """
     stands = {id(optimizer): _rewound(optimizer) for optimizer in optimizers}
-    fresh = [scheduler.again(stands[id(scheduler.optimizer)]) for scheduler in schedulers]
+    fresh = [scheduler.again(stands[id(scheduler.target)]) for scheduler in schedulers]
     made = {id(optimizer): count for optimizer, count in zip(optimizers, updates)}
-    taken = [counts.get(scheduler.by, made[id(scheduler.optimizer)]) for scheduler in schedulers]
+    taken = [counts.get(str(scheduler.by), made[id(scheduler.target)]) for scheduler in schedulers]
     longest = max(*counts.values(), *updates)
     in_turn = sorted(zip(fresh, taken), key=lambda pair: pair[0].by == "epoch")  # an epoch ends after its iterations
     for step in range(longest):

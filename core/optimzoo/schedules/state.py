@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo import calls
-from optimzoo.errors import CheckpointError
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
 from optimzoo.names.entry import dotted
 from optimzoo.wrappers import BaseOptimWrapper
 
 NOT_COMPARED = ("optimizer", "last_step", "verbose")
 """Arguments that another run may have otherwise: they do not decide the curve."""
+
+WORKED_OUT = ("_given", "_known", "_initial", "_stop")
+"""Attributes that follow from the arguments and the groups."""
 
 
 class StandIn(Optimizer):
@@ -43,8 +46,8 @@ class StandIn(Optimizer):
             {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
             for group in optimizer.param_groups
         ]
-        stand = cls(groups, optimizer.defaults)
-        stand.optimizer = cls(groups[: len(own(optimizer).param_groups)], optimizer.defaults)
+        stand = StandIn(groups, optimizer.defaults)
+        stand.optimizer = StandIn(groups[: len(own(optimizer).param_groups)], optimizer.defaults)
         return stand
 
 
@@ -54,41 +57,47 @@ def own(optimizer: Any) -> Optimizer:
 
 
 class ScheduleState:
-    """The part of a schedule that saves and loads."""
+    """The part of a schedule that saves and loads, and that lets groups join."""
 
-    per_group: ClassVar[tuple[str, ...]] = ("_base_values",)
+    per_group: ClassVar[tuple[str, ...]] = ("_base_values", "_before_zero")
     """Attributes that hold a value for each group, or None."""
 
+    need_val_args: ClassVar[bool]
+
     optimizer: Any
+    target: Any
+    last_step: int
+    param_name: str
+    hyperparam: Any
+    begin: int
     _own: Optimizer
     _known: int
-    _called_with: tuple[tuple[Any, ...], dict[str, Any]]
+    _initial: str
+    _global_step: int
+    _base_values: list[float] | None
+    _before_zero: list[float] | None
+    _first_step: Any
+    _given: dict[str, Any]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give the class the signature of its ``__init__``, which ``__new__`` would hide from editors and checks."""
-        super().__init_subclass__(**kwargs)
-        signature = inspect.signature(cls.__init__)
-        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Note the arguments that follow the optimizer."""
-        self: Any = super().__new__(cls)
-        self._called_with = (args[1:], {name: value for name, value in kwargs.items() if name != "optimizer"})
-        return self
+    def _note_arguments(self) -> None:
+        """Note what the schedule was made with, before anything is made of it."""
+        vars(self).setdefault("_given", {key: value for key, value in vars(self).items() if key != "optimizer"})
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that decide the curve, by name, the defaults included."""
-        args, kwargs = self._called_with
-        signature = calls.parameters(cast("Callable[..., Any]", type(self)))
-        given = {**{n: p.default for n, p in signature.items()}, **dict(zip(list(signature)[1:], args)), **kwargs}
-        kinds = {n for n, p in signature.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-        return {name: value for name, value in given.items() if name not in NOT_COMPARED and name not in kinds}
+        names = _argument_names(type(self))
+        return {name: self._given[name] for name in names if name in self._given and name not in NOT_COMPARED}
 
-    def again(self, optimizer: Any) -> Any:
-        """Return a schedule with the same arguments on another optimizer."""
-        args, kwargs = self._called_with
-        return type(self)(optimizer, *args, **kwargs)
+    def again(self, optimizer: Any, **changes: Any) -> Self:
+        """Return the schedule as it was before its first step, on another optimizer, and with other arguments."""
+        fresh: Self = object.__new__(type(self))
+        given = {key: copy.deepcopy(value) if _is_plain(value) else value for key, value in self._given.items()}
+        given |= changes
+        late = {key: value for key, value in vars(self).items() if key != "total_iters"}
+        vars(fresh).update({**late, **given, "optimizer": optimizer, "_given": given})
+        fresh.__post_init__()  # type: ignore[attr-defined]
+        return fresh
 
     def state_dict(self) -> dict[str, Any]:
         """Return the schedule's class, arguments and counters: plain numbers, strings, lists and dicts only."""
@@ -99,18 +108,42 @@ class ScheduleState:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; the groups' values come with the optimizer's state.
+        """Continue where ``state_dict`` was taken, with its arguments; the groups' values come with the optimizer's.
 
         Args:
             state_dict: What ``state_dict`` of this schedule, or of mmengine's, returned. It is left as it is.
 
         Raises:
-            CheckpointError: It is the state of another curve, or of one with other arguments.
+            CheckpointError: It is the state of another curve.
+
+        Warns:
+            OptimzooWarning: Its arguments are not those that this schedule was made with.
         """
         differences = list(self.differences(state_dict))
+        if state_dict.get("type", type(self).__name__) != type(self).__name__:
+            raise CheckpointError(f"the schedule is not that of the checkpoint: {differences[0]}")
         if differences:
-            raise CheckpointError(f"the schedule is not that of the checkpoint: {'; '.join(differences)}")
+            vars(self).update(vars(self.with_arguments(saved_arguments(state_dict), self.target)))
+            warnings.warn(
+                f"the schedule goes on with the arguments of its state: {'; '.join(differences)} in the program",
+                OptimzooWarning,
+                stacklevel=2,
+            )
         self._continue(state_dict)
+
+    def with_arguments(self, saved: Mapping[str, Any], optimizer: Any) -> Self:
+        """Return the schedule with arguments from a state, on an optimizer whose groups keep their values.
+
+        Raises:
+            CheckpointError: They make no schedule.
+        """
+        kept = {key: value for key, value in saved.items() if not callable(self._given.get(key))}
+        try:
+            built = self.again(StandIn.of(optimizer), **kept)
+        except ConfigError as error:
+            raise CheckpointError(f"the checkpoint's {type(self).__name__} cannot be restored: {error}") from error
+        built.move_to(optimizer)  # type: ignore[attr-defined]
+        return built
 
     def differences(self, state_dict: Mapping[str, Any]) -> Iterator[str]:
         """Yield how this schedule differs from the one whose state ``state_dict`` is."""
@@ -131,7 +164,7 @@ class ScheduleState:
 
     def _counters(self) -> dict[str, Any]:
         """Return what changes from step to step."""
-        fixed = {*self.arguments, *NOT_COMPARED, "_known"} - {"last_step"}
+        fixed = {*self.arguments, *NOT_COMPARED, *WORKED_OUT} - {"last_step"}
         found = {key: plain(value) for key, value in vars(self).items() if key not in fixed and _is_plain(value)}
         return {**found, "pending": len(self._own.param_groups) - self._known}
 
@@ -140,6 +173,7 @@ class ScheduleState:
 
         What belongs to groups is left as it is where the checkpoint had another number of them.
         """
+        self._watch_no_more()
         self._make_room()
         self._known -= state_dict.get("pending", 0)
         count = len(self.optimizer.param_groups) - state_dict.get("pending", 0)
@@ -148,14 +182,57 @@ class ScheduleState:
             if key not in (*self.per_group, "_last_value") or value is None or len(value) == count:
                 setattr(self, key, value)
 
+    def _watch_no_more(self) -> None:
+        if self._first_step is not None:
+            self._first_step.forget()
+            self._first_step = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy and a pickle hold: all but the watch over the first step, which is on the original."""
+        return {**vars(self), "_first_step": None}
+
+    def _admit(self) -> None:
+        """Bring the groups that were added since the last step to where they would be had they been there."""
+        added = range(self._known, len(self._own.param_groups))
+        self._make_room()
+        for index in added:
+            group = self._own.param_groups[index]
+            initial = group.setdefault(self._initial, self.hyperparam.check(group, own(self.target)))
+            if self._base_values is not None:
+                self._base_values[index] = initial
+        self._catch_up(added)
+
     def _make_room(self) -> None:
         """Know the groups that were added; where each group has a value, they have that of the last group before."""
         known, self._known = self._known, len(self._own.param_groups)
         for name, values in self._values_per_group():
             setattr(self, name, [*values[:known], *values[known - 1 : known] * (self._known - known), *values[known:]])
 
+    def _catch_up(self, indices: Sequence[int]) -> None:
+        """Take the groups at ``indices`` from their values through the steps so far, as one replay of them all."""
+        if self.need_val_args:
+            return
+        stand = StandIn.of(self.optimizer)
+        alone: Any = self.again(stand, last_step=-1)
+        alone._base_values = self._base_values
+        done = alone.last_step
+        alone._global_step = self.begin + done
+        for _ in range(self.last_step - done):
+            alone.step()
+        for index in indices:
+            group = self.optimizer.param_groups[index]
+            self.hyperparam.set(group, self.hyperparam.get(stand.param_groups[index]))
+            for (_, values), (_, replayed) in zip(self._values_per_group(), alone._values_per_group()):
+                values[index] = replayed[index]
+
     def _values_per_group(self) -> list[tuple[str, list[Any]]]:
         return [(name, getattr(self, name)) for name in self.per_group if getattr(self, name) is not None]
+
+
+def _argument_names(cls: type) -> tuple[str, ...]:
+    """Return the names of the arguments of a class and of its bases, which it may pass on without naming them."""
+    inits = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+    return tuple(dict.fromkeys(name for init in inits for name in inspect.signature(init).parameters))
 
 
 def saved_arguments(state_dict: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
 from optimzoo.errors import ConfigError
-from optimzoo.values import is_number, whole_number
+from optimzoo.values import is_number, number, whole_number
 
 INF = int(1e9)
 """The ``end`` of a schedule that never stops."""
@@ -23,6 +24,14 @@ def step_count(value: Any, path: str, low: int | None = None) -> int:
             path,
         )
     return whole_number(int(value) if isinstance(value, float) and value.is_integer() else value, path, low)
+
+
+def amount(value: Any, path: str) -> float:
+    """Return ``value`` if it is a number of at least 0 and finite, as factors, floors and lengths are."""
+    if number(value, path, 0) == math.inf:
+        raise ConfigError(f"a finite number is wanted, got {value!r}", path)
+    checked: float = value
+    return checked
 
 
 def is_share(value: Any) -> bool:
@@ -56,6 +65,26 @@ def in_iterations(steps: Any, epoch_length: int) -> Any:
         return steps
     count = steps * epoch_length
     return int(count) if count == int(count) else count
+
+
+def refuse_empty(window: Mapping[str, Any], steps: Mapping[str, Any], epoch_length: int) -> None:
+    """Raise an error if a window in epochs, ``window``, becomes ``steps`` in which there is none.
+
+    Raises:
+        ConfigError: It says so in epochs.
+    """
+    begin, end = steps.get("begin", 0), steps.get("end", INF)
+    if all(map(is_number, (begin, end))) and end <= begin:
+        first, last = (_in_words(window.get(key, 0)) for key in ("begin", "end"))
+        raise ConfigError(
+            f"from epoch {first} to {last} there is no whole iteration: an epoch has {epoch_length}. Make the window "
+            "longer, or leave the schedule out",
+            "end",
+        )
+
+
+def _in_words(epochs: Any) -> str:
+    return f"{float(epochs):g}" if isinstance(epochs, Fraction) else str(epochs)
 
 
 def horizon(begin: int, end: int, argument: str) -> int:

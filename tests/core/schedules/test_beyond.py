@@ -37,6 +37,7 @@ def course(optimizer, schedule, steps):
     values = []
     for _ in range(steps):
         values.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
         schedule.step()
     return values
 
@@ -113,6 +114,7 @@ class TestGroupsThatComeLater:
     def test_one_peak_for_all_is_theirs_too(self):
         optimizer = sgd()
         schedule = OneCycleLR(optimizer, eta_max=0.3, end=20)
+        optimizer.step()
         schedule.step()
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5})
         schedule.step()
@@ -127,7 +129,7 @@ class TestGroupsThatComeLater:
         for step in range(6):
             if step == 3:
                 optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5})
-            peak.step(), floor.step()
+            optimizer.step(), peak.step(), floor.step()
         values = [g["lr"] for g in target.param_groups]
         assert values == pytest.approx([values[0], *[2 * values[0]] * (2 + wrapped)])
         for _ in range(2):
@@ -266,7 +268,7 @@ def test_a_subclass_of_a_curve_may_have_arguments_of_its_own():
     assert list(inspect.signature(Halved).parameters) == ["optimizer", "scale", "kwargs"]
     (built,) = build_param_scheduler(sgd(), dict(type=Halved, scale=0.5, end=5))
     assert built.start_factor == 0.25
-    assert built.state_dict()["args"]["scale"] == 0.5
+    assert built.state_dict()["args"]["start_factor"] == 0.25
 
 
 def test_a_schedule_step_makes_a_compiled_step_compile_nothing_anew():

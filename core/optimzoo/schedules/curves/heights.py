@@ -1,132 +1,115 @@
-"""The curves that are a factor of the value found at the window's beginning."""
-
-from __future__ import annotations
+"""The curves that are a factor of the value found at the window's beginning: a function of the step."""
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-from torch.optim import Optimizer
+from dataclasses import dataclass
 
 from optimzoo.errors import ConfigError
 from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.windows import INF, horizon, step_count
+from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
+from optimzoo.schedules.windows import amount, horizon, step_count
 from optimzoo.values import number, one_of
-from optimzoo.wrappers import BaseOptimWrapper
 
 
-class HeightScheduler(ParamScheduler):
-    """Base of the curves that are a factor of the value found at ``begin``: a function of the step alone."""
-
-    per_group = ("_base_values", "_before_zero")
-    _before_zero: list[float] | None = None
-    """The values that the curve took to zero, without its factor."""
-
-    def height(self, step: int) -> float:
-        """Return what the value at ``begin`` is multiplied by at step ``step`` of the window, 0 being the first."""
-        raise NotImplementedError
-
-    def _get_value(self) -> list[Any]:
-        step, current = self.last_step, self._current()
-        height, before = self.height(step), self.height(step - 1) if step else 1.0
-        if before == 0:  # the recursion cannot leave zero; the definition can
-            return [value * height for value in self._before_zero or self.base_values]
-        if height == 0:
-            self._before_zero = [float(value) / before for value in current]
-        factor = height / before
-        return [value * factor for value in current]
-
-
-class ConstantParamScheduler(HeightScheduler):
-    """Multiply the value by a constant factor inside the window, and give it back on the window's last step.
+@dataclass(repr=False, eq=False)
+class ConstantParamScheduler(ParamScheduler):
+    """A constant factor inside the window, given back on the window's last step.
 
     ``value[t] = value[0] * factor``  for  ``t < end - begin - 1``
 
     Args:
-        factor: The factor, from 0 to 1.
+        factor: The factor.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        factor: float = 1.0 / 3,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        self.factor = number(factor, "factor", 0, 1)
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+    factor: float = 1.0 / 3
+
+    gives_back = True
+
+    def _check(self) -> None:
+        self.factor = amount(self.factor, "factor")
 
     def height(self, step: int) -> float:
         """Return the constant, or 1 on the last step."""
-        return 1.0 if step and step == self.total_iters else self.factor
+        return self.factor if step < max(self.end - self.begin - 1, 1) else 1.0
 
 
-class LinearParamScheduler(HeightScheduler):
-    """Multiply the value by a factor that goes linearly from ``start_factor`` to ``end_factor`` over the window.
+@dataclass(repr=False, eq=False)
+class ConstantLR(LRSchedulerMixin, ConstantParamScheduler):
+    """A constant factor of the learning rate inside the window."""
+
+
+@dataclass(repr=False, eq=False)
+class ConstantMomentum(MomentumSchedulerMixin, ConstantParamScheduler):
+    """A constant factor of the momentum inside the window."""
+
+
+@dataclass(repr=False, eq=False)
+class LinearParamScheduler(ParamScheduler):
+    """A factor that goes linearly from one number to another over the window; the usual warm-up.
 
     ``value[t] = value[0] * (start_factor + (end_factor - start_factor) * t / (end - begin - 1))``
 
+    A window of one step has ``start_factor``, and the step after it ``end_factor``.
+
     Args:
-        start_factor: The factor on the first step, from 0 to 1.
-        end_factor: The factor on the last step, from 0 to 1.
+        start_factor: The factor on the first step; above 1 to come down.
+        end_factor: The factor on the last step.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        start_factor: float = 1.0 / 3,
-        end_factor: float = 1.0,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        self.start_factor = number(start_factor, "start_factor", 0, 1)
-        self.end_factor = number(end_factor, "end_factor", 0, 1)
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+    start_factor: float = 1.0 / 3
+    end_factor: float = 1.0
+
+    gives_back = True
+
+    def _check(self) -> None:
+        self.start_factor = amount(self.start_factor, "start_factor")
+        self.end_factor = amount(self.end_factor, "end_factor")
 
     def height(self, step: int) -> float:
         """Return the factor on the line."""
         return self.start_factor + (self.end_factor - self.start_factor) * step / max(self.end - self.begin - 1, 1)
 
 
-class QuadraticWarmupParamScheduler(HeightScheduler):
-    """Raise the value along a parabola from nearly zero, and reach it on the last step of the window.
+@dataclass(repr=False, eq=False)
+class LinearLR(LRSchedulerMixin, LinearParamScheduler):
+    """A factor of the learning rate that goes linearly from one number to another; the usual warm-up."""
+
+
+@dataclass(repr=False, eq=False)
+class LinearMomentum(MomentumSchedulerMixin, LinearParamScheduler):
+    """A factor of the momentum that goes linearly from one number to another."""
+
+
+@dataclass(repr=False, eq=False)
+class QuadraticWarmupParamScheduler(ParamScheduler):
+    """A parabola up from nearly zero, to the value itself on the last step of the window; YOLOX's warm-up.
 
     ``value[t] = value[0] * ((t + 1) / (end - begin)) ** 2``
 
-    The warm-up of YOLOX. The window must have an end.
+    The window must have an end.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        horizon(begin, end, "end")
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+    def _check(self) -> None:
+        horizon(self.begin, self.end, "end")
 
     def height(self, step: int) -> float:
         """Return the factor on the parabola."""
         return float(((step + 1) / (self.end - self.begin)) ** 2)
 
 
-class InverseSqrtParamScheduler(HeightScheduler):
-    """Raise the value linearly for some steps, then let it fall with the square root of the step.
+@dataclass(repr=False, eq=False)
+class QuadraticWarmupLR(LRSchedulerMixin, QuadraticWarmupParamScheduler):
+    """A parabola of the learning rate up from nearly zero."""
+
+
+@dataclass(repr=False, eq=False)
+class QuadraticWarmupMomentum(MomentumSchedulerMixin, QuadraticWarmupParamScheduler):
+    """A parabola of the momentum up from nearly zero."""
+
+
+@dataclass(repr=False, eq=False)
+class InverseSqrtParamScheduler(ParamScheduler):
+    """A linear warm-up, then the inverse square root of the step.
 
     ``value[t] = value[0] * min((t + 1) / warmup, sqrt(warmup / (t + 1)))``
 
@@ -138,26 +121,26 @@ class InverseSqrtParamScheduler(HeightScheduler):
         reached is ``(d_model * warmup) ** -0.5``.
     """
 
+    warmup: int
+
     step_args = ("begin", "end", "warmup")
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        warmup: int,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        self.warmup = step_count(warmup, "warmup", 1)
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+    def _check(self) -> None:
+        self.warmup = step_count(self.warmup, "warmup", 1)
 
     def height(self, step: int) -> float:
         """Return the smaller of the line and the inverse square root."""
         return min((step + 1) / self.warmup, math.sqrt(self.warmup / (step + 1)))
+
+
+@dataclass(repr=False, eq=False)
+class InverseSqrtLR(LRSchedulerMixin, InverseSqrtParamScheduler):
+    """A linear warm-up of the learning rate, then the inverse square root of the step."""
+
+
+@dataclass(repr=False, eq=False)
+class InverseSqrtMomentum(MomentumSchedulerMixin, InverseSqrtParamScheduler):
+    """A linear warm-up of the momentum, then the inverse square root of the step."""
 
 
 DECAYS: dict[str, Callable[[float], float]] = {
@@ -168,8 +151,9 @@ DECAYS: dict[str, Callable[[float], float]] = {
 """What is left of the way to the end value, at a progress from 0 to 1."""
 
 
-class WSDParamScheduler(HeightScheduler):
-    """Warm up linearly, stay, and decay over the last steps of the window (warm-up, stable, decay).
+@dataclass(repr=False, eq=False)
+class WSDParamScheduler(ParamScheduler):
+    """Warm-up, stay, and decay over the last steps of the window.
 
     ``value[t] = value[0] * (t + 1) / warmup``  for  ``t < warmup``, and, with
     ``p = (t + 1 - (end - begin - decay)) / decay``,
@@ -186,30 +170,23 @@ class WSDParamScheduler(HeightScheduler):
         Training Beyond Fixed Training Durations*, https://arxiv.org/abs/2405.18392, for the square root.
     """
 
+    decay: int
+    warmup: int = 0
+    end_factor: float = 0.0
+    shape: str = "linear"
+
     step_args = ("begin", "end", "decay", "warmup")
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        decay: int,
-        warmup: int = 0,
-        end_factor: float = 0.0,
-        shape: str = "linear",
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        self.decay = step_count(decay, "decay", 0)
-        self.warmup = step_count(warmup, "warmup", 0)
-        self.end_factor = number(end_factor, "end_factor", 0, 1)
-        self.shape = one_of(shape, DECAYS, "shape")
-        if self.warmup + self.decay > horizon(begin, end, "end"):
-            raise ConfigError(f"{warmup} steps of warm-up and {decay} of decay do not fit into {end - begin}", "decay")
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+    def _check(self) -> None:
+        self.decay = step_count(self.decay, "decay", 0)
+        self.warmup = step_count(self.warmup, "warmup", 0)
+        self.end_factor = number(self.end_factor, "end_factor", 0, 1)
+        one_of(self.shape, DECAYS, "shape")
+        length = horizon(self.begin, self.end, "end")
+        if self.warmup + self.decay > length:
+            raise ConfigError(
+                f"{self.warmup} steps of warm-up and {self.decay} of decay do not fit into {length}", "decay"
+            )
 
     def height(self, step: int) -> float:
         """Return the factor on the trapezium."""
@@ -221,8 +198,19 @@ class WSDParamScheduler(HeightScheduler):
         return self.end_factor + (1 - self.end_factor) * DECAYS[self.shape](decayed / self.decay)
 
 
-class LambdaParamScheduler(HeightScheduler):
-    """Multiply the value by a function of the step.
+@dataclass(repr=False, eq=False)
+class WSDLR(LRSchedulerMixin, WSDParamScheduler):
+    """Warm-up, stay, and decay of the learning rate."""
+
+
+@dataclass(repr=False, eq=False)
+class WSDMomentum(MomentumSchedulerMixin, WSDParamScheduler):
+    """Warm-up, stay, and decay of the momentum."""
+
+
+@dataclass(repr=False, eq=False)
+class LambdaParamScheduler(ParamScheduler):
+    """A function of the step, from a Python config.
 
     ``value[t] = value[0] * function(t)``
 
@@ -231,23 +219,26 @@ class LambdaParamScheduler(HeightScheduler):
             a resumed run uses the function it is given.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        function: Callable[[int], float],
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        if not callable(function):
+    function: Callable[[int], float]
+
+    def _check(self) -> None:
+        if not callable(self.function):
             raise ConfigError(
-                f"a function of the step is wanted, got {function!r}. TOML, YAML and JSON cannot hold one: write the "
-                "config in Python",
+                f"a function of the step is wanted, got {self.function!r}. TOML, YAML and JSON cannot hold one: write "
+                "the config in Python",
                 "function",
             )
-        self.height = function  # type: ignore[method-assign, assignment]
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
+
+    def height(self, step: int) -> float:
+        """Return what the function does."""
+        return amount(float(self.function(step)), f"function({step})")
+
+
+@dataclass(repr=False, eq=False)
+class LambdaLR(LRSchedulerMixin, LambdaParamScheduler):
+    """A function of the step as a factor of the learning rate, from a Python config."""
+
+
+@dataclass(repr=False, eq=False)
+class LambdaMomentum(MomentumSchedulerMixin, LambdaParamScheduler):
+    """A function of the step as a factor of the momentum, from a Python config."""

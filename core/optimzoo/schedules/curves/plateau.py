@@ -1,23 +1,23 @@
 """The schedule that watches a metric instead of counting steps."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.hyperparam import one_per_group
-from optimzoo.schedules.windows import INF
-from optimzoo.values import number, one_of, whole_number
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
+from optimzoo.schedules.windows import INF, amount
+from optimzoo.values import one_of, whole_number
 
 
+@dataclass(repr=False, eq=False)
 class ReduceOnPlateauParamScheduler(ParamScheduler):
-    """Multiply the value by ``factor`` when a metric has not improved for more than ``patience`` validations.
+    """A factor when a metric stops improving: when it has not improved for more than ``patience`` validations.
 
     Args:
         monitor: The name of the metric.
@@ -33,46 +33,32 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         end: The step from which on they no longer do.
     """
 
-    need_val_args = True
-    per_group = ("_base_values", "_least")
-    _least: Sequence[float] = ()
+    monitor: str = "loss"
+    rule: str = "less"
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_rule: str = "rel"
+    cooldown: int = 0
+    min_value: float | Sequence[float] = 0.0
+    eps: float = 1e-8
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        monitor: str = "loss",
-        rule: str = "less",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_rule: str = "rel",
-        cooldown: int = 0,
-        min_value: float | Sequence[float] = 0.0,
-        eps: float = 1e-8,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        self.monitor = monitor
-        self.rule = one_of(rule, ("less", "greater"), "rule")
-        self.factor = number(factor, "factor", 0)
-        if factor >= 1:
-            raise ConfigError(f"a number below 1 is wanted, got {factor!r}", "factor")
-        self.patience = whole_number(patience, "patience", 0)
-        self.threshold = number(threshold, "threshold", 0)
-        self.threshold_rule = one_of(threshold_rule, ("rel", "abs"), "threshold_rule")
-        self.cooldown = whole_number(cooldown, "cooldown", 0)
-        self.min_value = min_value
-        self.eps = number(eps, "eps", 0)
+    need_val_args = True
+    per_group = ("_base_values", "min_values")
+
+    def _check(self) -> None:
+        one_of(self.rule, ("less", "greater"), "rule")
+        one_of(self.threshold_rule, ("rel", "abs"), "threshold_rule")
+        if amount(self.factor, "factor") >= 1:
+            raise ConfigError(f"a number below 1 is wanted, got {self.factor!r}", "factor")
+        whole_number(self.patience, "patience", 0)
+        whole_number(self.cooldown, "cooldown", 0)
+        amount(self.threshold, "threshold")
+        amount(self.eps, "eps")
+        self.rule_worse = math.inf if self.rule == "less" else -math.inf
         self.best: float | None = None
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
-        self._least = one_per_group(min_value, "min_value", optimizer)
 
     @property
     def reach(self) -> float:
@@ -82,6 +68,8 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     def _start(self) -> None:
         """Change nothing: training starts with the values as they are."""
         self._global_step = 0
+        lows = one_per_group(self.min_value, "min_value", self.optimizer)
+        self.min_values = [amount(low, "min_value") for low in lows]
 
     def step(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Count a step, or look at the metrics of a validation.
@@ -94,6 +82,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         """
         if len(self._own.param_groups) != self._known:
             self._admit()
+        self._watch_no_more()
         if metrics is None:
             self._global_step += 1
         elif self.begin <= self._global_step < self.end:
@@ -127,7 +116,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     def _get_value(self) -> list[Any]:
         current = [float(value) for value in self._current()]
-        reduced = [max(value * self.factor, low) for value, low in zip(current, self._least)]
+        reduced = [max(value * self.factor, low) for value, low in zip(current, self.min_values)]
         return [new if value - new > self.eps else value for value, new in zip(current, reduced)]
 
     def _is_better(self, metric: float, best: float | None) -> bool:
@@ -136,3 +125,13 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         if self.rule == "less":
             return metric < (best * (1 - self.threshold) if self.threshold_rule == "rel" else best - self.threshold)
         return metric > (best * (1 + self.threshold) if self.threshold_rule == "rel" else best + self.threshold)
+
+
+@dataclass(repr=False, eq=False)
+class ReduceOnPlateauLR(LRSchedulerMixin, ReduceOnPlateauParamScheduler):
+    """A factor of the learning rate when a metric stops improving."""
+
+
+@dataclass(repr=False, eq=False)
+class ReduceOnPlateauMomentum(MomentumSchedulerMixin, ReduceOnPlateauParamScheduler):
+    """A factor of the momentum when a metric stops improving."""

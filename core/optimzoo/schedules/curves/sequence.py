@@ -1,8 +1,7 @@
 """The schedule that is made of other curves, one after another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
@@ -11,12 +10,14 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.windows import INF, step_count
+from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
+from optimzoo.schedules.windows import step_count
 from optimzoo.wrappers import BaseOptimWrapper
 
 
+@dataclass(repr=False, eq=False)
 class SequenceParamScheduler(ParamScheduler):
-    """Run curves one after another; each begins with the value that the one before it left.
+    """Other curves, one after another; each begins with the value that the one before it left.
 
     Args:
         curves: For each, a dict with ``type``, the name of a curve such as ``"Linear"``, its length as ``steps``, and
@@ -35,30 +36,21 @@ class SequenceParamScheduler(ParamScheduler):
         ...
     """
 
+    curves: Sequence[Mapping[str, Any]]
+
     step_args = ("begin", "end", "steps")
 
-    def __init__(
-        self,
-        optimizer: Optimizer | BaseOptimWrapper,
-        param_name: str,
-        curves: Sequence[Mapping[str, Any]],
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        by: str | None = None,
-    ) -> None:
-        if not isinstance(curves, (list, tuple)) or not curves:
-            raise ConfigError(f"a list of dicts with the key 'type' is wanted, got {curves!r}", "curves")
-        if last_step != -1:
+    def _check(self) -> None:
+        if not isinstance(self.curves, (list, tuple)) or not self.curves:
+            raise ConfigError(f"a list of dicts with the key 'type' is wanted, got {self.curves!r}", "curves")
+        if self.last_step != -1:
             raise ConfigError("a sequence resumes from its state dict", "last_step")
-        self.curves = curves
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, by)
 
     def _start(self) -> None:
         """Build the curves; each sets the values it starts with."""
         self.schedules = list(self._build())
+        for schedule in self.schedules:
+            schedule._watch_no_more()
         self._global_step = 0
 
     def _build(self) -> Iterator[ParamScheduler]:
@@ -81,6 +73,9 @@ class SequenceParamScheduler(ParamScheduler):
 
     def step(self) -> None:
         """Step every curve; the one whose window it is acts."""
+        if self._first_step is not None:
+            self._first_step.check()
+            self._first_step = None
         for schedule in self.schedules:
             schedule.step()
         self._global_step += 1
@@ -90,7 +85,7 @@ class SequenceParamScheduler(ParamScheduler):
         """Act on ``optimizer`` from now on, with every curve."""
         super().move_to(optimizer)
         for schedule in self.schedules:
-            schedule.move_to(optimizer)
+            schedule.move_to(self.optimizer)
 
     def _catch_up(self, indices: Sequence[int]) -> None:
         for schedule in self.schedules:
@@ -111,6 +106,16 @@ class SequenceParamScheduler(ParamScheduler):
         super()._continue({key: value for key, value in state_dict.items() if key != "schedules"})
         for schedule, state in zip(self.schedules, state_dict["schedules"]):
             schedule._continue(state)
+
+
+@dataclass(repr=False, eq=False)
+class SequenceLR(LRSchedulerMixin, SequenceParamScheduler):
+    """Other curves of the learning rate, one after another."""
+
+
+@dataclass(repr=False, eq=False)
+class SequenceMomentum(MomentumSchedulerMixin, SequenceParamScheduler):
+    """Other curves of the momentum, one after another."""
 
 
 def _resolve(curve: Any, path: str) -> tuple[Any, dict[str, Any]]:
