@@ -59,7 +59,7 @@ def optimzoo(run):
 def install_plugin(tmp_path):
     """Write a distribution with an entry point, as pip would leave it, and return the folder to put on the path."""
 
-    def install(code, name="acme", module=None, distribution=None, version="1.0"):
+    def install(code, name="acme", module=None, distribution=None, version="1.0", points=None):
         module = module or f"{name}_plugin"
         distribution = distribution or f"{module.replace('_', '-')}"
         folder = tmp_path / f"site-{distribution}"
@@ -67,7 +67,7 @@ def install_plugin(tmp_path):
         info.mkdir(parents=True)
         (folder / f"{module}.py").write_text(code)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[optimzoo]\n{name} = {module}\n")
+        (info / "entry_points.txt").write_text(points or f"[optimzoo]\n{name} = {module}\n")
         return folder
 
     return install

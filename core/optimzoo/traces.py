@@ -6,6 +6,10 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+TRACEBACK = "OPTIMZOO_TRACEBACK"
+"""The variable that asks for whole tracebacks."""
+FAULTS = (Exception, SystemExit, GeneratorExit)
+"""What is a fault of somebody else's code wherever it is called; an interrupt is the user's."""
 LIBRARY_FOLDERS = {"site-packages", "dist-packages", "optimzoo_plugins"}
 LIBRARIES = (Path(sysconfig.get_path("stdlib")), Path(__file__).parent)
 

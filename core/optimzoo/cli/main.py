@@ -17,9 +17,7 @@ from optimzoo.cli import names, plot, plugins, runs, vet
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError, PluginError
 from optimzoo.names.zoo import plugins as plugin_manager
-from optimzoo.traces import user_frames
-
-TRACEBACK = "OPTIMZOO_TRACEBACK"
+from optimzoo.traces import TRACEBACK, user_frames
 
 app = typer.Typer(
     name="optimzoo",

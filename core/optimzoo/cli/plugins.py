@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from optimzoo.console import out
-from optimzoo.names.manager import PluginReport
+from optimzoo.names.doors import PluginReport
 from optimzoo.names.zoo import REGISTRIES
 from optimzoo.names.zoo import plugins as manager
 

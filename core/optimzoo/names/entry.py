@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
-from optimzoo.traces import describe_error
+from optimzoo.traces import FAULTS, describe_error
 
 OWN_DISTRIBUTION = "optimzoo"
 OWN_MODULES = ("optimzoo", "optimzoo_plugins")
@@ -135,7 +135,7 @@ class Entry:
         module_name, _, attribute = self.target.partition(":")
         try:
             found: Any = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:
+        except FAULTS as error:
             if isinstance(error, ModuleNotFoundError) and error.name == self.module:
                 why = f"the library {self.module!r}, which is not installed"
             else:
@@ -222,7 +222,7 @@ def import_dotted(target: str, path: str = "") -> Any:
             f"and in the folder of the config file.{hint}",
             path,
         ) from error
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         raise ConfigError(f"importing {module_name!r} failed: {describe_error(error)}", path) from error
     for part in attribute.split("."):
         try:

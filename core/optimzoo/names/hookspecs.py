@@ -37,7 +37,7 @@ class Zoo:
     def __init__(self, plugin: str, distribution: str) -> None:
         self.plugin = plugin
         self.distribution = distribution
-        self.staged: dict[str, list[Entry]] = {}
+        self.staged: dict[str, dict[str, Entry]] = {}
 
     def optimizer(self, name: str, target: Any, **about: Any) -> None:
         """Name a subclass of ``torch.optim.Optimizer``."""
@@ -101,12 +101,13 @@ class Zoo:
 
     def stage(self, kind: str, entry: Entry) -> None:
         """Hold ``entry`` for this plugin until all of the plugin has loaded."""
-        entries = self.staged.setdefault(kind, [])
-        for same in (e for e in entries if e.name == entry.name):
+        entries = self.staged.setdefault(kind, {})
+        if entry.name in entries:
             raise PluginError(
-                f"{entry.name!r} is registered twice, as {dotted(same.target)} and as {dotted(entry.target)}"
+                f"{entry.name!r} is registered twice, as {dotted(entries[entry.name].target)} and as "
+                f"{dotted(entry.target)}"
             )
-        entries.append(replace(entry, plugin=self.plugin, distribution=self.distribution))
+        entries[entry.name] = replace(entry, plugin=self.plugin, distribution=self.distribution)
 
 
 class Hooks:

@@ -5,46 +5,33 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from optimzoo import __version__
 from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near
+from optimzoo.names import doors
+from optimzoo.names.doors import FoundPlugin, PluginReport
 from optimzoo.names.entry import OWN_DISTRIBUTION, Entry, dotted
 from optimzoo.names.hookspecs import Hooks, Zoo
 from optimzoo.names.registry import Registry
+from optimzoo.traces import FAULTS, TRACEBACK
 
-GROUP = "optimzoo"
 CORE = "optimzoo"
+PATIENCE = 10.0
+"""Seconds that a thread waits for a plugin that another imports."""
 DISABLE, ONLY, AUTOLOAD = "OPTIMZOO_DISABLE_PLUGINS", "OPTIMZOO_PLUGINS", "OPTIMZOO_PLUGINS_AUTOLOAD"
 
 
-@dataclass
-class PluginReport:
-    """What became of one plugin: ``status`` is ``"loaded"``, ``"disabled"`` or ``"broken"``, ``reason`` says why."""
-
-    name: str
-    target: str
-    distribution: str = ""
-    version: str = ""
-    status: str = "loaded"
-    reason: str = ""
-    entries: list[tuple[str, Entry]] = field(default_factory=list)
-    """The kind and the entry of every name that the plugin registered."""
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.target}, from {self.distribution} {self.version})"
-
-
 class PluginManager:
-    """Loads the plugins of the entry-point group ``optimzoo``, once, when a name is first asked for.
+    """Loads the plugins that ``doors`` finds, once, when a name is first asked for.
 
     Args:
         registries: Where the names of each kind go.
@@ -54,11 +41,11 @@ class PluginManager:
     def __init__(self, registries: Mapping[str, Registry], core: Any) -> None:
         self._registries = registries
         self._core = core
-        self._pluggy = pluggy.PluginManager(GROUP)
+        self._pluggy = pluggy.PluginManager(CORE)
         self._pluggy.add_hookspecs(Hooks)
         self._reports: list[PluginReport] = []
         self._lock = threading.RLock()
-        self._waiting: list[tuple[PluginReport, EntryPoint]] = []
+        self._waiting: list[FoundPlugin] = []
         self._unsaid: list[OptimzooWarning] = []
         self._current: PluginReport | None = None
         self._loading = False
@@ -70,11 +57,16 @@ class PluginManager:
         """Load every plugin that is installed and not turned off; later calls do nothing.
 
         A plugin whose module asks for names while it is being imported by somebody else is loaded by the first call
-        after its import.
+        after its import. A thread that a plugin may be waiting for, in its import, goes on without that plugin.
         """
         if self._loaded:
             return
-        with self._lock:
+        before = self._current
+        while not self._lock.acquire(timeout=PATIENCE):
+            if before is self._current:
+                return
+            before = self._current
+        try:
             if self._loading:  # by this thread, which asks on behalf of a plugin that it loads
                 return
             self._loading = True
@@ -85,32 +77,37 @@ class PluginManager:
             finally:
                 self._loading = False
             self._loaded = not self._waiting
+        finally:
+            self._lock.release()
         self._say()
 
     def _discover(self) -> None:
         """Load the core, and note the plugins that are to be loaded."""
-        points = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.dist.name if p.dist else ""))
-        turned_off, self._unsaid = _turned_off({point.name for point in points})
-        self._load(PluginReport(CORE, "optimzoo.names.builtin", OWN_DISTRIBUTION, __version__), lambda: self._core)
-        for point in points:
-            report = _report(point)
-            rivals = [p for p in points if p.name == point.name and p is not point]
-            if point.name in turned_off:
-                report.status, report.reason = "disabled", turned_off[point.name]
+        found = doors.find()
+        turned_off, self._unsaid = _turned_off({plugin.report.name for plugin in found})
+        core = PluginReport(CORE, "optimzoo.names.builtin", OWN_DISTRIBUTION, __version__)
+        self._load(FoundPlugin(core, "optimzoo.names.builtin", lambda: self._core))
+        for plugin in found:
+            report = plugin.report
+            rivals = [p.report for p in found if p.report.name == report.name and p is not plugin]
+            if report.name in turned_off:
+                report.status, report.reason = "disabled", turned_off[report.name]
                 self._reports.append(report)
-            elif point.name == CORE or (rivals and report.distribution != OWN_DISTRIBUTION):
-                owners = ", ".join(sorted(str(_report(p)) for p in rivals)) or "optimzoo itself"
+            elif plugin.fault:
+                self._give_up(report, plugin.fault)
+            elif report.name == CORE or (rivals and report.distribution != OWN_DISTRIBUTION):
+                owners = ", ".join(sorted(map(str, rivals))) or "optimzoo itself"
                 self._give_up(report, f"the plugin name is declared by {owners} too")
             else:
-                self._waiting.append((report, point))
+                self._waiting.append(plugin)
 
     def _load_waiting(self) -> None:
         """Load the plugins that were found, but for those whose module is still being imported."""
-        for report, point in list(self._waiting):
-            spec = getattr(sys.modules.get(point.module), "__spec__", None)
+        for plugin in list(self._waiting):
+            spec = getattr(sys.modules.get(plugin.module), "__spec__", None)
             if not getattr(spec, "_initializing", False):
-                self._load(report, point.load)
-                self._waiting.remove((report, point))  # not sooner: an interrupted plugin is loaded by the next call
+                self._load(plugin)
+                self._waiting.remove(plugin)  # not sooner: an interrupted plugin is loaded by the next call
 
     def reports(self) -> list[PluginReport]:
         """Return a report for each plugin found, in the order of loading."""
@@ -120,6 +117,7 @@ class PluginManager:
     def hints(self) -> str:
         """Return a sentence about plugins that did not load, for the error about an unknown name."""
         missing = [f"{r.name} ({r.status}: {r.reason})" for r in self._reports if r.status != "loaded"]
+        missing += [f"{plugin.report.name} (still being imported)" for plugin in self._waiting]
         return f" Plugins that are not loaded: {'; '.join(missing)}." if missing else ""
 
     def add(self, plugin: Any, name: str) -> PluginReport:
@@ -142,7 +140,7 @@ class PluginManager:
         for taken in (report for report in self.reports() if report.name == name):
             raise PluginError(f"there is a {taken} already")
         report = PluginReport(name, type(plugin).__qualname__)
-        self._load(report, lambda: plugin)
+        self._load(FoundPlugin(report, getattr(plugin, "__name__", type(plugin).__module__), lambda: plugin))
         self._say()
         return report
 
@@ -177,33 +175,37 @@ class PluginManager:
         self.load()
         for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
             try:
-                use(partial(_call, implementation))
-            except (Exception, SystemExit) as error:
+                with warnings.catch_warnings():  # a filter that it sets is not for others
+                    use(partial(_call, implementation))
+            except FAULTS as error:
                 report = next(r for r in self._reports if r.name == implementation.plugin_name)
-                warnings.warn(PluginWarning(f"{report}: {hook} raised {_last_line(error)}"), stacklevel=2)
+                told = _fault(error, implementation.function.__module__)
+                warnings.warn(PluginWarning(f"{report}: {hook} raised {told}{_traceback(error)}"), stacklevel=2)
 
-    def _load(self, report: PluginReport, import_plugin: Callable[[], Any]) -> None:
+    def _load(self, found: FoundPlugin) -> None:
         """Import one plugin and register its hooks and names: all of them, or none."""
+        report = found.report
         zoo = Zoo(report.name, report.distribution)
         plugin = None
         self._current = report
         try:
-            plugin = import_plugin()
-            self._register_hooks(plugin, report.name)
-            self._register_names(plugin, zoo)
-            for kind, entry in report.entries:
-                zoo.stage(kind, entry)
+            with warnings.catch_warnings():
+                plugin = found.load()
+                self._register_hooks(plugin, report.name)
+                self._register_names(plugin, zoo)
+                for kind, entry in report.entries:
+                    zoo.stage(kind, entry)
         except BaseException as error:
             if plugin is not None and self._pluggy.get_plugin(report.name) is plugin:
                 self._pluggy.unregister(plugin)
-            if not isinstance(error, (Exception, SystemExit)):
+            if isinstance(error, KeyboardInterrupt):
                 raise
-            report.entries = []
-            self._give_up(report, _last_line(error))
+            report.entries, report.error = [], error
+            self._give_up(report, _fault(error, found.module))
             return
         finally:
             self._current = None
-        report.entries = [(kind, entry) for kind, entries in zoo.staged.items() for entry in entries]
+        report.entries = [(kind, entry) for kind, entries in zoo.staged.items() for entry in entries.values()]
         for kind, entry in report.entries:
             self._registries[kind].add(entry)
         self._reports.append(report)
@@ -211,9 +213,9 @@ class PluginManager:
     def _stage(self, kind: str, entry: Entry) -> bool:
         """Keep what a decorator registers in a plugin that is not loaded yet; return whether it is in one."""
         inside = [
-            (len(point.module), report)
-            for report, point in self._waiting
-            if f"{entry.target.__module__}.".startswith(f"{point.module}.")
+            (len(plugin.module), plugin.report)
+            for plugin in self._waiting
+            if f"{entry.target.__module__}.".startswith(f"{plugin.module}.")
         ]
         _, owner = max(inside, key=itemgetter(0), default=(0, self._current))
         if owner is None:
@@ -248,7 +250,7 @@ class PluginManager:
     def _give_up(self, report: PluginReport, reason: str) -> None:
         report.status, report.reason = "broken", reason
         self._reports.append(report)
-        self._unsaid.append(PluginWarning(f"{report}: {reason}"))
+        self._unsaid.append(PluginWarning(f"{report}: {reason}{_traceback(report.error)}"))
 
     def _say(self) -> None:
         """Warn of what went wrong; not sooner, so that all is loaded even where a warning is an error."""
@@ -286,11 +288,17 @@ def _names_in(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-def _report(point: EntryPoint) -> PluginReport:
-    name, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
-    return PluginReport(point.name, point.value, name, version)
-
-
-def _last_line(error: BaseException) -> str:
+def _fault(error: BaseException, module: str) -> str:
+    """Return the last line of ``error``, and the line of the code of ``module``'s package that it comes from."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[-1]}" if text else type(error).__name__
+    told = f"{type(error).__name__}: {text[-1]}" if text else type(error).__name__
+    package = module.partition(".")[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if package in (Path(f.filename).stem, *Path(f.filename).parts)]
+    return f"{told} ({own[-1].filename}, line {own[-1].lineno})" if own else told
+
+
+def _traceback(error: BaseException | None) -> str:
+    if error is None or not os.environ.get(TRACEBACK):
+        return ""
+    return "\n" + "".join(traceback.format_exception(error)).rstrip()

@@ -42,6 +42,13 @@ class TestBareNames:
         assert registry.entry("acme.Lion").target == "c:C"
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(2))))
+    def test_a_bundled_plugin_keeps_what_it_found_by_looking_from_another_that_wrote_it_down(self, order):
+        claims = [Entry("AdamX", "a:A", **FOUND), Entry("AdamX", "c:C", **ACME)]
+        registry = registry_of(*(claims[i] for i in order))
+        assert registry.entry("AdamX").target == "a:A"
+        assert registry.entry("acme.AdamX").target == "c:C"
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(2))))
     def test_two_other_plugins_make_a_name_an_error_that_lists_both(self, order):
         claims = [Entry("Nova", "a:A", **ACME), Entry("Nova", "b:B", **OTHER)]
         registry = registry_of(*(claims[i] for i in order))
