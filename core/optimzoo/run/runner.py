@@ -17,7 +17,6 @@ from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
 from optimzoo.errors import ConfigError, OptimzooError
-from optimzoo.names.entry import dotted
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
@@ -29,16 +28,17 @@ from optimzoo.run.loop.device import find_device
 from optimzoo.run.loop.metrics import Means, find_metrics, measured, unmeasured
 from optimzoo.run.loop.modes import Modes, evaluation_mode
 from optimzoo.run.loop.nonfinite import LossWatch
-from optimzoo.run.loop.randomness import random_state, seed_all, seed_of, set_random_state
+from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
 from optimzoo.run.loop.signals import StopSignals
 from optimzoo.run.loop.step import LossFunction, TrainStep
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.members import members
 from optimzoo.run.objects import build_object, find_function, look_for_modules_in
-from optimzoo.run.resume import find_checkpoint, restore
+from optimzoo.run.parts import check_state, restore, state_of
 from optimzoo.run.spread.strategy import build_strategy
 from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
+from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History
 from optimzoo.run.store.work_dir import folder_of, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
@@ -86,6 +86,7 @@ class Runner:
     Attributes:
         epoch: Passes over the data completed.
         iter: Iterations completed.
+        iter_in_epoch: Those of the epoch that is running.
         validation_due: Whether a validation comes before the next iteration.
         history: The values logged so far.
         config: The arguments in plain values, as ``config.yaml`` has them.
@@ -122,7 +123,7 @@ class Runner:
         self.config = _as_config(dict(locals()))
         self.work_dir = folder_of(work_dir)
         self.log_interval = whole_number(log_interval, "log_interval", 1)
-        one_of(on_change, ("error", "restore", "config"), "on_change")
+        self.on_change = one_of(on_change, ("error", "restore", "config"), "on_change")
         self.plan = TrainPlan.from_cfg(train_cfg)
         self.strategy = build_strategy(strategy, find_device(device))
         self.processes = self.strategy.processes
@@ -130,7 +131,7 @@ class Runner:
         self.seed, resume = self.processes.on_first(lambda: (seed_of(randomness), resume))
         self.resumed_from: Path | None = None
         if resume is not False:
-            self.resumed_from, state = self.processes.on_first(lambda: find_checkpoint(resume, self.work_dir))
+            self.resumed_from, state = self.processes.on_first(lambda: self._find(resume))
             self.seed = state["seed"]
         look_for_modules_in(code_dir)
         seed_all(self.seed)
@@ -167,16 +168,14 @@ class Runner:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
         self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
-        self.epoch = self.iter = self._iter_in_epoch = 0
+        self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False
-        self._epoch_start = random_state()
-        self._now: Mapping[str, Any] | None = None
+        self.random = RandomStates()
         self.history = History(self.work_dir / "metrics.csv")
         skips = any(getattr(m, "nonfinite", "") == "skip" for m in members(self.optim_wrapper).values())
         self.watch = LossWatch(self.work_dir, self.device, skips)
         if self.resumed_from is not None:
-            restore(self, state, self.resumed_from, on_change)
-            self._go_on_from(state)
+            restore(self, state, self.resumed_from)
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
@@ -217,7 +216,7 @@ class Runner:
     @property
     def current_epoch(self) -> int:
         """The epoch that is running, or else the last one that ended, counted from 1."""
-        return self.epoch + (self._iter_in_epoch > 0)
+        return self.epoch + (self.iter_in_epoch > 0)
 
     def train(self) -> nn.Module:
         """Train to the end of the run, and return the model.
@@ -241,15 +240,15 @@ class Runner:
             self.modes.train()
             try:
                 self.hooks.call("before_train", self)
-                if self._now is not None:
-                    set_random_state(self._now)
+                if self.random.now is not None:
+                    set_random_state(self.random.now)
                 self._validate()
-                self._now = random_state()
+                self.random.now = random_state()
                 while not self.finished:
                     self._train_epoch()
                 self.hooks.call("after_train", self)
             except BaseException as error:
-                self._now = random_state()  # for another call of train
+                self.random.now = random_state()  # for another call of train
                 self.hooks.tell(self, error)
                 raise
             self.modes.eval()
@@ -316,27 +315,7 @@ class Runner:
         """
         self.watch.check()
         self.watch.check_parameters(self.model, self.iter, self.processes)
-        now = random_state()
-        return {
-            **self.modes.state(lambda: self.strategy.model_state(self.model)),
-            "optim_wrapper": self.strategy.whole(self.optim_wrapper.state_dict()),
-            "optimizers": {n: dotted(type(m.optimizer)) for n, m in members(self.optim_wrapper).items()},
-            "backward_passes": {n: getattr(m, "inner_count", 0) for n, m in members(self.optim_wrapper).items()},
-            "param_scheduler": self.schedulers.state_dict(),
-            "hooks": self.strategy.whole(self.hooks.state_dict()),
-            "gradients": self.strategy.gradients(self.model),
-            "epoch": self.epoch,
-            "iter": self.iter,
-            "iter_in_epoch": self._iter_in_epoch,
-            "epoch_length": self.epoch_length,
-            "validation_due": self.validation_due,
-            "rows": len(self.history),
-            "seed": self.seed,
-            "random": self.processes.gather(
-                {"now": now, "epoch_start": self._epoch_start if self._iter_in_epoch else now}
-            ),
-            "config": self.config,
-        }
+        return state_of(self)
 
     def _train_epoch(self) -> None:
         by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
@@ -349,12 +328,12 @@ class Runner:
             self._stop_if_asked()
             if self.finished:
                 break
-        if self._iter_in_epoch == 0:
+        if self.iter_in_epoch == 0:
             raise ConfigError("it yields no batch", "train_dataloader")
-        if self.finished and self._iter_in_epoch != self.epoch_length:
+        if self.finished and self.iter_in_epoch != self.epoch_length:
             return
         self.epoch += 1
-        self._iter_in_epoch = 0
+        self.iter_in_epoch = 0
         self.hooks.call("after_epoch", self)
         if by_epoch:
             self._save_and_validate(self.epoch)
@@ -362,15 +341,15 @@ class Runner:
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of the current epoch, or those that are left of it."""
-        if self._iter_in_epoch == 0:
-            self._epoch_start = random_state()
-        set_random_state(self._epoch_start)  # what shuffles the data may be drawn from it
+        if self.iter_in_epoch == 0:
+            self.random.epoch_start = random_state()
+        set_random_state(self.random.epoch_start)  # what shuffles the data may be drawn from it
         start_epoch(self.train_dataloader, self.seed, self.epoch)
         batches = iter(self.train_dataloader)
-        if self._iter_in_epoch:
-            collections.deque(itertools.islice(batches, self._iter_in_epoch), maxlen=0)
-            assert self._now is not None
-            set_random_state(self._now)
+        if self.iter_in_epoch:
+            collections.deque(itertools.islice(batches, self.iter_in_epoch), maxlen=0)
+            assert self.random.now is not None
+            set_random_state(self.random.now)
         with self._errors_of_a_stop():
             yield from batches
 
@@ -379,23 +358,16 @@ class Runner:
         outcome, logs = self.train_step(batch)
         logs = self.processes.mean(logs)
         self.iter += 1
-        self._iter_in_epoch += 1
+        self.iter_in_epoch += 1
         self.watch.add(self.iter, outcome, logs)
         if self.device.type == "cpu" or self.iter % self.log_interval == 0:
             self.watch.check()
         self.hooks.call("after_iter", self, outcome, logs)
 
-    def _go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was made: if an epoch has another length now, after the same share of it."""
-        self.epoch, self.iter, self._iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
-        self.validation_due = state["validation_due"] and self.val_dataloader is not None
-        if self.epoch_length is not None and state["epoch_length"]:
-            self._iter_in_epoch = self._iter_in_epoch * self.epoch_length // state["epoch_length"]
-            if self.plan.max_epochs is not None:
-                left = (self.plan.max_epochs - self.epoch) * self.epoch_length - self._iter_in_epoch
-                self.max_iters = self.iter + max(0, left)
-        for random in state["random"][self.processes.rank : self.processes.rank + 1]:  # there may be more processes now
-            self._epoch_start, self._now = random["epoch_start"], random["now"]
+    def _find(self, resume: bool | str | Path) -> tuple[Path, dict[str, Any]]:
+        path, state = find_checkpoint(resume, self.work_dir)
+        check_state(state, path)
+        return path, state
 
     def _begin(self) -> Path | None:
         """Make room in the folder of the run, and write its config there."""

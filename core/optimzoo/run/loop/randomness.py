@@ -69,3 +69,25 @@ def set_random_state(state: Mapping[str, Any]) -> None:
             device.set_rng_state_all(state[device.__name__][: device.device_count()])  # there may be fewer now
     if "torch.mps" in state and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["torch.mps"])
+
+
+class RandomStates:
+    """The states of the generators of this process that a run comes back to.
+
+    Attributes:
+        epoch_start: That at the start of the epoch, which what shuffles the data may be drawn from.
+        now: That to go on with; None before training.
+    """
+
+    def __init__(self) -> None:
+        self.epoch_start = random_state()
+        self.now: Mapping[str, Any] | None = None
+
+    def state_dict(self, inside: bool) -> dict[str, Any]:
+        """Return the states as they are now, inside an epoch or between two."""
+        now = random_state()
+        return {"now": now, "epoch_start": self.epoch_start if inside else now}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self.epoch_start, self.now = state["epoch_start"], state["now"]

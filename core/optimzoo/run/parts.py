@@ -1,0 +1,286 @@
+"""What a checkpoint holds, said once: the parts of a run, each with the keys that it keeps there.
+
+Saving walks ``PARTS`` and joins what each returns; loading checks the keys of all, and then walks the same list.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.errors import CheckpointError
+from optimzoo.names.entry import dotted
+from optimzoo.run.hooks.list import HookList
+from optimzoo.run.hooks.run import Run
+from optimzoo.run.loop.randomness import RandomStates
+from optimzoo.run.members import members
+from optimzoo.run.spread.strategy import Strategy
+from optimzoo.run.store.changes import warn_of_changes
+from optimzoo.traces import describe_error
+from optimzoo.wrappers import BaseOptimWrapper
+
+State = Mapping[str, Any]
+Check = Callable[[Any], bool]
+
+ROWS = 1000
+"""Rows of history that an iteration may have; what claims more was not written by a run."""
+
+
+class Whole(Run, Protocol):
+    """All of a run that a checkpoint is made of, beyond what its hooks see."""
+
+    hooks: HookList
+    strategy: Strategy
+    random: RandomStates
+    iter_in_epoch: int
+    seed: int
+    config: dict[str, Any]
+    on_change: str
+
+    @property
+    def val_dataloader(self) -> Iterable[Any] | None:
+        """The validation data, if there is any."""
+
+
+class Part(ABC):
+    """A part of a run, as a checkpoint holds it.
+
+    Args:
+        run: The run.
+    """
+
+    keys: Mapping[str, Check]
+    """What it keeps, and whether a value that is found there can be that."""
+
+    def __init__(self, run: Whole) -> None:
+        self.run = run
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it keeps, under ``keys``; all processes call it, and the first holds it."""
+
+    @abstractmethod
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned, from among the keys of all parts."""
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+class _Model(Part):
+    """The weights: those to use, and where an optimizer trains others, these too as ``trained``."""
+
+    keys: Mapping[str, Check] = {"model": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.run.modes.state(lambda: self.run.strategy.model_state(self.run.model))
+
+    def load_state_dict(self, state: State) -> None:
+        self.run.modes.train()
+        self.run.strategy.load_model_state(self.run.model, state.get("trained", state["model"]))
+
+
+class _Optimizers(Part):
+    """The optimizers and their wrappers; groups that joined during the run come back first."""
+
+    keys: Mapping[str, Check] = {"optim_wrapper": _is_dict, "optimizers": _is_dict, "backward_passes": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        each = members(self.run.optim_wrapper)
+        return {
+            "optim_wrapper": self.run.strategy.whole(self.run.optim_wrapper.state_dict()),
+            "optimizers": {name: dotted(type(member.optimizer)) for name, member in each.items()},
+            "backward_passes": {name: getattr(member, "inner_count", 0) for name, member in each.items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        each = members(self.run.optim_wrapper)
+        held = {name: dotted(type(member.optimizer)) for name, member in each.items()}
+        if state["optimizers"] != held:
+            made, named = (", ".join(f"{k} {v}".strip() for k, v in n.items()) for n in (state["optimizers"], held))
+            raise CheckpointError(f"it was made with the optimizer {made}, and the config names {named}")
+        parameters = dict(self.run.model.named_parameters())
+        of_config = {name: _settings(member) for name, member in each.items()}
+        for name, member in each.items():
+            saved = state["optim_wrapper"][name] if name else state["optim_wrapper"]
+            _add_missing_groups(member.optimizer, saved["param_groups"], parameters)
+        self.run.optim_wrapper.load_state_dict(state["optim_wrapper"])
+        for name, member in each.items():
+            self.run.strategy.place_state(member.optimizer)
+            if self.run.on_change == "config":
+                for group, values in zip(member.param_groups, of_config[name]):
+                    group.update(values)
+            if name:
+                member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
+
+
+class _Schedules(Part):
+    """The schedules; what becomes of others in the config, ``on_change`` says."""
+
+    keys: Mapping[str, Check] = {"param_scheduler": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"param_scheduler": self.run.schedulers.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self.run.schedulers.load_state_dict(state["param_scheduler"], self.run.on_change)
+
+
+class _Hooks(Part):
+    """What each hook wants to keep."""
+
+    keys: Mapping[str, Check] = {"hooks": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"hooks": self.run.strategy.whole(self.run.hooks.state_dict())}
+
+    def load_state_dict(self, state: State) -> None:
+        self.run.hooks.load_state_dict(state["hooks"])
+
+
+class _Gradients(Part):
+    """The gradients of an unfinished window of accumulation."""
+
+    keys: Mapping[str, Check] = {"gradients": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"gradients": self.run.strategy.gradients(self.run.model)}
+
+    def load_state_dict(self, state: State) -> None:
+        for name, parameter in self.run.model.named_parameters():
+            gradient = state["gradients"].get(name)
+            parameter.grad = None if gradient is None else self.run.strategy.place(gradient, parameter)
+
+
+class _Log(Part):
+    """How much of the history was written; the history itself lies beside the checkpoint."""
+
+    keys: Mapping[str, Check] = {"rows": _is_count}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": len(self.run.history)}
+
+    def load_state_dict(self, state: State) -> None:
+        if state["rows"] > ROWS * (state["iter"] + 1):
+            raise CheckpointError(f"rows is {state['rows']}, which {state['iter']} iterations cannot have written")
+        if self.run.resumed_from is not None:
+            self.run.history.load(self.run.resumed_from.parent / "metrics.csv", state["rows"])
+
+
+class _Place(Part):
+    """How far the run is: if an epoch has another length now, it goes on after the same share of it."""
+
+    keys: Mapping[str, Check] = {
+        **dict.fromkeys(("epoch", "iter", "iter_in_epoch"), _is_count),
+        "epoch_length": lambda value: value is None or _is_count(value),
+        "validation_due": lambda value: isinstance(value, bool),
+    }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {key: getattr(self.run, key) for key in self.keys}
+
+    def load_state_dict(self, state: State) -> None:
+        run, before = self.run, state["epoch_length"]
+        run.epoch, run.iter, run.iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
+        run.validation_due = state["validation_due"] and run.val_dataloader is not None
+        if run.epoch_length is not None and before:
+            run.iter_in_epoch = run.iter_in_epoch * run.epoch_length // before
+            if run.plan.max_epochs is not None:
+                left = (run.plan.max_epochs - run.epoch) * run.epoch_length - run.iter_in_epoch
+                run.max_iters = run.iter + max(0, left)
+
+
+class _Randomness(Part):
+    """The seed, and the state of the generators of each process, now and at the start of the epoch."""
+
+    keys: Mapping[str, Check] = {"seed": _is_count, "random": lambda value: isinstance(value, list)}
+
+    def state_dict(self) -> dict[str, Any]:
+        inside = self.run.iter_in_epoch > 0
+        return {"seed": self.run.seed, "random": self.run.processes.gather(self.run.random.state_dict(inside))}
+
+    def load_state_dict(self, state: State) -> None:
+        for each in state["random"][self.run.processes.rank :][:1]:  # there may be more processes now
+            self.run.random.load_state_dict(each)
+
+
+class _Config(Part):
+    """The config, in plain values; nothing of it is built or imported, it is compared."""
+
+    keys: Mapping[str, Check] = {"config": _is_dict}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"config": self.run.config}
+
+    def load_state_dict(self, state: State) -> None:
+        now = {"randomness": {"seed": state["seed"]}, **self.run.config}
+        warn_of_changes(state["config"], now, self.run.resumed_from, self.run.on_change)
+
+
+PARTS: tuple[type[Part], ...] = (
+    *(_Model, _Optimizers, _Schedules, _Hooks, _Gradients),
+    *(_Log, _Place, _Randomness, _Config),
+)
+"""The parts of a run, in the order in which they are saved and loaded."""
+
+
+def state_of(run: Whole) -> dict[str, Any]:
+    """Return all that a checkpoint holds."""
+    return {key: value for part in PARTS for key, value in part(run).state_dict().items()}
+
+
+def check_state(state: State, path: Path) -> None:
+    """Look for the keys of every part.
+
+    Raises:
+        CheckpointError: One is missing, or what is there cannot be it.
+    """
+    for key, fits in (item for part in PARTS for item in part.keys.items()):
+        if key not in state:
+            raise CheckpointError(f"{path} has no {key!r}: it was not written by a run, or is damaged")
+        if not fits(state[key]):
+            raise CheckpointError(f"{path} cannot be resumed from: its {key!r} is {state[key]!r:.80}")
+
+
+def restore(run: Whole, state: State, path: Path) -> None:
+    """Put a run into the state that a checkpoint holds, and warn of what differs between its config and the run's.
+
+    Raises:
+        CheckpointError: The checkpoint does not fit the config.
+    """
+    for part in PARTS:
+        try:
+            part(run).load_state_dict(state)
+        except Exception as error:  # whatever an unfit value makes of it
+            reason = error if isinstance(error, CheckpointError) else f"{', '.join(part.keys)}: {describe_error(error)}"
+            raise CheckpointError(f"{path} does not fit this config: {reason}") from error
+
+
+def _add_missing_groups(optimizer: Optimizer, saved: Iterable[State], parameters: Mapping[str, Tensor]) -> None:
+    """Add the groups of a saved state whose parameters are in none here: they joined in the middle of the run."""
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    for group in saved:
+        found = [parameters.get(name) for name in group.get("param_names", ())]
+        if found and not any(parameter is None or parameter in held for parameter in found):
+            optimizer.add_param_group({**group, "params": [p.requires_grad_() for p in found if p is not None]})
+
+
+def _settings(member: BaseOptimWrapper) -> list[dict[str, Any]]:
+    """Return what the config says of each parameter group; what an optimizer counts in its groups is no setting."""
+    cls: Callable[..., Any] = type(member.optimizer)
+    arguments = calls.parameters(cls)
+    return [
+        {k: v for k, v in group.items() if (k in arguments and k != "params") or k.startswith("initial_")}
+        for group in member.param_groups
+    ]
