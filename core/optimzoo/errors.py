@@ -96,6 +96,10 @@ class CheckpointError(OptimzooError):
     """A checkpoint is missing, damaged, or does not fit what it is loaded into."""
 
 
+class WriteError(OptimzooError, OSError):
+    """A file of a run cannot be written: the disk is full, or the folder is gone or read-only."""
+
+
 class NonFiniteError(OptimzooError, ArithmeticError):
     """A loss or a gradient became NaN or infinite, and the policy is to stop."""
 

@@ -119,10 +119,12 @@ class _Optimizers(Part):
         for name, member in each.items():
             self.run.strategy.place_state(member.optimizer)
             if self.run.on_change == "config":
-                for group, values in zip(member.param_groups, of_config[name]):
+                of_groups, of_base = of_config[name]
+                for group, values in zip(member.optimizer.param_groups, of_groups):  # not of those that joined
                     group.update(values)
-            if name:
-                member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
+                if member.base_param_settings is not None:
+                    member.base_param_settings.update(of_base)
+            member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
 
 
 class _Schedules(Part):
@@ -229,7 +231,7 @@ class _Config(Part):
 
 
 PARTS: tuple[type[Part], ...] = (
-    *(_Model, _Optimizers, _Schedules, _Hooks, _Gradients),
+    *(_Model, _Gradients, _Optimizers, _Schedules, _Hooks),
     *(_Log, _Place, _Randomness, _Config),
 )
 """The parts of a run, in the order in which they are saved and loaded."""
@@ -262,9 +264,11 @@ def restore(run: Whole, state: State, path: Path) -> None:
     for part in PARTS:
         try:
             part(run).load_state_dict(state)
+        except Warning:  # which the user wants as an error
+            raise
         except Exception as error:  # whatever an unfit value makes of it
-            reason = error if isinstance(error, CheckpointError) else f"{', '.join(part.keys)}: {describe_error(error)}"
-            raise CheckpointError(f"{path} does not fit this config: {reason}") from error
+            reason = error if isinstance(error, CheckpointError) else describe_error(error)
+            raise CheckpointError(f"{path} does not fit this config: {', '.join(part.keys)}: {reason}") from error
 
 
 def _add_missing_groups(optimizer: Optimizer, saved: Iterable[State], parameters: Mapping[str, Tensor]) -> None:
@@ -276,11 +280,12 @@ def _add_missing_groups(optimizer: Optimizer, saved: Iterable[State], parameters
             optimizer.add_param_group({**group, "params": [p.requires_grad_() for p in found if p is not None]})
 
 
-def _settings(member: BaseOptimWrapper) -> list[dict[str, Any]]:
-    """Return what the config says of each parameter group; what an optimizer counts in its groups is no setting."""
+def _settings(member: BaseOptimWrapper) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what the config says of each parameter group, and of the base; what an optimizer counts is no setting."""
     cls: Callable[..., Any] = type(member.optimizer)
-    arguments = calls.parameters(cls)
-    return [
-        {k: v for k, v in group.items() if (k in arguments and k != "params") or k.startswith("initial_")}
-        for group in member.param_groups
+    arguments = calls.parameters(cls).keys() - {"params"}
+    groups = [*member.optimizer.param_groups, member.base_param_settings or {}]
+    *of_groups, of_base = [
+        {k: v for k, v in group.items() if k in arguments or k.startswith("initial_")} for group in groups
     ]
+    return of_groups, of_base

@@ -5,16 +5,22 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import get_ema_multi_avg_fn as EMA  # noqa: N812
 
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from ...faults.helpers import same
-from .network import dataset, error, parameters
+from .network import dataset, error, network, parameters
 from .plugin import Stop
 
 ACCUMULATING = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=2)
+
+
+def halved(count, dtype):
+    x, y = dataset(count).tensors
+    return [(a.to(dtype), b.to(dtype)) for a, b in zip(x.split(4), y.split(4))]
 
 
 class TestEMA:
@@ -36,7 +42,7 @@ class TestEMA:
 
         class Twin(Hook):
             def before_train(self, runner):
-                twins.append(AveragedModel(runner.model, multi_avg_fn=get_ema_multi_avg_fn(0.5)))
+                twins.append(AveragedModel(runner.model, multi_avg_fn=EMA(0.5)))
 
             def after_iter(self, runner, outcome, logs):
                 if runner.iter % 2 == 0 or runner.iter == 15:
@@ -99,3 +105,32 @@ class TestEMA:
         with pytest.raises(ZeroDivisionError):
             runner.train()
         assert torch.equal(parameters(runner), parameters(straight))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_weights_of_few_bits_are_averaged_in_float32(self, dtype, make_runner, tmp_path, val):
+        """At a decay of 0.999 an average of so few bits never moves."""
+        twins = []
+
+        class Twin(Hook):
+            def before_train(self, runner):
+                twins.append(AveragedModel(copy.deepcopy(runner.model).float(), multi_avg_fn=EMA(0.999)))
+
+            def after_iter(self, runner, outcome, logs):
+                twins[-1].update_parameters(copy.deepcopy(runner.model).float())
+
+        settings = dict(
+            train_dataloader=halved(20, dtype), val_dataloader=halved(8, dtype), metrics=error,
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        )  # fmt: skip
+        straight = EMAHook()
+        runner = make_runner(**settings, model=network().to(dtype), hooks=[straight, Twin()], work_dir=tmp_path / "a")
+        runner.train()
+        assert same(straight.averaged.state_dict(), twins[0].state_dict())
+        assert {p.dtype for p in runner.model.parameters()} == {dtype}
+        begun = nn.utils.parameters_to_vector(network().to(dtype).float().parameters())
+        assert not torch.equal(nn.utils.parameters_to_vector(straight.averaged.parameters()), begun)
+        with pytest.raises(KeyboardInterrupt):
+            make_runner(**settings, model=network().to(dtype), hooks=[EMAHook(), Stop(8)]).train()
+        resumed = EMAHook()
+        make_runner(**settings, model=network().to(dtype), hooks=[resumed], resume=True).train()
+        assert same(resumed.averaged.state_dict(), straight.averaged.state_dict())

@@ -86,4 +86,4 @@ class CheckpointHook(Hook):
     def _remove_oldest(self, written: Path) -> None:
         others = [path for path in checkpoints_in(written.parent) if path != written]
         for path in others[: max(0, len(others) + 1 - self.keep)]:
-            path.unlink()
+            path.unlink(missing_ok=True)

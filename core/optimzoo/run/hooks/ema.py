@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from optimzoo.errors import ConfigError
@@ -20,9 +20,10 @@ from optimzoo.wrappers import StepOutcome
 class EMAHook(Hook):
     """Keeps an exponential moving average of the parameters, and validates with it.
 
-    After each update, average = decay * average + (1 - decay) * parameters; the first update begins it. Buffers are
-    those of the model. The average is in every checkpoint, under ``hooks``, beside the trained weights. Of several
-    averages, the last is validated.
+    After each update, average = decay * average + (1 - decay) * parameters; the first update begins it. Parameters of
+    less than 32 bits are averaged in float32, for what an update adds to the average is less than they can tell apart.
+    Buffers are those of the model. The average is in every checkpoint, under ``hooks``, beside the trained weights. Of
+    several averages, the last is validated.
 
     Args:
         decay: The share of the old average, from 0 to below 1.
@@ -57,7 +58,7 @@ class EMAHook(Hook):
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Take the parameters into the average, if they have changed."""
         if self.averaged is not None and outcome is StepOutcome.UPDATED:
-            self.averaged.update_parameters(runner.model)
+            self.averaged.update_parameters(_Like(runner.model, self.averaged))  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def evaluating(self, runner: Run) -> Iterator[None]:
@@ -65,12 +66,12 @@ class EMAHook(Hook):
         if self.averaged is None and self._saved is None:
             yield
             return
-        averaged = self._average_of(runner.model)
-        _swap(runner.model, averaged)
+        trained = [p.detach().clone() for p in runner.model.parameters()]
+        _put(runner.model, self._average_of(runner.model).module.parameters())
         try:
             yield
         finally:
-            _swap(runner.model, averaged)
+            _put(runner.model, trained)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average."""
@@ -85,15 +86,27 @@ class EMAHook(Hook):
     def _average_of(self, model: nn.Module) -> AveragedModel:
         if self.averaged is None:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
+            for parameter in self.averaged.parameters():
+                if parameter.is_floating_point() and parameter.itemsize < 4:
+                    parameter.data = parameter.data.float()
         if self._saved is not None:
             self.averaged.load_state_dict(self._saved)
             self._saved = None
         return self.averaged
 
 
+class _Like:
+    """The parameters of a model in the precision of its average."""
+
+    def __init__(self, model: nn.Module, averaged: AveragedModel) -> None:
+        self.buffers = model.buffers
+        self._pairs = zip(model.parameters(), averaged.module.parameters())
+
+    def parameters(self) -> Iterator[Tensor]:
+        return (own.detach().to(average.dtype) for own, average in self._pairs)
+
+
 @torch.no_grad()
-def _swap(model: nn.Module, averaged: AveragedModel) -> None:
-    for own, other in zip(model.parameters(), averaged.module.parameters()):
-        kept = own.clone()
-        own.copy_(other)
-        other.copy_(kept)
+def _put(model: nn.Module, values: Iterable[Tensor]) -> None:
+    for parameter, value in zip(model.parameters(), values):
+        parameter.copy_(value)

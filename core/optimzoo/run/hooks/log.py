@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import warnings
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -12,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from optimzoo.console import make_console
+from optimzoo.errors import OptimzooWarning
 from optimzoo.groups.table import group_table
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
+from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
+from optimzoo.traces import describe_error
 from optimzoo.wrappers import StepOutcome
 
 
@@ -89,7 +93,12 @@ class LoggerHook(Hook):
     def after_train(self, runner: Run) -> None:
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
-        runner.plot().savefig(runner.work_dir / "curves.png")
+        try:
+            with replacing(runner.work_dir / "curves.png") as file:
+                runner.plot().savefig(file, format="png")
+        except Exception as error:  # a picture is no reason for a run to fail at its end
+            message = f"curves.png cannot be drawn: {describe_error(error)}"
+            warnings.warn(message, OptimzooWarning, stacklevel=2)
         last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if n.startswith("val_")}
         if last:
             self._print(f"final: {_values(last)}")

@@ -7,20 +7,25 @@ import copy
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from optimzoo.errors import CheckpointError
 from optimzoo.names.entry import dotted
-from optimzoo.run.store.atomic import replacing
+from optimzoo.run.store.atomic import replacing, unwritten
 
 FORMAT = 2
+MARK = b"optimzoo crc32 "
+"""What stands after the archive of a checkpoint, where torch does not look, before the checksum of all of it."""
+
 PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
 
 
@@ -36,10 +41,28 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """
     readable = _readable({"format": FORMAT, **state}, "state")
     try:
-        with replacing(path) as file:
-            torch.save(readable, file)
+        with replacing(path) as file, ThreadPoolExecutor(1) as beside:
+            summed = _Summed(file, beside)
+            torch.save(readable, summed)  # type: ignore[arg-type]  # which writes and flushes
+            file.write(MARK + f"{summed.crc:08x}".encode())
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise CheckpointError(f"{path} cannot be written: {error}. Earlier checkpoints are untouched") from error
+        tensors = {t.untyped_storage().data_ptr(): t for t in tree_leaves(readable) if isinstance(t, Tensor)}
+        wanted = sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
+        raise CheckpointError(f"{unwritten(path, wanted, error)}. Earlier checkpoints are untouched") from error
+
+
+class _Summed:
+    """A file, and the checksum of what is written to it, taken while the system writes."""
+
+    def __init__(self, file: BinaryIO, beside: ThreadPoolExecutor) -> None:
+        self.file, self.beside, self.crc = file, beside, 0
+        self.flush = file.flush
+
+    def write(self, data: bytes) -> int:
+        crc = self.beside.submit(zlib.crc32, data, self.crc)
+        written = self.file.write(data)
+        self.crc = crc.result()
+        return written
 
 
 def _readable(value: Any, place: str) -> Any:
@@ -95,7 +118,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path) -> None:
-    """Compare the checksums of a file, which torch writes and does not read."""
+    """Compare the checksum of the file; of one without, those of the tensors, which torch writes and does not read."""
+    with path.open("rb", buffering=0) as file:
+        left = max(0, path.stat().st_size - len(MARK) - 8)
+        file.seek(left)
+        mark, told = file.read(len(MARK)), file.read()
+        if mark == MARK:
+            file.seek(0)
+            crc, block = 0, memoryview(bytearray(1 << 20))
+            while left > 0 and (count := file.readinto(block[: min(left, len(block))])):
+                crc, left = zlib.crc32(block[:count], crc), left - count
+            if told != f"{crc:08x}".encode():
+                raise zipfile.BadZipFile("its checksum is wrong")
+            return
     with zipfile.ZipFile(path) as archive:
         wrong = archive.testzip()
     if wrong is not None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import itertools
 import json
 import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from optimzoo.errors import CheckpointError
-from optimzoo.run.store.atomic import replacing
+from optimzoo.run.store.atomic import write
 
 Row = dict[str, Any]
 
@@ -91,16 +91,21 @@ class History:
         self._epochs.append(int(row["epoch"]))
 
     def flush(self) -> None:
-        """Bring the files up to date: append the new rows, or write all of them if a column is new."""
-        whole = self.columns != self._header or not self.path.exists()
-        start = 0 if whole else self._written
-        with _opened(self.path, whole) as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            if whole:
-                writer.writeheader()
-            writer.writerows(self.rows(start))
-        with _opened(self.path.with_suffix(".jsonl"), whole) as file:
-            file.writelines(json.dumps(_finite(row)) + "\n" for row in self.rows(start))
+        """Bring the files up to date: append the new rows, or write all of them if a column is new.
+
+        Raises:
+            WriteError: A file cannot be written; the rows are kept for the next time.
+        """
+        append = self.columns == self._header and self.path.exists()
+        rows = list(self.rows(self._written if append else 0))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, self.columns, lineterminator="\n")
+        if not append:
+            writer.writeheader()
+        writer.writerows(rows)
+        self._header = []  # until both files are whole
+        write(self.path, table.getvalue(), append)
+        write(self.path.with_suffix(".jsonl"), "".join(json.dumps(_finite(row)) + "\n" for row in rows), append)
         self._header, self._written = self.columns, len(self)
 
     def load(self, path: Path, count: int) -> None:
@@ -134,11 +139,6 @@ class History:
             for row in shown
         )  # fmt: skip
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _opened(path: Path, whole: bool) -> AbstractContextManager[IO[Any]]:
-    text: dict[str, Any] = {"newline": "", "encoding": "utf-8"}
-    return replacing(path, "w", **text) if whole else path.open("a", **text)
 
 
 def _finite(row: Row) -> Row:

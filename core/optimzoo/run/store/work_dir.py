@@ -12,7 +12,7 @@ from typing import Any
 
 from optimzoo.config.load import config_text
 from optimzoo.errors import ConfigError
-from optimzoo.run.store.atomic import replacing
+from optimzoo.run.store.atomic import telling, write
 from optimzoo.run.store.checkpoint import checkpoints_in
 
 try:
@@ -60,9 +60,10 @@ def hold(folder: Path) -> Iterator[None]:
             ) from error
         except OSError:  # a file system without locks
             pass
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with telling(folder / ".lock", 8):
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
         yield
 
 
@@ -80,6 +81,7 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
 
     Raises:
         ConfigError: A file that no run wrote is in the way.
+        WriteError: The folder cannot be written to.
     """
     saved = checkpoints_in(folder)
     kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
@@ -90,20 +92,22 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
         raise ConfigError(
             f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
         )
-    for partial in folder.glob("checkpoint_*.partial"):
-        partial.unlink()
-    if not saved[kept:] and (continued or not records):
-        return None
-    aside = _aside(folder)
-    for path in saved[kept:]:
-        path.replace(aside / path.name)
-    for path in records:
-        if not continued:
+    copied = sum(file.stat().st_size for path in records for file in (path, *path.rglob("*"))) if continued else 0
+    with telling(folder / "previous-N", copied):
+        for partial in folder.glob("checkpoint_*.partial"):
+            partial.unlink()
+        if not saved[kept:] and (continued or not records):
+            return None
+        aside = _aside(folder)
+        for path in saved[kept:]:
             path.replace(aside / path.name)
-        elif path.is_dir():
-            shutil.copytree(path, aside / path.name)
-        else:
-            shutil.copy2(path, aside)
+        for path in records:
+            if not continued:
+                path.replace(aside / path.name)
+            elif path.is_dir():
+                shutil.copytree(path, aside / path.name)
+            else:
+                shutil.copy2(path, aside)
     return aside
 
 
@@ -111,8 +115,7 @@ def write_config(config: Mapping[str, Any], folder: Path) -> None:
     """Write the config of a run where ``optimzoo train`` can read it."""
     path = folder / "config.yaml"
     header = f"{MARKER}: the config of this run. To run it again: optimzoo train {path} --work-dir ANOTHER_FOLDER\n"
-    with replacing(path, "w", encoding="utf-8") as file:
-        file.write(header + config_text(config))
+    write(path, header + config_text(config))
 
 
 def earlier_runs(folder: Path) -> list[Path]:

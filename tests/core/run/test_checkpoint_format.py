@@ -1,0 +1,149 @@
+"""What a checkpoint holds: written in parts, read by versions to come, and told apart from what no run has written."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from optimzoo.errors import CheckpointError
+from optimzoo.run import EMAHook, Hook
+from optimzoo.run.parts import PARTS
+from optimzoo.run.store.checkpoint import FORMAT, checkpoints_in, load_checkpoint
+
+from ...faults.helpers import same
+from .network import dataset, error, network, parameters
+
+OLD = Path(__file__).parent / "format2" / "checkpoint_00000007.pt"
+"""Of a run of three epochs of five iterations, stopped in the second window of accumulation, before parts had names."""
+
+SETTINGS = dict(
+    train_dataloader=dict(dataset=dataset(), batch_size=4, shuffle=True),
+    val_dataloader=dict(dataset=dataset(8), batch_size=8),
+    metrics=error,
+    optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=4),
+    param_scheduler=dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=10),
+    checkpoint=dict(best="error"),
+)
+
+
+@pytest.mark.filterwarnings("ignore:the config differs")
+def test_one_of_before_parts_had_names_goes_on(make_runner, tmp_path):
+    averages = EMAHook(0.9), EMAHook(0.9)
+    straight = make_runner(**SETTINGS, hooks=[averages[0]], work_dir=tmp_path / "straight")
+    straight.train()
+    resumed = make_runner(**SETTINGS, hooks=[averages[1]], resume=OLD)
+    assert (resumed.epoch, resumed.iter, resumed.iter_in_epoch) == (1, 7, 2)
+    assert resumed.hooks[-1].best_value == straight.history.column("val_error")[0][1]
+    resumed.train()
+    assert torch.allclose(parameters(resumed), parameters(straight), rtol=1e-4, atol=1e-6)
+    for new, old in zip(averages[1].averaged.parameters(), averages[0].averaged.parameters()):
+        assert torch.allclose(new, old, rtol=1e-4, atol=1e-6)
+    assert len(resumed.history) == len(straight.history)
+
+
+def test_its_keys_are_those_of_its_parts(make_runner, tmp_path):
+    make_runner(**SETTINGS).train()
+    state = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])
+    assert list(state) == ["format", *(key for part in PARTS for key in part.keys)]
+    assert state["format"] == FORMAT == load_checkpoint(OLD)["format"]
+    assert state.keys() == load_checkpoint(OLD).keys()
+
+
+def test_every_part_takes_back_what_it_returned(make_runner, tmp_path):
+    """A run that is resumed and saved at once has the checkpoint that it came from."""
+    make_runner(**SETTINGS, hooks=[EMAHook(0.9)]).train()
+    before = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])
+    again = make_runner(**SETTINGS, hooks=[EMAHook(0.9)], resume=True)
+    again.save(tmp_path / "again.pt")
+    after = load_checkpoint(tmp_path / "again.pt")
+    for key in before.keys() - {"random", "config"}:
+        assert same(before[key], after[key]), key
+
+
+WRONG = [
+    *(
+        (key, value)
+        for key in ("epoch", "iter", "iter_in_epoch", "rows", "seed")
+        for value in (-5, 1.5, "3", None, True)
+    ),
+    *((key, value) for key in ("model", "optim_wrapper", "hooks", "gradients", "config") for value in (None, [], 3)),
+    *(("epoch_length", value) for value in (-1, "5", [])),
+    *(("validation_due", value) for value in (None, 1, "no")),
+    *(("random", value) for value in ({}, None, [{}], [3])),
+    ("rows", 10**9),
+    ("param_scheduler", {}),
+    ("optim_wrapper", {}),
+    ("optim_wrapper", {"state": 3, "param_groups": 4}),
+    ("optimizers", {"": 5}),
+    ("gradients", {"0.weight": 3}),
+    ("gradients", {"0.weight": torch.ones(1, 1, 1)}),
+    ("hooks", {"optimzoo.run:CheckpointHook": 3}),
+    ("model", {"0.weight": 3}),
+]
+
+
+@pytest.fixture(scope="module")
+def saved():
+    return load_checkpoint(OLD)
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{k}={v!r:.20}" for k, v in WRONG])
+def test_a_value_that_no_run_writes_is_an_error_with_file_and_key(key, value, saved, make_runner, tmp_path):
+    path = tmp_path / "changed.pt"
+    torch.save({**copy.copy(saved), key: value}, path)
+    with pytest.raises(CheckpointError, match=rf"changed\.pt .*{key}"):
+        make_runner(**SETTINGS, resume=path)
+
+
+@pytest.mark.parametrize("key", [key for part in PARTS for key in part.keys])
+def test_a_key_that_is_missing_is_an_error_with_file_and_key(key, saved, make_runner, tmp_path):
+    path = tmp_path / "changed.pt"
+    torch.save({k: v for k, v in saved.items() if k != key}, path)
+    with pytest.raises(CheckpointError, match=rf"changed\.pt has no '{key}'"):
+        make_runner(**SETTINGS, resume=path)
+
+
+class Unfreeze(Hook):
+    """Trains a layer from the second epoch on."""
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def after_epoch(self, runner):
+        if runner.epoch == 1:
+            named = [(f"0.{n}", p.requires_grad_()) for n, p in runner.model[0].named_parameters()]
+            runner.optim_wrapper.optimizer.add_param_group({"params": named, **self.settings})
+
+
+class Interrupt(Hook):
+    def after_iter(self, runner, outcome, logs):
+        if runner.iter == 12:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("on_change", ["error", "restore", "config"])
+@pytest.mark.parametrize("schedule", [None, dict(type="CosineAnnealingLR", by_epoch=False, T_max=15)])
+@pytest.mark.parametrize("settings", [{}, dict(lr=0.001, weight_decay=0.5)])
+def test_groups_that_join_during_a_run_come_back(settings, schedule, on_change, make_runner, tmp_path):
+    def model():
+        frozen = network()
+        frozen[0].requires_grad_(False)
+        return frozen
+
+    config = dict(
+        optim_wrapper=dict(
+            optimizer=dict(type="AdamW", lr=0.01, weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0)
+        ),
+        param_scheduler=schedule,
+    )
+    straight = make_runner(**config, model=model(), hooks=[Unfreeze(**settings)], work_dir=tmp_path / "straight")
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(**config, model=model(), hooks=[Unfreeze(**settings), Interrupt()]).train()
+    resumed = make_runner(**config, model=model(), hooks=[Unfreeze(**settings)], resume=True, on_change=on_change)
+    assert len(resumed.optim_wrapper.optimizer.param_groups) == 3
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+    assert not torch.equal(resumed.model[0].weight, model()[0].weight)
+    assert resumed.history.column("lr") == straight.history.column("lr")
