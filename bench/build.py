@@ -13,7 +13,7 @@ from optimzoo import build_optim_wrapper
 
 CONFIG = dict(
     optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, all_biases=False),
 )
 SIZES = (1_000, 10_000, 100_000)
 

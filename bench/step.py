@@ -14,7 +14,7 @@ from bench.measure import Row, Work, rebuilt
 from bench.models import ResNet50, ViTB, decayed_apart, fill_grads, transformer
 from optimzoo import build_optim_wrapper
 
-NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, all_biases=False)
 ADAMW = dict(type="AdamW", lr=1e-4, weight_decay=0.05)
 SGD = dict(type="SGD", lr=1e-4, momentum=0.9, weight_decay=1e-4)
 

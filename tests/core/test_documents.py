@@ -83,9 +83,10 @@ def groups_of(cfg, model=None):
             dict(optimizer=SGD, paramwise_cfg=dict(dcn_offset_lr_mult=0.1)),
             {"backbone.dcn.conv_offset.bias": dict(lr=0.02 * 0.1), "backbone.dcn.weight": dict(lr=0.02)},
         ),
-        (
+        pytest.param(
             dict(optimizer=SGD, paramwise_cfg=dict(custom_keys={"norm": dict(decay_mult=0.0, lars_exclude=True)})),
             {"backbone.layers.0.norm.weight": dict(weight_decay=0.0, lars_exclude=True)},
+            marks=pytest.mark.filterwarnings("ignore:.*'lars_exclude' is no multiplier"),
         ),
         (
             dict(

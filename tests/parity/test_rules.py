@@ -49,6 +49,7 @@ def settings_by_name(wrapper, model):
         names[id(parameter)]: {key: value for key, value in group.items() if key not in hidden}
         for group in wrapper.optimizer.param_groups
         for parameter in group["params"]
+        if parameter.requires_grad  # the frozen ones are in no group of mmengine's where there are rules
     }
 
 
@@ -165,7 +166,8 @@ def test_the_rules_of_public_configs_give_the_settings_that_mmengine_gives(param
 def test_without_merging_the_groups_are_in_the_order_of_mmengine():
     model, cfg = Detector(), dict(optimizer=ADAMW, paramwise_cfg=dict(merge_groups=False, norm_decay_mult=0.0))
     ours, theirs = (build(model, cfg).optimizer.param_groups for build in (build_optim_wrapper, mm_build_optim_wrapper))
-    assert [[id(p) for p in group["params"]] for group in ours] == [[id(p) for p in g["params"]] for g in theirs]
+    trained = [[id(p) for p in group["params"] if p.requires_grad] for group in ours]
+    assert [ids for ids in trained if ids] == [[id(p) for p in group["params"]] for group in theirs]
 
 
 def test_an_optimizer_may_call_its_first_argument_as_it_likes():
@@ -177,15 +179,43 @@ def test_an_optimizer_may_call_its_first_argument_as_it_likes():
     assert ours == theirs
 
 
+@pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.parametrize("kind", ["theirs", "ours, from before frozen parameters were in the groups"])
+def test_a_state_that_leaves_frozen_parameters_out_is_loaded_and_trained_on_alike(kind, merged):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    twin = copy.deepcopy(model)
+    cfg = dict(optimizer=ADAMW, paramwise_cfg=dict(norm_decay_mult=0.0, merge_groups=merged))
+    theirs, ours = mm_build_optim_wrapper(model, copy.deepcopy(cfg)), build_optim_wrapper(twin, cfg)
+    x = torch.ones(4, 2)
+    theirs.update_params(model(x).square().mean())
+    twin.load_state_dict(model.state_dict())
+    state = copy.deepcopy(theirs.state_dict())
+    if kind != "theirs":
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        for group, own in zip(state["param_groups"], theirs.param_groups):
+            group["param_names"] = [names[id(parameter)] for parameter in own["params"]]
+    ours.load_state_dict(state)
+    for wrapper, each in ((theirs, model), (ours, twin)):
+        wrapper.update_params(each(x).square().mean())
+    torch.testing.assert_close(list(model.parameters()), list(twin.parameters()))
+    twin[0].requires_grad_(True)
+    before = twin[0].weight.clone()
+    ours.update_params(twin(torch.randn(4, 2)).square().mean())
+    assert not torch.equal(before, twin[0].weight)
+
+
 class TestWhatIsDifferent:
     @pytest.mark.parametrize(
         ("module", "rule"),
         [
             (nn.RMSNorm(2), "norm_decay_mult"),
+            (type("T5LayerNorm", (Plain,), {})(), "norm_decay_mult"),
             (nn.Conv1d(2, 2, 1, groups=2), "dwconv_decay_mult"),
             (nn.Conv3d(2, 2, 1, groups=2), "dwconv_decay_mult"),
         ],
-        ids=["RMSNorm", "1-D", "3-D"],
+        ids=["RMSNorm", "by name", "1-D", "3-D"],
     )
     def test_kinds_of_module_that_mmengine_does_not_count(self, module, rule):
         ours, theirs = both(nn.Sequential(module, nn.Linear(2, 2)), {rule: 0.0})

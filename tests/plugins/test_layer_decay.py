@@ -202,7 +202,7 @@ def test_stages_may_be_named():
 def test_twelve_layers_without_decay_of_norms_and_biases_make_two_groups_each():
     model = nn.ModuleDict({"patch_embed": nn.Conv2d(3, 8, 4), "layers": nn.ModuleList(), "head": nn.Linear(8, 2)})
     model["layers"].extend(nn.TransformerEncoderLayer(8, 2, 8) for _ in range(12))
-    wrapper = by_layer(model, 0.9, norm_decay_mult=0.0, bias_decay_mult=0.0)
+    wrapper = by_layer(model, 0.9, norm_decay_mult=0.0, bias_decay_mult=0.0, all_biases=True)
     assert len(wrapper.optimizer.param_groups) == 2 * 14
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -10,6 +11,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+CALLED_NORM = re.compile(r"\w*([Nn]orm|GRN|FRN|ABN)(\d[dD]?|[BS]\d[a-z]?|Act|Tlu|Fp32|Gated|Channels?(First|Last))*")
+"""What model libraries call norms that they define themselves; ``NormLinear`` and ``LayerNormMLP`` are none."""
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DEFORMABLE = {"DeformConv2d", "ModulatedDeformConv2d"}
 WRAPPERS = {
@@ -27,9 +30,20 @@ def class_names(module: nn.Module) -> set[str]:
     return {cls.__name__ for cls in type(module).__mro__}
 
 
-def is_norm(module: nn.Module) -> bool:
-    """Whether ``module`` normalizes; RMS norms that model libraries define themselves are known by the class name."""
-    return isinstance(module, NORMS) or type(module).__name__.endswith("RMSNorm")
+def is_norm(module: nn.Module, but: Collection[str] = ()) -> bool:
+    """Whether ``module`` normalizes: a norm of torch, or a module without trained parts whose class is called so.
+
+    Args:
+        module: The module.
+        but: Names of classes that are no norms, whatever they are called.
+    """
+    if not class_names(module).isdisjoint(but):
+        return False
+    if isinstance(module, NORMS):
+        return True
+    if not CALLED_NORM.fullmatch(type(module).__name__):
+        return False
+    return all(next(child.parameters(), None) is None for child in module.children())
 
 
 def is_depthwise(module: nn.Module) -> bool:

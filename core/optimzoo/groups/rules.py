@@ -1,22 +1,25 @@
-"""Composable rules: settings for the parameters that meet a rule's conditions, all matching rules together."""
+"""Rules: which parameters each holds for, and what it makes of their settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
-from optimzoo.groups.modules import KINDS, class_names
+from optimzoo.groups.modules import KINDS, class_names, is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.param_groups import NAMES, Group
-from optimzoo.values import whole_number
+from optimzoo.values import is_number, whole_number
 
 MULTIPLIERS = {"lr_mult": "lr", "decay_mult": "weight_decay"}
+"""The keys that multiply, and what."""
 
 
 @dataclass(frozen=True)
@@ -26,152 +29,215 @@ class Place:
     Args:
         name: Its name in the model.
         parameter: The parameter.
-        modules: The modules it is in, from the model down to the one that holds it.
+        modules: The modules it is in, from the outermost known down to the one that holds it.
+        in_dcn: Whether what holds that module is a deformable convolution.
     """
 
     name: str
     parameter: Tensor
     modules: Sequence[nn.Module]
+    in_dcn: bool = False
+
+    @property
+    def own_name(self) -> str:
+        """Its name in the module that holds it."""
+        return self.name.rpartition(".")[2]
 
 
-def _match(pattern: Any, path: str) -> Callable[[Place], bool]:
+@dataclass(frozen=True)
+class Row:
+    """A rule that was read.
+
+    Args:
+        label: Its place in ``paramwise_cfg``, by which it is told of.
+        holds: Which parameters it holds for.
+        multiplies: The settings that it multiplies, and by what.
+        sets: The settings that it gives.
+        name: Of a custom key, the part of parameters' names.
+        conditions: What has to hold, one by one, and what the config says of each.
+    """
+
+    label: str
+    holds: Callable[[Place], bool]
+    multiplies: Mapping[str, float] = field(default_factory=dict)
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    conditions: Mapping[str, tuple[Any, Callable[[Place], bool]]] = field(default_factory=dict)
+
+
+def settled(own: Mapping[str, Any], rows: Iterable[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group after ``rows``: all that they give, the last last, then multiplied by all.
+
+    Args:
+        own: The settings of the group before.
+        rows: The rows.
+        settings: The optimizer's hyperparameters, which are multiplied where the group does not say otherwise.
+    """
+    rows, result = list(rows), dict(own)
+    for row in rows:
+        result.update(row.sets)
+    for row in rows:
+        for setting, factor in row.multiplies.items():
+            result[setting] = result.get(setting, settings[setting]) * factor
+    return result
+
+
+def multiplier(optimizer: DescribedOptimizer, setting: str, value: Any, path: str) -> float:
+    """Return the factor ``value`` if ``setting`` can be multiplied by it.
+
+    Raises:
+        ConfigError: It is no number from 0 on, or the optimizer's config does not say what it multiplies.
+    """
+    if not is_number(value):
+        raise ConfigError(f"a number is wanted, got {value!r}", path)
+    base = optimizer.settings.get(setting)
+    if base is None or (base == 0 and setting not in optimizer.given):
+        what = f"it multiplies {setting}, which the optimizer's config does not set: set optimizer.{setting}"
+        raise ConfigError(what, path)
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"a number of at least 0 is wanted, and a finite one, got {value!r}", path)
+    factor: float = value
+    return factor
+
+
+def _match(pattern: Any, path: str, but: Collection[str]) -> Callable[[Place], bool]:
     expression = name_pattern(pattern, path)
     return lambda place: names_any(expression, place.name)
 
 
-def _module(kind: Any, path: str) -> Callable[[Place], bool]:
+def _module(kind: Any, path: str, but: Collection[str] = ()) -> Callable[[Place], bool]:
     if not isinstance(kind, str):
         raise ConfigError(f"a kind of module ({', '.join(KINDS)}) or a class name is wanted, got {kind!r}", path)
     is_kind = KINDS.get(kind, lambda module: kind in class_names(module))
+    if kind == "norm":
+        is_kind = partial(is_norm, but=but)
     return lambda place: any(map(is_kind, place.modules))
 
 
-def _ndim(dimensions: Any, path: str) -> Callable[[Place], bool]:
+def _ndim(dimensions: Any, path: str, but: Collection[str]) -> Callable[[Place], bool]:
     wanted = whole_number(dimensions, path, 0)
     return lambda place: place.parameter.ndim == wanted
 
 
-CONDITIONS: dict[str, Callable[[Any, str], Callable[[Place], bool]]] = {
+CONDITIONS: dict[str, Callable[[Any, str, Collection[str]], Callable[[Place], bool]]] = {
     "match": _match,
     "module": _module,
     "ndim": _ndim,
 }
 
 
-def rules_problems(rules: Any, optimizer: DescribedOptimizer) -> Iterator[ConfigError]:
-    """Yield what is wrong with ``paramwise_cfg.rules``, as far as it can be told without a model."""
-    if not isinstance(rules, (list, tuple)):
-        yield ConfigError(f"a list of dicts is wanted, got {rules!r}", "paramwise_cfg.rules")
-        return
-    for index, rule in enumerate(rules):
-        path = f"paramwise_cfg.rules[{index}]"
-        if not isinstance(rule, Mapping):
-            yield ConfigError(f"a dict such as {{'match': 'head.*', 'lr_mult': 10}} is wanted, got {rule!r}", path)
-            continue
-        conditions = [key for key in CONDITIONS if key in rule]
-        for key in conditions:
-            try:
-                CONDITIONS[key](rule[key], f"{path}.{key}")
-            except ConfigError as error:
-                yield error
-        if not conditions:
-            yield ConfigError(f"it says nothing of which parameters: it needs {' or '.join(CONDITIONS)}", path)
-        if len(conditions) == len(rule):
-            yield ConfigError("it sets nothing: it needs lr_mult, decay_mult or an argument of the optimizer", path)
-        for key in (k for k in MULTIPLIERS if k in rule):
-            yield from optimizer.multiplier_problems(key, rule[key], path)
-        yield from _own_problems(_own(rule), optimizer, path)
+def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collection[str] = ()) -> Row:
+    """Return what one of ``paramwise_cfg.rules`` says; classes called as in ``but`` are no norms.
+
+    Raises:
+        ConfigError: It is wrong; one error lists all that is.
+    """
+    path = f"paramwise_cfg.{label}"
+    if not isinstance(rule, Mapping):
+        raise ConfigError(f"a dict such as {{'match': 'head.*', 'lr_mult': 10}} is wanted, got {rule!r}", path)
+    conditions: dict[str, tuple[Any, Callable[[Place], bool]]] = {}
+    multiplies: dict[str, float] = {}
+    sets: dict[str, Any] = {}
+    problems = []
+    for key, value in rule.items():
+        try:
+            if key in CONDITIONS:
+                conditions[key] = value, CONDITIONS[key](value, f"{path}.{key}", but)
+            elif key in MULTIPLIERS:
+                multiplies[MULTIPLIERS[key]] = multiplier(optimizer, MULTIPLIERS[key], value, f"{path}.{key}")
+            else:
+                sets[key] = argument(optimizer, key, value, path)
+        except ConfigError as error:
+            problems += error.problems
+    if CONDITIONS.keys().isdisjoint(rule):
+        problems.append(ConfigError(f"it says nothing of which parameters: it needs {' or '.join(CONDITIONS)}", path))
+    if CONDITIONS.keys() >= rule.keys():
+        what = "it sets nothing: it needs lr_mult, decay_mult or an argument of the optimizer"
+        problems.append(ConfigError(what, path))
+    calls.raise_all(problems)
+    tests = [holds for _, holds in conditions.values()]
+    return Row(label, lambda at: all(holds(at) for holds in tests), multiplies, sets, conditions=conditions)
 
 
-def _own(rule: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in rule.items() if key not in CONDITIONS and key not in MULTIPLIERS}
+def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> Any:
+    """Return the value of an argument of the optimizer, or of what only its groups have.
 
-
-def _own_problems(own: Mapping[str, Any], optimizer: DescribedOptimizer, path: str) -> Iterator[ConfigError]:
-    arguments = calls.parameters(optimizer.cls)
-    hidden = tuple(name for name in arguments if name not in optimizer.settings)
-    for key in own:
-        hint = did_you_mean(near(key, (*CONDITIONS, *MULTIPLIERS, *optimizer.settings)))
+    Raises:
+        ConfigError: The optimizer has no such argument, or it takes no such value.
+    """
+    if key not in optimizer.group_keys:
+        arguments = calls.parameters(optimizer.cls)
+        hidden = tuple(name for name in arguments if name not in optimizer.settings)
+        hint = did_you_mean(near(key, (*CONDITIONS, *MULTIPLIERS, *optimizer.settings, *optimizer.group_keys)))
         if key in hidden or (key not in arguments and hint):
-            yield ConfigError(f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}", f"{path}.{key}")
-        else:
-            yield from calls.problems(optimizer.cls, {key: own[key]}, path, given=hidden)
+            what = f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}"
+            raise ConfigError(what, f"{path}.{key}")
+        calls.raise_all(calls.problems(optimizer.cls, {key: value}, path, given=hidden))
+    return value
 
 
 def apply_rules(
-    rules: Sequence[Mapping[str, Any]], groups: Iterable[Group], model: nn.Module, settings: Mapping[str, Any]
+    rules: Sequence[Row], groups: Iterable[Group], model: nn.Module, settings: Mapping[str, Any]
 ) -> tuple[list[Group], dict[int, list[str]]]:
-    """Give each parameter the settings of the rules that it meets.
-
-    Keys are set in the order of the rules, over what the groups say; the multipliers of all rules come on top.
+    """Give each parameter the settings of the rules that it meets, over what the groups say.
 
     Args:
-        rules: What ``rules_problems`` finds nothing wrong with.
+        rules: The rules.
         groups: Named groups; left as they are.
         model: The model that the names come from.
         settings: The optimizer's hyperparameters, for groups that do not say otherwise.
 
     Returns:
-        One group for each parameter, and the rules that each parameter meets, by the parameter's id.
+        One group for each parameter, and the labels of the rules that each parameter meets, by the parameter's id.
 
     Raises:
         ConfigError: A rule matches nothing.
     """
-    met = _matches(rules, model)
-    split: list[Group] = []
-    for group in groups:
-        for name, parameter in zip(group[NAMES], group["params"]):
-            own = {**group, "params": [parameter], NAMES: [name]}
-            matching = [rules[index] for index in met.get(id(parameter), ())]
-            for rule in matching:
-                own.update(_own(rule))
-            for rule in matching:
-                for multiplier, target in MULTIPLIERS.items():
-                    if multiplier in rule:
-                        own[target] = own.get(target, settings[target]) * rule[multiplier]
-            split.append(own)
-    return split, {key: [f"rules[{index}]" for index in indices] for key, indices in met.items()}
-
-
-def _matches(rules: Sequence[Mapping[str, Any]], model: nn.Module) -> dict[int, list[int]]:
-    """Return the indices of the rules that each parameter meets, by the parameter's id."""
     modules = dict(model.named_modules(remove_duplicate=False))
     places = [
         Place(name, parameter, [model, *(modules[path] for path in paths(name)[:-1])])
         for name, parameter in model.named_parameters()
     ]
-    met: dict[int, list[int]] = {}
+    met: dict[int, list[Row]] = {}
     problems = []
-    for index, rule in enumerate(rules):
-        path = f"paramwise_cfg.rules[{index}]"
-        conditions = {key: CONDITIONS[key](rule[key], f"{path}.{key}") for key in CONDITIONS if key in rule}
-        matching = [place for place in places if all(holds(place) for holds in conditions.values())]
+    for row in rules:
+        matching = [place for place in places if row.holds(place)]
         for place in matching:
-            met.setdefault(id(place.parameter), []).append(index)
+            met.setdefault(id(place.parameter), []).append(row)
         if not matching:
-            alone = next((key for key, holds in conditions.items() if not any(map(holds, places))), None)
-            problems.append(_unmatched(rule, alone, path, places, model))
+            problems.append(_unmatched(row, places, model))
     calls.raise_all(problems)
-    return met
+    split = [
+        {**settled(group, met.get(id(parameter), ()), settings), "params": [parameter], NAMES: [name]}
+        for group in groups
+        for name, parameter in zip(group[NAMES], group["params"])
+    ]
+    return split, {key: [row.label for row in rows] for key, rows in met.items()}
 
 
-def _unmatched(
-    rule: Mapping[str, Any], condition: str | None, path: str, places: Sequence[Place], model: nn.Module
-) -> ConfigError:
-    """Return the error for a rule that no parameter meets; ``condition`` is the one that fails even alone."""
-    if condition is None:
-        return ConfigError("no parameter meets all of its conditions", path)
-    known: set[str] = set()
-    if condition == "match":
-        expression = name_pattern(rule["match"])
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            first = next(place.name for place in places if place.parameter is parameter)
-            if names_any(expression, name):
-                message = f"{name!r} is shared, and its settings are those of its first name, {first!r}"
-                return ConfigError(message, f"{path}.match")
-        known = {part for place in places for name in paths(place.name) for part in (name, name.rpartition(".")[2])}
-    elif condition == "module":
-        known = {*KINDS, *(type(module).__name__ for place in places for module in place.modules)}
-    wanted = str(rule[condition])
-    hint = did_you_mean(near(wanted.removeprefix("re:").replace("*", "").strip("."), known))
-    return ConfigError(f"no parameter of the model meets {condition}={rule[condition]!r}.{hint}", f"{path}.{condition}")
+def _unmatched(row: Row, places: Sequence[Place], model: nn.Module) -> ConfigError:
+    """Return the error for a rule that no parameter meets, about the first condition that fails even alone."""
+    path = f"paramwise_cfg.{row.label}"
+    for condition, (wanted, holds) in row.conditions.items():
+        if any(map(holds, places)):
+            continue
+        path = f"{path}.{condition}"
+        known: dict[str, str] = {}
+        if condition == "match":
+            for name, parameter in model.named_parameters(remove_duplicate=False):
+                if holds(Place(name, parameter, ())):
+                    first = next(place.name for place in places if place.parameter is parameter)
+                    what = f"{name!r} is shared, and its settings are those of its first name, {first!r}"
+                    return ConfigError(what, path)
+            every = dict.fromkeys(name for place in places for name in paths(place.name))
+            known = {
+                **{name.rpartition(".")[2]: f"*.{name.rpartition('.')[2]}" for name in every},
+                **dict(zip(every, every)),
+            }
+        elif condition == "module":
+            kinds = (*KINDS, *(type(module).__name__ for place in places for module in place.modules))
+            known = {kind: kind for kind in dict.fromkeys(kinds) if any(map(_module(kind, path), places))}
+        near_ones = near(str(wanted).removeprefix("re:").replace("*", "").strip("."), known)
+        hint = did_you_mean(list(dict.fromkeys(known[word] for word in near_ones)))
+        return ConfigError(f"no parameter of the model meets {condition}={wanted!r}.{hint}", path)
+    return ConfigError("no parameter meets all of its conditions", path)

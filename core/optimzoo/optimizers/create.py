@@ -48,7 +48,7 @@ def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.
     needs = entry.needs if entry else ()
     groups = [_copied(group) for group in groups]
     if "matrices" in needs:
-        groups = [_without_frozen(group) for group in groups]
+        groups = [_without_frozen_vectors(group) for group in groups]
     _check_there_are_any(cls.__name__, groups, model)
     _check_lr((given, *groups))
     _check_needs(cls.__name__, needs, described.settings, groups)
@@ -77,8 +77,8 @@ def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.clone() if isinstance(value, Tensor) else value for key, value in settings.items()}
 
 
-def _without_frozen(group: Group) -> Group:
-    kept = [index for index, parameter in enumerate(group["params"]) if parameter.requires_grad]
+def _without_frozen_vectors(group: Group) -> Group:
+    kept = [index for index, parameter in enumerate(group["params"]) if parameter.requires_grad or parameter.ndim == 2]
     return {**group, **{key: [group[key][index] for index in kept] for key in ("params", NAMES) if key in group}}
 
 

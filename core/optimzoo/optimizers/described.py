@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import OPTIMIZERS
-from optimzoo.values import is_number
 
 
 class DescribedOptimizer:
@@ -19,6 +16,7 @@ class DescribedOptimizer:
 
     Attributes:
         cls: The optimizer's class.
+        entry: What is registered of the class, or of its nearest base.
         given: The arguments that ``cfg`` gives.
         settings: Those, and the defaults of the rest.
 
@@ -28,6 +26,7 @@ class DescribedOptimizer:
 
     def __init__(self, cfg: Any) -> None:
         self.cls, self.given = OPTIMIZERS.resolve(cfg)
+        self.entry = OPTIMIZERS.entry_of(self.cls)
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
 
@@ -36,14 +35,12 @@ class DescribedOptimizer:
         """The name of the argument that takes the parameters; not every library calls it ``params``."""
         return next(iter(calls.parameters(self.cls)), "params")
 
-    def multiplier_problems(self, key: str, value: Any, path: str) -> Iterator[ConfigError]:
-        """Yield what is wrong with the multiplier ``key``, which stands under ``path``."""
-        if not is_number(value):
-            yield ConfigError(f"a number is wanted, got {value!r}", f"{path}.{key}")
-        name = "lr" if "lr_mult" in key else "weight_decay"
-        base = self.settings.get(name)
-        if base is None or (base == 0 and name not in self.given):
-            yield ConfigError(
-                f"it multiplies {name}, which the optimizer's config does not set: set optimizer.{name}",
-                f"{path}.{key}",
-            )
+    @property
+    def group_keys(self) -> tuple[str, ...]:
+        """Keys that the class reads from a parameter group though they are no arguments, as its plugin declares."""
+        return self.entry.group_keys if self.entry else ()
+
+    def may_read(self, key: str) -> bool:
+        """Whether the class may read ``key`` from a group; of a class that no plugin declares, nobody knows."""
+        declared = self.entry is not None and self.entry.plugin and self.entry.load() is self.cls
+        return not declared or key in self.settings or key in self.group_keys

@@ -13,11 +13,11 @@ from optimzoo import calls
 from optimzoo.build import optim_wrapper_problems
 from optimzoo.constructors.multi import DEFAULT, MULTI, constructor_of, members_of
 from optimzoo.errors import ConfigError
+from optimzoo.groups.paramwise import read_paramwise
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member
 from optimzoo.schedules.hyperparam import HyperParam
 from optimzoo.schedules.state import StandIn
-from optimzoo.values import is_number
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 
@@ -175,25 +175,9 @@ def _stand_in(cfg: Any) -> StandIn:
         stand._accumulative_counts = getattr(cfg, "_accumulative_counts", 1)
         return stand
     described = DescribedOptimizer(cfg["optimizer"])
-    groups = [{"name": name, **described.settings, **own} for name, own in _rules(cfg.get("paramwise_cfg") or {})]
+    paramwise = read_paramwise(cfg.get("paramwise_cfg") or {}, described, str(constructor_of(cfg)), closed=False)
+    alone = [("base", described.settings), *paramwise.alone(described.settings)]
+    groups = [{**settings, "name": label} for label, settings in alone]
     if constructor_of(cfg) != DEFAULT:
         groups[0]["name"] += f" (not those of {constructor_of(cfg)})"
-    for group in groups:
-        for multiplier, key in (("lr_mult", "lr"), ("decay_mult", "weight_decay")):
-            factor = group.pop(multiplier, 1)
-            if is_number(group.get(key)):
-                group[key] *= factor
     return StandIn(groups, described.settings, cfg.get("accumulative_counts", 1))
-
-
-def _rules(paramwise_cfg: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the settings of the group that each rule by itself would make, the base first."""
-    yield "base", {}
-    for key, settings in paramwise_cfg.get("custom_keys", {}).items():
-        yield key, dict(settings)
-    for index, rule in enumerate(paramwise_cfg.get("rules", ())):
-        yield f"rules[{index}]", dict(rule)
-    for key, value in paramwise_cfg.items():
-        for multiplier in ("lr_mult", "decay_mult"):
-            if key.endswith(f"_{multiplier}"):
-                yield key.removesuffix(f"_{multiplier}"), {multiplier: value}

@@ -52,9 +52,9 @@ def fit_state(optimizer: Optimizer, saved: Mapping[str, Any], order: Sequence[st
     for group, group_names in zip(optimizer.param_groups, names):
         numbers = range(number, number + len(group_names))
         number += len(group_names)
-        indices = [index_of[name] for name in group_names]
+        indices = [index_of.get(name) for name in group_names]
         state.update({n: saved["state"][i] for n, i in zip(numbers, indices) if i in saved["state"]})
-        sources = list({id(home[index]): home[index] for index in indices}.values())
+        sources = list({id(home[index]): home[index] for index in indices if index is not None}.values())
         fitted.append({**_settings(group, sources, len(fitted)), "params": list(numbers)})
     _check_shapes(optimizer, state, [name for group_names in names for name in group_names])
     return {"state": state, "param_groups": fitted}
@@ -78,10 +78,12 @@ def _match(
     """Return the saved number of each parameter."""
     groups = saved["param_groups"]
     flat = [name for group in names for name in group]
+    params = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    frozen = {name for name, parameter in zip(flat, params) if not parameter.requires_grad}
     indices = [index for group in groups for index in group["params"]]
     if all("param_names" in group for group in (*groups, *optimizer.param_groups)):
         by_name = dict(zip((name for group in groups for name in group["param_names"]), indices))
-        missing = [name for name in flat if name not in by_name]
+        missing = [name for name in flat if name not in by_name and name not in frozen]
         lost = [name for name in by_name.keys() - set(flat) if by_name[name] in saved["state"]]
         if missing or lost:
             raise CheckpointError(
@@ -89,6 +91,9 @@ def _match(
                 "that nothing here takes"
             )
         return by_name
+    if len(indices) == len(flat) - len(frozen) and frozen:  # mmengine leaves them out where there are rules
+        names = [kept for group in names if (kept := [name for name in group if name not in frozen])]
+        flat, order = ([name for name in each if name not in frozen] for each in (flat, order))
     if len(indices) != len(flat):
         raise CheckpointError(
             f"it is of {len(indices)} parameters without names, and the optimizer has {len(flat)}: {_listed(flat)}"

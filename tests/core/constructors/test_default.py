@@ -89,6 +89,72 @@ def test_every_kind_of_norm_is_a_norm(norm):
     }
 
 
+NAMED = """LayerNorm T5LayerNorm DebertaLayerNorm CohereLayerNorm Pix2StructLayerNorm VitDetLayerNorm UMT5LayerNorm
+LongT5LayerNorm Qwen3NextRMSNorm Qwen3NextRMSNormGated LayerNorm2d LayerNormFp32 RmsNorm RmsNorm2dFp32 SimpleNorm
+SimpleNorm2d EvoNorm2dB0 EvoNorm2dS0a FilterResponseNormTlu2d FilterResponseNormAct2d GlobalResponseNorm GRN ActNorm
+BatchNormAct2d GroupNorm1 Layernorm ScaleNorm""".split()  # noqa: SIM905
+NOT_NAMED = ["NormLinear", "LayerNormMLP", "NormedConv2d", "Normalizer", "Transform", "GRNN", "WeightNormConv2d"]
+
+
+@pytest.mark.parametrize("name", [*NAMED, *NOT_NAMED])
+def test_norms_that_libraries_define_themselves_are_known_by_the_names_of_their_classes(name):
+    own = type(name, (LlamaRMSNorm,), {})()
+    found = settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(norm_decay_mult=0.0), "weight_decay")
+    assert found["0.weight"] == (0.0 if name in NAMED else 0.01)
+    rules = [dict(module="norm", decay_mult=0.0)]
+    assert settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(rules=rules), "weight_decay") == found
+
+
+def test_what_holds_a_norm_and_more_is_no_norm_though_it_is_called_so():
+    pre_norm = type("PreNorm", (nn.Sequential,), {})(nn.LayerNorm(2), nn.Linear(2, 2))
+    found = settings_of(pre_norm, dict(rules=[dict(module="norm", decay_mult=0.0)]), "weight_decay")
+    assert found == {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.01, "1.bias": 0.01}
+
+
+def test_a_class_that_is_called_a_norm_can_be_excluded():
+    model = nn.Sequential(LlamaRMSNorm(), nn.LayerNorm(4))
+    found = settings_of(model, dict(norm_decay_mult=0.0, not_norms=["LlamaRMSNorm"]), "weight_decay")
+    assert found == {"0.weight": 0.01, "1.weight": 0.0, "1.bias": 0.0}
+    rules = [dict(module="norm", decay_mult=0.0)]
+    assert settings_of(model, dict(rules=rules, not_norms=["LlamaRMSNorm"]), "weight_decay") == found
+    with pytest.warns(OptimzooWarning, match=r"not_norms: no .* class 'LamaRMSNorm'. Did you mean 'LlamaRMSNorm'"):
+        settings_of(model, dict(norm_decay_mult=0.0, not_norms=["LamaRMSNorm"]), "weight_decay")
+
+
+class TestBiasesByOtherNames:
+    def model(self):
+        return nn.ModuleDict({"attention": nn.MultiheadAttention(4, 1, add_bias_kv=True), "rnn": nn.GRU(4, 4)})
+
+    OTHERS = ("attention.in_proj_bias", "attention.bias_k", "attention.bias_v", "rnn.bias_ih_l0", "rnn.bias_hh_l0")
+
+    @pytest.mark.parametrize("key", ["bias_decay_mult", "bias_lr_mult"])
+    def test_mmengines_key_leaves_them_and_says_so_once(self, key):
+        with pytest.warns(OptimzooWarning) as said:
+            settings_of(self.model(), {key: 0.0}, "weight_decay")
+        (warning,) = said
+        assert str(warning.message).startswith(f"paramwise_cfg.{key}: it is for parameters called 'bias', and leaves ")
+        assert "all_biases=True takes them too" in str(warning.message)
+
+    @pytest.mark.parametrize("taken", [True, False])
+    def test_they_are_taken_or_left_as_the_config_says(self, taken):
+        found = settings_of(self.model(), dict(bias_decay_mult=0.0, all_biases=taken), "weight_decay")
+        assert {name for name, decay in found.items() if decay == 0.0} == {
+            "attention.out_proj.bias", *(self.OTHERS if taken else ())
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("quiet", [dict(bias_decay_mult=1.0), dict(bias_decay_mult=0.0, flat_decay_mult=0.0)])
+    def test_nothing_is_said_where_it_makes_no_difference(self, quiet):
+        model = nn.ModuleDict({"rnn": nn.GRU(4, 4), "linear": nn.Linear(4, 4)})
+        settings_of(model, quiet, "weight_decay")
+
+    def test_a_table_of_biases_is_none(self):
+        model = nn.Linear(2, 2)
+        model.relative_position_bias_table = nn.Parameter(torch.ones(9, 2))
+        model.position_bias = nn.Parameter(torch.ones(3, 3))
+        found = settings_of(model, dict(bias_decay_mult=0.0, all_biases=True), "weight_decay")
+        assert [name for name, decay in found.items() if decay == 0.0] == ["bias"]
+
+
 @pytest.mark.parametrize("conv", [nn.Conv1d(4, 4, 3, groups=4), nn.Conv3d(4, 8, 3, groups=4)])
 def test_depthwise_convolutions_have_any_number_of_dimensions(conv):
     found = settings_of(nn.Sequential(conv, nn.Conv2d(4, 4, 3)), dict(dwconv_decay_mult=0.0), "weight_decay")
@@ -96,12 +162,17 @@ def test_depthwise_convolutions_have_any_number_of_dimensions(conv):
 
 
 def test_the_offset_layer_of_a_deformable_convolution_has_a_rule_of_its_own():
-    found = settings_of(nn.Sequential(DeformConv2d()), dict(dcn_offset_lr_mult=0.1, bias_lr_mult=2.0), "lr")
-    assert found == pytest.approx({"0.weight": 0.1, "0.conv_offset.weight": 0.01, "0.conv_offset.bias": 0.01})
+    model = nn.Sequential(DeformConv2d(), nn.Linear(2, 2))
+    assert settings_of(model, dict(dcn_offset_lr_mult=0.1, bias_lr_mult=2.0), "lr") == pytest.approx(
+        {"0.weight": 0.1, "0.conv_offset.weight": 0.01, "0.conv_offset.bias": 0.01, "1.weight": 0.1, "1.bias": 0.2}
+    )
 
 
 def test_other_entries_of_a_custom_key_reach_the_group():
-    found = groups_of(Block(), dict(custom_keys={"norm": dict(decay_mult=0.0, lars_exclude=True)}))
+    with pytest.warns(
+        OptimzooWarning, match=r"custom_keys\['norm'\]: 'lars_exclude' is no multiplier and no argument of"
+    ):
+        found = groups_of(Block(), dict(custom_keys={"norm": dict(decay_mult=0.0, lars_exclude=True)}))
     assert found["norm.weight"]["lars_exclude"] is True
     assert "lars_exclude" not in found["fc.weight"]
     assert "decay_mult" not in found["norm.weight"]
@@ -130,7 +201,10 @@ class TestMerging:
 
     def test_true_and_one_are_different_settings(self):
         custom = {"conv": dict(flag=True), "norm": dict(flag=1)}
-        wrapper = build_optim_wrapper(Block(), dict(optimizer=SGD, paramwise_cfg=dict(custom_keys=custom)))
+        own = type("Own", (torch.optim.SGD,), {})  # nobody knows what it reads in its groups
+        wrapper = build_optim_wrapper(
+            Block(), dict(optimizer={**SGD, "type": own}, paramwise_cfg=dict(custom_keys=custom))
+        )
         assert len(wrapper.optimizer.param_groups) == 3
 
     def test_each_parameter_knows_the_rule_that_decided_it(self):
@@ -160,10 +234,38 @@ class TestParametersWithAHistory:
         wrapper = build_optim_wrapper(self.tied(), dict(optimizer=SGD, paramwise_cfg=paramwise_cfg))
         assert wrapper.optimizer.param_groups[0]["param_names"] == ["0.weight", "0.bias", "1.bias"]
 
-    def test_a_frozen_parameter_is_left_out_of_the_rules(self):
+    @pytest.mark.parametrize("optimizer", [SGD, dict(type="AdamW", lr=0.1), dict(type="Lion", lr=0.1)], ids=str)
+    @pytest.mark.parametrize(
+        "paramwise_cfg", [None, dict(bias_lr_mult=2.0), dict(custom_keys={"1": dict(lr_mult=0.5)})]
+    )
+    def test_a_frozen_parameter_is_in_the_groups_and_trains_once_it_is_not_frozen(
+        self, paramwise_cfg, optimizer, caplog
+    ):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        model[0].requires_grad_(False)
+        with caplog.at_level("INFO", "optimzoo"):
+            wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=paramwise_cfg))
+        assert "train once they are not: 2 parameters (0.weight, 0.bias)" in caplog.text
+        before = model[0].weight.clone()
+        wrapper.update_params(model(torch.ones(3, 2)).sum())
+        assert torch.equal(before, model[0].weight)
+        model[0].requires_grad_(True)
+        wrapper.update_params(model(torch.ones(3, 2)).sum())
+        assert not torch.equal(before, model[0].weight)
+
+    def test_parameters_that_a_subclass_leaves_out_are_told(self, caplog):
+        class HeadOnly(DefaultOptimWrapperConstructor):
+            def add_params(self, params, module, prefix="", is_dcn_module=None):
+                params += [{"params": [param]} for param in module.fc.parameters() if param.requires_grad]
+
         model = Block()
-        model.fc.weight.requires_grad_(False)
-        assert "fc.weight" not in groups_of(model, dict(bias_lr_mult=2.0))
+        model.fc.bias.requires_grad_(False)
+        with (
+            caplog.at_level("INFO", "optimzoo"),
+            pytest.warns(OptimzooWarning, match=r"never train: 5 .*\(scale, conv"),
+        ):
+            HeadOnly(dict(optimizer=SGD), dict(norm_decay_mult=0.0))(model)
+        assert "frozen, and in no group, so that they never train: 1 parameters (fc.bias)" in caplog.text
 
     @pytest.mark.parametrize(
         "wrap",
@@ -196,6 +298,16 @@ class TestMistakes:
             (dict(xyz=1), "paramwise_cfg.xyz", "It reads custom_keys, "),
             (dict(custom_keys={0: dict(lr_mult=0.1)}), "paramwise_cfg.custom_keys[0]", "put it in quotes"),
             (dict(bias_lr_mult="2"), "paramwise_cfg.bias_lr_mult", "a number is wanted"),
+            (dict(bias_lr_mult=-1), "paramwise_cfg.bias_lr_mult", "a number of at least 0 is wanted"),
+            (dict(norm_decay_mult=float("nan")), "paramwise_cfg.norm_decay_mult", "a number of at least 0 is wanted"),
+            (dict(flat_decay_mult=float("inf")), "paramwise_cfg.flat_decay_mult", "a finite one, got inf"),
+            (dict(not_norms="L2Norm"), "paramwise_cfg.not_norms", "a list of names of classes is wanted"),
+            (dict(custom_keys={"fc": dict(lr_mult=-2)}), "paramwise_cfg.custom_keys['fc'].lr_mult", "at least 0"),
+            (
+                dict(custom_keys={"fc": dict(momentum="x")}),
+                "paramwise_cfg.custom_keys['fc'].momentum",
+                "wants a number",
+            ),
             (dict(bypass_duplicate="yes"), "paramwise_cfg.bypass_duplicate", "true or false is wanted"),
             (dict(custom_keys=["a"]), "paramwise_cfg.custom_keys", "a dict of dicts"),
             (dict(custom_keys={"fc": 0.1}), "paramwise_cfg.custom_keys['fc']", "a dict such as"),
@@ -226,9 +338,31 @@ class TestMistakes:
         with pytest.raises(ConfigError, match=r"custom_keys\['nrom'\]: no parameter's name"):
             groups_of(Block(), dict(custom_keys={"nrom": dict(lr_mult=0.1)}, strict=True))
 
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("norm_decay_mult", "it is for all parameters of normalization layers"),
+            ("bias_lr_mult", "it is for parameters called `bias`"),
+            ("dcn_offset_lr_mult", "it is for the offset layers"),
+            ("dwconv_decay_mult", "it is for all parameters of depthwise convolutions"),
+            ("flat_decay_mult", "it is for one-dimensional parameters"),
+        ],
+    )
+    def test_a_multiplier_that_meets_no_parameter_is_a_warning_or_strictly_an_error(self, key, said):
+        model = nn.Linear(2, 2, bias=False)
+        with pytest.warns(OptimzooWarning, match=f"paramwise_cfg.{key}: no parameter meets it: {said}"):
+            groups_of(model, {key: 0.0})
+        with pytest.raises(ConfigError, match=f"paramwise_cfg.{key}: no parameter meets it"):
+            groups_of(model, {key: 0.0, "strict": True})
+
+    def test_a_multiplier_beside_what_it_multiplies_does_nothing_and_is_a_warning(self):
+        custom = {"fc": dict(lr=0.5, lr_mult=2.0)}
+        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]\.lr_mult: lr stands beside it and decides"):
+            assert groups_of(Block(), dict(custom_keys=custom))["fc.bias"]["lr"] == 0.5
+
     def test_a_custom_key_in_the_shadow_of_longer_ones_is_said_to_be(self):
         custom = {"fc": dict(), "fc.weight": dict(), "fc.bias": dict()}
-        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]: every parameter that it matches is"):
+        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]: every parameter that it matches has a"):
             groups_of(Block(), dict(custom_keys=custom))
 
     def test_a_multiplier_that_is_nearly_spelt_right_is_a_warning_or_strictly_an_error(self):

@@ -109,14 +109,51 @@ def test_parameters_with_equal_settings_share_a_group_unless_told_otherwise(merg
     assert len({id(group) for group in groups.values()}) == count
 
 
-def test_a_rule_for_frozen_parameters_is_no_mistake():
+def test_rules_hold_for_frozen_parameters_too():
     model = Net()
     model.backbone.requires_grad_(False)
-    assert groups_of(dict(match="backbone", lr_mult=0.1), model=model).keys() == {
-        *HEAD,
-        "embed.weight",
-        "offset.weight",
-    }
+    groups = groups_of(dict(match="backbone", lr_mult=0.1), model=model)
+    assert groups.keys() == {*DEPTHWISE, *NORM, *Q, *V, *HEAD, "embed.weight", "offset.weight"}
+    assert groups[V[0]]["lr"] == pytest.approx(0.01)
+
+
+PLUGIN = """
+import torch
+from optimzoo import hookimpl
+
+class Projected(torch.optim.SGD):
+    pass
+
+@hookimpl
+def optimzoo_register(zoo):
+    zoo.optimizer("Projected", Projected, group_keys=("rank", "use_muon"))
+"""
+BUILDS = """
+import torch
+from optimzoo import build_optim_wrapper
+from optimzoo.errors import ConfigError
+
+def ranks(**paramwise_cfg):
+    cfg = dict(optimizer=dict(type="Projected", lr=0.1), paramwise_cfg=paramwise_cfg)
+    return [group.get("rank") for group in build_optim_wrapper(torch.nn.Linear(2, 2), cfg).optimizer.param_groups]
+
+assert ranks(rules=[dict(match="bias", rank=4)]) == [None, 4]
+assert ranks(custom_keys=dict(bias=dict(rank=4))) == [None, 4]
+for key in ("use_moun", "ranks", "other"):
+    try:
+        ranks(rules=[{"match": "bias", key: True}])
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_a_rule_sets_what_only_the_groups_of_an_optimizer_have_as_its_plugin_declares(install_plugin, run):
+    said = run("-W", "error", "-c", BUILDS, path=[install_plugin(PLUGIN)]).stdout.splitlines()
+    assert [line.partition("key ")[2] for line in said[:2]] == [
+        "'use_moun'. Did you mean 'use_muon'?",
+        "'ranks'. Did you mean 'rank'?",
+    ]
+    assert "rules[0].other: Projected has no argument 'other'" in said[2]
 
 
 class TestMistakes:
@@ -124,6 +161,10 @@ class TestMistakes:
         ("rule", "path", "said"),
         [
             (dict(match="bakbone.*", lr_mult=1), "rules[0].match", "Did you mean 'backbone'"),
+            (dict(match="q_proj", lr_mult=1), "rules[0].match", "Did you mean '*.q_proj'"),
+            (dict(match="bias", lr_mult=1), "rules[0].match", "Did you mean '*.bias'"),
+            (dict(match="head", lr_mult=-1), "rules[0].lr_mult", "a number of at least 0"),
+            (dict(match="head", decay_mult=float("nan")), "rules[0].decay_mult", "a number of at least 0"),
             (dict(match="re:ead", lr_mult=1), "rules[0].match", "no parameter of the model meets match='re:ead'"),
             (dict(module="Atention", lr_mult=1), "rules[0].module", "Did you mean 'Attention'"),
             (dict(module="GroupNorm", lr_mult=1), "rules[0].module", "Did you mean"),

@@ -14,25 +14,27 @@ def test_a_row_tells_what_a_group_holds_and_why(model):
         model,
         dict(
             optimizer=dict(type="AdamW", lr=0.1, weight_decay=0.5),
-            paramwise_cfg=dict(norm_decay_mult=0, custom_keys={"4.": dict(lr_mult=2.0, flag=True)}),
+            paramwise_cfg=dict(norm_decay_mult=0, custom_keys={"4.": dict(lr_mult=2.0, amsgrad=True)}),
         ),
     )
     build_param_scheduler(wrapper, dict(type="LinearLR", end=5))
     plain, norms, head = group_rows(wrapper)
     assert (plain.tensors, plain.elements, plain.lr, plain.weight_decay) == (2, 40, 0.1, 0.5)
     assert (norms.rules, norms.weight_decay, norms.example) == (("norm_decay_mult",), 0.0, "1.weight")
-    assert (head.lr, head.settings) == (0.2, {"flag": True})  # the learning rate before the schedule
+    assert (head.lr, head.settings) == (0.2, {"amsgrad": True})  # the learning rate before the schedule
 
 
 def test_the_table_names_rules_and_settings(model):
-    cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(custom_keys={"4.": dict(lr_mult=2.0, flag=True)}))
+    cfg = dict(
+        optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(custom_keys={"4.": dict(lr_mult=2.0, maximize=True)})
+    )
     console = Console(width=80)
     with console.capture() as capture:
         console.print(group_table(build_optim_wrapper(model, cfg)))
     shown = capture.get()
     assert "SGD: 2 parameter groups" in shown
     assert "custom_keys['4.']" in shown
-    assert "flag=True" in shown
+    assert "maximize=True" in shown
 
 
 def test_the_table_of_a_large_model_fits_on_80_columns():
@@ -41,7 +43,9 @@ def test_the_table_of_a_large_model_fits_on_80_columns():
     cfg = dict(
         optimizer=dict(type="AdamW", lr=1.25e-4, weight_decay=0.05),
         constructor="LayerDecayOptimWrapperConstructor",
-        paramwise_cfg=dict(layer_decay_rate=0.65, norm_decay_mult=0.0, custom_keys={"linear": dict(eps=1e-6, flag=1)}),
+        paramwise_cfg=dict(
+            layer_decay_rate=0.65, norm_decay_mult=0.0, custom_keys={"linear": dict(eps=1e-6, amsgrad=True)}
+        ),
     )
     console = Console(width=80)
     with console.capture() as capture:
@@ -54,7 +58,7 @@ def test_the_table_of_a_large_model_fits_on_80_columns():
         "2,099,712",
         "depth 1 of 3, norm_decay_mult",
         "linear1.weight",
-        "eps=1e-06, flag=1",
+        "eps=1e-06, amsgrad=True",
     ):
         assert any(word in line for line in lines), word
 

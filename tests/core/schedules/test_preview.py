@@ -34,9 +34,31 @@ def test_courses_are_the_values_that_a_run_trains_with():
         seen.append((group["lr"], group["momentum"]))
         schedule.step(wrapper.update_params(model(torch.ones(3, 2)).sum()), epoch_end=iteration % 5 == 0)
     courses = {(c.key, c.group): c.values for c in schedule_courses(CFG, epoch_length=5, max_epochs=10)}
-    assert courses["lr", "base, norm"] == [lr for lr, _ in seen]
-    assert courses["lr", "bias"] == pytest.approx([2 * lr for lr, _ in seen])
-    assert courses["momentum", "base, bias, norm"] == [momentum for _, momentum in seen]
+    assert courses["lr", "base, norm_decay_mult"] == [lr for lr, _ in seen]
+    assert courses["lr", "bias_lr_mult"] == pytest.approx([2 * lr for lr, _ in seen])
+    assert courses["momentum", "base, bias_lr_mult, norm_decay_mult"] == [momentum for _, momentum in seen]
+
+
+@pytest.mark.parametrize(
+    "paramwise_cfg",
+    [
+        dict(custom_keys=dict(head=dict(lr=0.5))),
+        dict(custom_keys=dict(head=dict(lr_mult=3.0, decay_mult=0.0))),
+        dict(rules=[dict(match="head", lr=0.5, lr_mult=2.0)]),
+        dict(bias_lr_mult=2.0, norm_decay_mult=None),
+        dict(rules=[dict(match="head", lr_mult=0.0)], bias_lr_mult=4),
+    ],
+    ids=str,
+)
+def test_the_groups_that_are_drawn_are_those_that_are_built(paramwise_cfg):
+    model = nn.ModuleDict(dict(body=nn.Linear(2, 2, bias=False), head=nn.Linear(2, 1)))
+    optim_wrapper = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=paramwise_cfg)
+    built = build_optim_wrapper(model, optim_wrapper)
+    cfg = dict(optim_wrapper=optim_wrapper, param_scheduler=dict(type="LinearLR", start_factor=1.0, by_epoch=False))
+    drawn = {label: c.values[-1] for c in schedule_courses(cfg, max_iters=4) for label in c.group.split(", ")}
+    for group in built.optimizer.param_groups:
+        for rule in {built.param_rules.get(name, "base") for name in group["param_names"]} - {"bias_lr_mult, rules[0]"}:
+            assert drawn[rule] == pytest.approx(group["lr"])
 
 
 def test_a_built_wrapper_shows_its_own_groups_and_stays_as_it_is():
@@ -99,7 +121,9 @@ def test_the_command_writes_the_picture_or_prints_the_corners(tmp_path, optimzoo
     table = optimzoo("plot", "run.json", "--table", "--epoch-length", 5).stdout
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines()]
     corners = [
-        (int(at), float(value)) for key, group, at, value in filter(None, cells) if (key, group) == ("lr", "bias")
+        (int(at), float(value))
+        for key, group, at, value in filter(None, cells)
+        if (key, group) == ("lr", "bias_lr_mult")
     ]
     assert corners[:4] == [(0, 0.0), (1, 0.0), (8, 2.0), (11, pytest.approx(1.9969, abs=1e-4))]
     assert corners[-1][0] == 49
