@@ -1,6 +1,10 @@
-"""SIGINT and SIGTERM: the step ends, a checkpoint is saved, and the message says how to go on."""
+"""SIGINT, SIGTERM and SIGHUP: the step ends, a checkpoint is saved, and the message says how to go on.
+
+SIGUSR1 asks for a checkpoint, or stops the run with a code of its own.
+"""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -9,14 +13,19 @@ import threading
 import pytest
 import torch
 
+from optimzoo.errors import ConfigError
 from optimzoo.run import EMAHook, Hook
-from optimzoo.run.loop.signals import SIGNALS
+from optimzoo.run.loop.signals import REQUEUE, SIGNALS
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from ..conftest import REPO
 from ..core.run.network import dataset, error, parameters
 
-RAISED = {signal.SIGINT: (KeyboardInterrupt, ()), signal.SIGTERM: (SystemExit, (143,))}
+RAISED = {
+    signal.SIGINT: (KeyboardInterrupt, ()),
+    signal.SIGTERM: (SystemExit, (143,)),
+    signal.SIGHUP: (SystemExit, (129,)),
+}
 
 
 class Send(Hook):
@@ -32,7 +41,7 @@ class Send(Hook):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("step", [1, 7, 10, 15])
+@pytest.mark.parametrize("step", [1, 7, 15])
 def test_the_run_stops_after_the_step_and_goes_on_from_there(number, step, make_runner, tmp_path, capfd):
     wrapper = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=4)
     straight = make_runner(optim_wrapper=wrapper, work_dir=tmp_path / "straight")
@@ -128,6 +137,63 @@ def test_one_that_is_ignored_stays_ignored(make_runner):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_one_that_asks_for_a_checkpoint_gets_it_and_the_run_goes_on(by_epoch, make_runner, tmp_path, capfd):
+    cfg = dict(max_epochs=3) if by_epoch else dict(by_epoch=False, max_iters=15, val_interval=5)
+    settings = dict(train_cfg=cfg, optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=4))
+    straight = make_runner(**settings, work_dir=tmp_path / "straight")
+    straight.train()
+    runner = make_runner(**settings, hooks=[Send(7, signal.SIGUSR1, signal.SIGUSR1)], checkpoint=dict(keep=9))
+    runner.train()
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(tmp_path / "run")] == [5, 7, 10, 15]
+    assert torch.equal(parameters(runner), parameters(straight))
+    assert capfd.readouterr().err.count("SIGUSR1: after this step follows a checkpoint") == 2
+    start = tmp_path / "run" / "checkpoint_00000007.pt"
+    resumed = make_runner(**settings, work_dir=tmp_path / "again", resume=start)
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+
+
+def test_it_does_not_cut_a_validation_short(make_runner, tmp_path):
+    class SendInValidation(Hook):
+        def before_val(self, runner):
+            signal.raise_signal(signal.SIGUSR1)
+
+    settings = dict(val_dataloader=dict(dataset=dataset(8), batch_size=4), metrics=error)
+    runner = make_runner(**settings, hooks=[SendInValidation()], checkpoint=dict(keep=9, interval=9))
+    runner.train()
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(tmp_path / "run")] == [5, 10, 15]
+    assert [step for step, _ in runner.history.column("val_error")] == [5, 10, 15]
+
+
+def test_one_that_a_batch_system_sends_before_its_limit_ends_the_run_to_be_queued_again(make_runner, tmp_path):
+    straight = make_runner(work_dir=tmp_path / "straight")
+    straight.train()
+    requeue = dict(checkpoint=dict(usr1="requeue"))
+    with pytest.raises(SystemExit) as raised:
+        make_runner(**requeue, hooks=[Send(7, signal.SIGUSR1, signal.SIGUSR1)]).train()
+    assert raised.value.code == REQUEUE == 75
+    resumed = make_runner(**requeue, resume=True)
+    assert resumed.iter == 7
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+
+
+def test_a_handler_of_the_users_for_it_stays(make_runner):
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+    try:
+        make_runner(hooks=[Send(7, signal.SIGUSR1)], checkpoint=dict(usr1="requeue")).train()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [1]
+
+
+def test_what_it_does_is_one_of_two(make_runner):
+    with pytest.raises(ConfigError, match=r"^checkpoint\.usr1: 'save' or 'requeue' is wanted, got 'stop'"):
+        make_runner(checkpoint=dict(usr1="stop"))
+
+
 def test_in_another_thread_nothing_is_handled(make_runner):
     before = [signal.getsignal(n) for n in SIGNALS]
     during = []
@@ -180,3 +246,20 @@ def test_the_command_line_exits_with_128_and_the_number(number, workers, tmp_pat
     newest = checkpoints_in(tmp_path / "run")[-1]
     assert f"run/{newest.name} is the last checkpoint; --resume" in out
     assert "Traceback" not in err
+
+
+def test_a_terminal_that_is_lost_costs_nothing(tmp_path):
+    (tmp_path / "endless.py").write_text(CONFIG.format(workers=0))
+    paths = os.pathsep.join([str(REPO / "core"), str(REPO / "plugins")])
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        command = [sys.executable, "-m", "optimzoo", "train", "endless.py", "--work-dir", "run"]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": paths, "TERM": "xterm"})
+    shown = b""
+    while b"epoch" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
+    rows = len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) - 1
+    assert load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["rows"] == rows > 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,6 +167,7 @@ class Runner:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
         self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
+        self._saver = saver
         self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False
         self.random = RandomStates()
@@ -179,7 +179,7 @@ class Runner:
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
-        self._signals = StopSignals()
+        self._signals = StopSignals(saver.usr1 == "requeue")
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any], resume: bool | str | Path = False, on_change: str = "error") -> Runner:
@@ -221,13 +221,13 @@ class Runner:
     def train(self) -> nn.Module:
         """Train to the end of the run, and return the model.
 
-        In the main thread, SIGINT (Ctrl-C) and SIGTERM let the running step end and save a checkpoint first. Another
-        call goes on from there.
+        In the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP let the running step end and save a checkpoint first.
+        Another call goes on from there. SIGUSR1 saves a checkpoint, or stops the run too; see ``CheckpointHook``.
 
         Raises:
             NonFiniteError: The loss or a parameter became NaN or infinite; the last checkpoint is kept.
             KeyboardInterrupt: SIGINT arrived.
-            SystemExit: SIGTERM arrived.
+            SystemExit: SIGTERM or SIGHUP arrived, or a SIGUSR1 that stops the run.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.processes.together())
@@ -408,11 +408,12 @@ class Runner:
             raise
 
     def _stop_if_asked(self) -> None:
-        asked = self.processes.largest(self._signals.received or 0)
-        if asked:
-            self._signals.received = signal.Signals(asked)  # all stop at the same step, whichever was asked
+        asked = self.processes.largest(self._signals.asked)  # all do so at the same step, whichever was asked
+        if asked and self._signals.act(asked):
             self.hooks.call("on_stop", self)
             self._signals.raise_received()
+        elif asked:
+            self._saver.on_stop(self)
 
     def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
         return {"loss": self.train_step.loss(model, batch)}

@@ -25,17 +25,28 @@ class CheckpointHook(Hook):
             that found the best value so far.
         rule: ``"greater"`` if a larger value is better, ``"less"`` if a smaller one is. By default ``"less"`` for a
             metric with ``loss`` or ``error`` in its name, else ``"greater"``.
+        usr1: What SIGUSR1 does: ``"save"`` a checkpoint and go on, or save one and end with the code 75, for a batch
+            system to ``"requeue"`` the run.
 
     Raises:
         ConfigError: An argument is wrong.
     """
 
-    def __init__(self, interval: int = 1, keep: int = 2, best: str | None = None, rule: str | None = None) -> None:
+    def __init__(
+        self,
+        interval: int = 1,
+        keep: int = 2,
+        best: str | None = None,
+        rule: str | None = None,
+        usr1: str = "save",
+    ) -> None:
         settings = {"interval": interval, "keep": keep}
         found = [p for key, value in settings.items() for p in calls.caught(whole_number, value, key, 1)]
-        calls.raise_all([*found, *calls.caught(one_of, rule, (None, "greater", "less"), "rule")])
+        found += calls.caught(one_of, rule, (None, "greater", "less"), "rule")
+        calls.raise_all([*found, *calls.caught(one_of, usr1, ("save", "requeue"), "usr1")])
         self.interval, self.keep = interval, keep
         self.best = best
+        self.usr1 = usr1
         self.rule = rule or ("less" if best is not None and re.search("loss|error", best) else "greater")
         self.best_value: float | None = None
 

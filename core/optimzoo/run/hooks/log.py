@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -49,7 +50,7 @@ class LoggerHook(Hook):
         for name, member in members(runner.optim_wrapper).items():
             if name:
                 self._print(f"{name}:")
-            self.console.print(group_table(member))
+            self._print(group_table(member))
         if runner.moved_to is not None:
             self._print(f"what an earlier run left in {runner.work_dir} is now in {runner.moved_to}")
         if runner.resumed_from is not None:
@@ -112,13 +113,24 @@ class LoggerHook(Hook):
             resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
             self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")
 
-    def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def _print(self, what: Any) -> None:
+        wrap = isinstance(what, str)
+        with self._lost_terminal():
+            self.console.print(what, markup=False, highlight=False if wrap else None, soft_wrap=wrap)
+
+    @contextlib.contextmanager
+    def _lost_terminal(self) -> Iterator[None]:
+        """Go on in silence once the terminal is gone: the run does not need it."""
+        try:
+            yield
+        except OSError:
+            self.console.quiet = True
 
     def _stop(self, runner: Run) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            with self._lost_terminal():
+                progress.stop()
         self._flush(runner)
         runner.history.flush()
 
@@ -131,10 +143,8 @@ class LoggerHook(Hook):
                 self._losses.append(row["loss"])
         self._waiting = []
         if self._progress is not None:
-            task = self._progress.task_ids[0]
-            self._progress.update(
-                task, completed=runner.iter, description=f"{_where(runner)}  {_values(self._shown())}"
-            )
+            task, shown = self._progress.task_ids[0], f"{_where(runner)}  {_values(self._shown())}"
+            self._progress.update(task, completed=runner.iter, description=shown)
 
     def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
