@@ -5,6 +5,7 @@ The names are written down, so that they are known, with what installs them, whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from optimzoo import hookimpl
@@ -24,6 +25,19 @@ METHODS = {
 PAGED = ("AdEMAMix", "Adam", "AdamW", "Lion")
 ELSEWHERE = ("Adagrad", "Adam", "AdamW", "Lion", "RMSprop", "SGD")  # the bare names of torch's and lion-pytorch's
 IN_TORCH = ("PytorchLARS",)  # the others have kernels, which know nothing of a tensor in several processes
+DECOUPLED = {"weight_decay": "it is decoupled from the gradient, as in AdamW, not added to it as in torch's Adam"}
+NOTHING = "it does nothing: bitsandbytes takes it and reads it nowhere"
+NOTES = {
+    "Adam": {"amsgrad": NOTHING, **DECOUPLED},
+    "AdamW": {"amsgrad": NOTHING},
+    "LAMB": {"amsgrad": NOTHING, "bias_correction": NOTHING, "adam_w_mode": NOTHING},
+    "LARS": {"dampening": NOTHING, "nesterov": NOTHING},
+    "RMSprop": {"momentum": NOTHING},
+    "SGD": {"dampening": NOTHING, "nesterov": NOTHING},
+}
+"""What surprises in each method's classes."""
+NO_TRUST = "it has no trust ratio for parameters of 4 096 elements or more: those are updated as by {}"
+IN_8_BIT = {"LAMB8bit": {"": NO_TRUST.format("Adam8bit")}, "LARS8bit": {"": NO_TRUST.format("SGD8bit")}}
 EIGHT_BIT = "https://arxiv.org/abs/2110.02861"
 
 
@@ -40,6 +54,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             paper=paper,
             bare=not shared,
             aliases=(f"bnb_{name}",) if shared else (),
+            notes={**NOTES.get(re.sub("^Paged|(8|32)bit$", "", name), {}), **IN_8_BIT.get(name, {})},
             needs=() if name in IN_TORCH else ("whole",),
         )
 

@@ -6,6 +6,9 @@ from optimzoo import hookimpl
 from optimzoo.names.hookspecs import Zoo
 
 VARIANTS = ("AdaGrad", "Adam", "Adan", "Lion", "SGD")
+FROZEN_AT_0 = dict.fromkeys(("Adam", "SGD"), ("frozen_at_0",))
+"""AdaGrad and Adan then train nothing at all, and Lion trains that group too. All are ``whole``, since ``item()`` of a
+sum over a sharded tensor is that of the own share."""
 
 
 @hookimpl
@@ -18,5 +21,5 @@ def optimzoo_register(zoo: Zoo) -> None:
             extra="dadaptation",
             about=f"{variant} with a step size adapted to the distance to the solution; lr=1 is the default",
             paper="https://arxiv.org/abs/2301.07733",
-            needs=("one_lr", "whole"),  # item() of a sum over a sharded tensor is that of the own share
+            needs=("one_lr", "whole", *FROZEN_AT_0.get(variant, ())),
         )

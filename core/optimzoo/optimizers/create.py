@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.needs import check_needs, check_rates
 from optimzoo.optimizers.param_groups import NAMES, Group
 
 FUSED = {
@@ -51,13 +53,17 @@ def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.
         groups = [_without_frozen_vectors(group) for group in groups]
     _check_there_are_any(cls.__name__, groups, model)
     _check_lr((given, *groups))
-    _check_needs(cls.__name__, needs, described.settings, groups)
+    check_needs(cls, needs, described.settings, groups)
+    for key, note in described.notes.items():
+        warnings.warn(f"{f'{key} of ' if key else ''}{cls.__name__}: {note}", OptimzooWarning, stacklevel=3)
 
     def build(**extra: Any) -> Optimizer:
         own_groups = [dict(group) for group in groups]
         built: Optimizer = calls.call(cls, {described.first_argument: own_groups, **given, **extra})
         for group in built.param_groups:
             group.update(_copied(group))
+        if "one_lr" in needs:
+            built.register_step_pre_hook(lambda optimizer, *_: check_rates(needs, optimizer))
         return built
 
     if model is not None and _may_fuse(cls, given, groups):
@@ -128,33 +134,3 @@ def _check_lr(settings: Iterable[Mapping[str, Any]]) -> None:
     for lr in (s["lr"] for s in settings if isinstance(s.get("lr"), Tensor)):
         if not lr.is_floating_point():
             raise ConfigError(f"a tensor of floats is wanted, got {lr.dtype}: schedules write fractions into it", "lr")
-
-
-def _check_needs(optimizer: str, needs: Iterable[str], settings: Mapping[str, Any], groups: list[Group]) -> None:
-    if "one_group" in needs and len(groups) > 1:
-        raise ConfigError(f"{optimizer} takes one parameter group, and the parameter-wise settings make {len(groups)}")
-    if "one_lr" in needs:
-        rates = {float(group.get("lr", settings.get("lr", 0))) for group in groups} - {0.0}
-        if len(rates) > 1:
-            raise ConfigError(
-                f"{optimizer} adapts one step size over all groups, and the parameter-wise settings give them the "
-                f"learning rates {', '.join(map(str, sorted(rates)))}. Remove the lr multipliers"
-            )
-    if "matrices" in needs:
-        wrong = [
-            f"{name} {tuple(p.shape)}"
-            for number, group in enumerate(groups)
-            for name, p in zip(group.get(NAMES) or _numbered(number, group["params"]), group["params"])
-            if p.ndim != 2
-        ]
-        if wrong:
-            raise ConfigError(
-                f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
-                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: "
-                "optim_wrapper = {matrices = {optimizer = ..., modules = [...]}, rest = {optimizer = ..., modules = "
-                "[...]}}, where modules are patterns of names (MultiOptimWrapperConstructor)"
-            )
-
-
-def _numbered(group: int, params: list[Tensor]) -> list[str]:
-    return [f"parameter {i} of group {group}" for i in range(len(params))]

@@ -40,6 +40,14 @@ class DescribedOptimizer:
         """Keys that the class reads from a parameter group though they are no arguments, as its plugin declares."""
         return self.entry.group_keys if self.entry else ()
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What its plugin notes of the arguments that are given another value than their default."""
+        defaults = {name: parameter.default for name, parameter in calls.parameters(self.cls).items()}
+        given = {key for key, value in self.given.items() if key not in defaults or value != defaults[key]}
+        notes = self.entry.notes if self.entry else {}
+        return {key: text for key, text in notes.items() if not key or key in given}
+
     def may_read(self, key: str) -> bool:
         """Whether the class may read ``key`` from a group; of a class that no plugin declares, nobody knows."""
         declared = self.entry is not None and self.entry.plugin and self.entry.load() is self.cls

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from optimzoo import build_optim_wrapper, build_optimizer
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 
 
 class TestTheFastestKernel:
@@ -38,11 +38,17 @@ class TestTheFastestKernel:
 
         assert not build_optimizer(model, dict(type=Own, lr=0.1)).defaults["fused"]
 
-    @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
-    @pytest.mark.parametrize("options", [dict(), dict(momentum=0.9), dict(momentum=0.9, nesterov=True)], ids=str)
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            *((name, {}) for name in ("Adam", "AdamW", "SGD", "Adagrad")),
+            ("AdamW", dict(amsgrad=True)),
+            ("SGD", dict(momentum=0.9)),
+            ("SGD", dict(momentum=0.9, nesterov=True)),
+        ],
+        ids=str,
+    )
     def test_it_trains_a_layer_whose_first_gradient_comes_late(self, name, options):
-        if options and name != "SGD":
-            pytest.skip("an option of SGD")
         after = []
         for said in (dict(), dict(fused=False)):
             torch.manual_seed(0)
@@ -135,12 +141,63 @@ class TestNeeds:
         ):
             build_optim_wrapper(model, cfg)
 
-    def test_one_learning_rate_for_d_adaptation_but_for_frozen_groups(self, model):
-        cfg = dict(optimizer=dict(type="DAdaptAdam", lr=1.0), paramwise_cfg=dict(custom_keys={"0.": dict(lr_mult=0.1)}))
+    @pytest.mark.parametrize("kind", ["AdaGrad", "Adam", "Adan", "Lion", "SGD"])
+    def test_one_learning_rate_for_d_adaptation(self, kind, model):
+        cfg = dict(optimizer=dict(type=f"DAdapt{kind}"), paramwise_cfg=dict(custom_keys={"0.": dict(lr_mult=0.1)}))
         with pytest.raises(ConfigError, match=r"one step size over all groups, .* 0\.1, 1\.0"):
             build_optim_wrapper(model, cfg)
-        cfg["paramwise_cfg"]["custom_keys"]["0."]["lr_mult"] = 0.0
-        assert len(build_optim_wrapper(model, cfg).optimizer.param_groups) == 2
+
+    @pytest.mark.parametrize("kind", ["Adam", "SGD"])
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_learning_rate_of_0_freezes_a_group_of_these_and_the_other_trains_as_if_alone(self, kind, first):
+        def trained(**paramwise_cfg):
+            torch.manual_seed(0)
+            layers = nn.Linear(4, 4), nn.Linear(4, 4)
+            model = nn.ModuleDict(dict(zip(("frozen", "free") if first else ("free", "frozen"), layers)))
+            frozen, before = model["frozen"], model["frozen"].weight.clone()
+            frozen.requires_grad_(bool(paramwise_cfg))
+            cfg = dict(optimizer=dict(type=f"DAdapt{kind}"), paramwise_cfg=paramwise_cfg)
+            wrapper = build_optim_wrapper(model, cfg)
+            for _ in range(20):
+                wrapper.update_params(model["free"](torch.tanh(frozen(torch.ones(4)))).sub(1).square().mean())
+            assert torch.equal(before, frozen.weight)
+            return model["free"].weight.detach()
+
+        torch.testing.assert_close(trained(custom_keys={"frozen": dict(lr_mult=0.0)}), trained())
+
+    @pytest.mark.parametrize("kind", ["AdaGrad", "Adan", "Lion"])
+    def test_a_learning_rate_of_0_is_refused_where_it_does_something_else(self, kind, model):
+        cfg = dict(optimizer=dict(type=f"DAdapt{kind}"), paramwise_cfg=dict(custom_keys={"0.": dict(lr_mult=0.0)}))
+        with pytest.raises(ConfigError, match=r"learning rates 0\.0, 1\.0\..* needs requires_grad=False instead of 0"):
+            build_optim_wrapper(model, cfg)
+
+    @pytest.mark.parametrize("kind", ["AdaGrad", "Adam", "Adan", "Lion", "SGD"])
+    def test_a_schedule_that_makes_the_learning_rates_differ_is_noticed_in_the_step(self, kind):
+        model = nn.Linear(2, 2)
+        cfg = dict(optimizer=dict(type=f"DAdapt{kind}", weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0))
+        wrapper = build_optim_wrapper(model, cfg)
+        wrapper.update_params(model(torch.ones(2)).sum())
+        for group in wrapper.optimizer.param_groups:
+            group["lr"] *= 0.5
+        wrapper.update_params(model(torch.ones(2)).sum())
+        wrapper.optimizer.param_groups[1]["lr"] = 0.25
+        with pytest.raises(ConfigError, match=r"they have the learning rates 0\.25, 0\.5"):
+            wrapper.update_params(model(torch.ones(2)).sum())
+
+    def test_muon_in_bfloat16_without_nesterov_is_refused_where_torch_spoils_its_momentum(self):
+        model = nn.Linear(4, 4, bias=False, dtype=torch.bfloat16)
+        muon = torch.optim.Muon(model.parameters(), nesterov=False, weight_decay=0.0)
+        for _ in range(2):
+            model.weight.grad = torch.ones(4, 4, dtype=torch.bfloat16)
+            muon.step()
+        average = 1 - 0.95**2  # of equal gradients
+        if abs(float(muon.state[model.weight]["momentum_buffer"].mean()) - average) < 0.01:
+            assert build_optimizer(model, dict(type="Muon", nesterov=False))
+            return
+        with pytest.raises(ConfigError, match="nesterov: .* overwrites the momentum of bfloat16 parameters"):
+            build_optimizer(model, dict(type="Muon", nesterov=False))
+        build_optimizer(model, dict(type="Muon"))
+        build_optimizer(model.float(), dict(type="Muon", nesterov=False))
 
     def test_matrices_for_muon(self, model):
         with pytest.raises(
@@ -161,6 +218,47 @@ class TestNeeds:
 
         with pytest.raises(ConfigError, match="Own takes one parameter group"):
             build_optim_wrapper(model, dict(optimizer=dict(type=Own), paramwise_cfg=dict(bias_lr_mult=2.0)))
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning", "ignore:Paged optimizers:UserWarning")
+class TestNotes:
+    @pytest.mark.parametrize(
+        ("name", "arguments", "said"),
+        [
+            ("bnb_Adam", dict(amsgrad=True), "amsgrad of Adam: it does nothing"),
+            ("PagedAdamW", dict(amsgrad=True), "amsgrad of PagedAdamW: it does nothing"),
+            ("bnb_SGD", dict(lr=0.1, momentum=0.9, nesterov=True), "nesterov of SGD: it does nothing"),
+            ("RMSprop8bit", dict(momentum=0.5), "momentum of RMSprop8bit: it does nothing"),
+            ("LARS", dict(lr=0.1, momentum=0.9, dampening=0.1), "dampening of LARS: it does nothing"),
+            ("LAMB", dict(adam_w_mode=False), "adam_w_mode of LAMB: it does nothing"),
+        ],
+    )
+    def test_an_argument_that_does_nothing_is_told_at_the_build_and_does_nothing(self, name, arguments, said):
+        def trained(**given):
+            torch.manual_seed(0)
+            model = nn.Linear(64, 64)
+            optimizer = build_optimizer(model, dict(type=name, **given))
+            for scale in (10, 10, 0.1, 0.1):
+                model.weight.grad, model.bias.grad = scale * torch.randn(64, 64), scale * torch.randn(64)
+                optimizer.step()
+            return model.weight.detach()
+
+        with pytest.warns(OptimzooWarning, match=said):
+            after = trained(**arguments)
+        *others, _ = arguments
+        assert torch.equal(after, trained(**{key: arguments[key] for key in others}))
+
+    def test_what_is_as_usual_is_told_nothing_of(self):
+        build_optimizer(nn.Linear(2, 2), dict(type="bnb_Adam", amsgrad=False))
+
+    @pytest.mark.parametrize("name", ["LAMB8bit", "LARS8bit"])
+    def test_a_name_that_is_something_else_is_told_at_each_build(self, name):
+        with pytest.warns(OptimzooWarning, match=f"^{name}: it has no trust ratio for parameters of 4 096"):
+            build_optimizer(nn.Linear(2, 2), dict(type=name, lr=0.1, **({"momentum": 0.9} if "LARS" in name else {})))
+
+    def test_a_decay_that_is_decoupled_is_told(self):
+        with pytest.warns(OptimzooWarning, match="weight_decay of Adam8bit: it is decoupled"):
+            build_optimizer(nn.Linear(2, 2), dict(type="Adam8bit", weight_decay=0.1))
 
 
 def test_the_first_argument_may_have_any_name(model):

@@ -1,0 +1,81 @@
+"""What an optimizer needs of its parameter groups, at the build and in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo.errors import ConfigError
+from optimzoo.optimizers.param_groups import NAMES, Group
+
+
+def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], groups: list[Group]) -> None:
+    """Check that groups suit an optimizer.
+
+    Args:
+        cls: The optimizer's class.
+        needs: Its ``entry.NEEDS``.
+        settings: Its hyperparameters, which groups have that do not say otherwise.
+        groups: The groups.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    optimizer = cls.__name__
+    if "one_group" in needs and len(groups) > 1:
+        raise ConfigError(f"{optimizer} takes one parameter group, and the parameter-wise settings make {len(groups)}")
+    if "one_lr" in needs:
+        _check_one_lr(optimizer, needs, (group.get("lr", settings.get("lr", 0)) for group in groups))
+    if "matrices" in needs:
+        wrong = [
+            f"{name} {tuple(p.shape)}"
+            for number, group in enumerate(groups)
+            for name, p in zip(group.get(NAMES) or _numbered(number, group["params"]), group["params"])
+            if p.ndim != 2
+        ]
+        if wrong:
+            raise ConfigError(
+                f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
+                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: "
+                "optim_wrapper = {matrices = {optimizer = ..., modules = [...]}, rest = {optimizer = ..., modules = "
+                "[...]}}, where modules are patterns of names (MultiOptimWrapperConstructor)"
+            )
+
+    torch_before_2_15 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)
+    if cls is getattr(torch.optim, "Muon", None) and not settings["nesterov"] and torch_before_2_15:
+        halves = [p for group in groups for p in group["params"] if p.dtype is torch.bfloat16]
+        if halves:
+            raise ConfigError(
+                f"with nesterov=False, torch {torch.__version__} overwrites the momentum of bfloat16 parameters with "
+                "their updates: leave nesterov on, or train in another dtype",
+                "nesterov",
+            )
+
+
+def check_rates(needs: Collection[str], optimizer: Optimizer) -> None:
+    """Check in a step that a schedule has not given the groups different learning rates.
+
+    Raises:
+        ConfigError: It has, and the optimizer needs one.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if any(rate is not rates[0] and rate != rates[0] for rate in rates[1:]):
+        _check_one_lr(type(optimizer).__name__, needs, rates)
+
+
+def _check_one_lr(optimizer: str, needs: Collection[str], rates: Iterable[Any]) -> None:
+    found = {float(rate) for rate in rates} - ({0.0} if "frozen_at_0" in needs else set())
+    if len(found) > 1:
+        frozen = "" if 0.0 not in found else " A group that is to stay as it is needs requires_grad=False instead of 0."
+        raise ConfigError(
+            f"{optimizer} adapts one step size over all groups, and they have the learning rates "
+            f"{', '.join(map(str, sorted(found)))}. Remove the lr multipliers and schedules of single groups.{frozen}"
+        )
+
+
+def _numbered(group: int, params: list[Tensor]) -> list[str]:
+    return [f"parameter {i} of group {group}" for i in range(len(params))]
