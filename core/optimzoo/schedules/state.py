@@ -39,6 +39,13 @@ class StandIn(Optimizer):
         self.optimizer: Any = self
         self._accumulative_counts = accumulative_counts
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all of it for a copy, of which an optimizer would keep its groups alone."""
+        return vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
     @classmethod
     def of(cls, optimizer: Any) -> StandIn:
         """Return a stand-in with copies of the groups of ``optimizer``."""
