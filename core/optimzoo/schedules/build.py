@@ -175,13 +175,11 @@ def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamS
     convert = kwargs.pop("convert_to_iter_based", False)
     unit = unit_of(kwargs)
     length = run.epochs if convert else run.steps(unit, optim_wrapper)
+    window = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
     try:
         kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
-        if length is not None and "end" not in kwargs and "end" in calls.parameters(target):
-            begin = kwargs.get("begin", 0)
-            if (is_number(begin) or isinstance(begin, Fraction)) and begin >= length:
-                raise ConfigError(f"it begins at {unit} {float(begin):g}, and the run ends at {float(length):g}")
-            kwargs["end"] = length
+        if length is not None and "end" in calls.parameters(target):
+            kwargs["end"] = _end(kwargs, window, length, unit, run.epoch_length or 1 if convert else 1)
         if convert and run.epoch_length is None:
             raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
         built: ParamScheduler
@@ -203,6 +201,30 @@ def _in_run(steps: Any, length: Fraction | int | None, unit: str, convert: bool)
         needed = {"epoch": "max_epochs=", "iter": "max_iters=", "update": "max_iters="}[unit]
         raise ConfigError(f"{steps!r} is a share of the run, whose length in {unit}s is not known: pass {needed}")
     return part * length if convert else whole_steps(part * length)
+
+
+def _end(kwargs: Mapping[str, Any], window: Mapping[str, Any], length: Any, unit: str, scale: int) -> Any:
+    """Return the end of a window that is ``window`` in the config, in a run that ends at ``length``.
+
+    A window that begins at a share of the run which rounds to its end is put behind it: it never acts.
+    """
+    begin, end = kwargs.get("begin", 0), kwargs.get("end", length)
+    if not all(is_number(edge) or isinstance(edge, Fraction) for edge in (begin, end)):
+        return end
+    if not any(map(is_share, window.values())):
+        if begin >= length and "end" not in window:
+            raise ConfigError(f"it begins at {unit} {float(begin):g}, and the run ends at {float(length):g}")
+        return end
+    first, last = (whole_steps(edge * scale) if isinstance(edge, Fraction) else edge * scale for edge in (begin, end))
+    if last > first:
+        return end
+    if first >= length * scale:
+        return Fraction(first + 1, scale) if isinstance(length, Fraction) else first + 1
+    raise ConfigError(
+        f"from {window.get('begin', 0)!r} to {window.get('end', length)!r} there is no whole step of the run's "
+        f"{length * scale}",
+        "end",
+    )
 
 
 def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:

@@ -61,7 +61,7 @@ def in_iterations(steps: Any, epoch_length: int) -> Any:
     """Return a count of epochs as iterations; what is no number stays for the schedule to refuse."""
     if isinstance(steps, Fraction):
         return whole_steps(steps * epoch_length)
-    if steps == INF or not is_number(steps):
+    if steps == INF or not is_number(steps) or not math.isfinite(steps):
         return steps
     count = steps * epoch_length
     return int(count) if count == int(count) else count
@@ -74,7 +74,7 @@ def refuse_empty(window: Mapping[str, Any], steps: Mapping[str, Any], epoch_leng
         ConfigError: It says so in epochs.
     """
     begin, end = steps.get("begin", 0), steps.get("end", INF)
-    if all(map(is_number, (begin, end))) and end <= begin:
+    if all(is_number(edge) and math.isfinite(edge) for edge in (begin, end)) and end <= begin:
         first, last = (_in_words(window.get(key, 0)) for key in ("begin", "end"))
         raise ConfigError(
             f"from epoch {first} to {last} there is no whole iteration: an epoch has {epoch_length}. Make the window "
