@@ -175,7 +175,7 @@ def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamS
     convert = kwargs.pop("convert_to_iter_based", False)
     unit = unit_of(kwargs)
     length = run.epochs if convert else run.steps(unit, optim_wrapper)
-    window = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
+    window: dict[str, Any] = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
     try:
         kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
         if length is not None and "end" in calls.parameters(target):

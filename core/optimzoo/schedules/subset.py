@@ -32,10 +32,14 @@ class Subset(StandIn):
         self._whole = whole
         self._looked_at = 0
         self._chosen: list[int] = []
+        self._blind = False  # of stand-ins for a model's groups, which know no names, all are chosen
         super().__init__([], whole.defaults)
         names = [name for group in whole.param_groups for name in (*_titles(group), *group.get("param_names", ()))]
         for pattern, expression in zip(self._listed, self._expressions):
-            if not any(name == pattern or names_any(expression, name) for name in names):
+            if any(name == pattern or names_any(expression, name) for name in names):
+                continue
+            self._blind = isinstance(whole, StandIn) and not any("param_names" in group for group in whole.param_groups)
+            if not self._blind:
                 there = "; ".join(_describe(group, number) for number, group in enumerate(whole.param_groups))
                 raise ConfigError(f"no parameter group matches {pattern!r}. There are {there}", "groups")
 
@@ -54,14 +58,15 @@ class Subset(StandIn):
         """Choose among those of the optimizer, whatever is set."""
 
     def _chooses(self, group: Mapping[str, Any], number: int) -> bool:
-        if any(title in self._listed or self._match(title) for title in _titles(group)):
+        if self._blind or any(title in self._listed or self._match(title) for title in _titles(group)):
             return True
         names = group.get("param_names", ())
         others = [name for name in names if not self._match(name)]
         if 0 < len(others) < len(names):
             raise ConfigError(
                 f"a part of {_describe(group, number)} is matched, and not {others[0]!r}: a schedule acts on whole "
-                "groups. Give the parameters a group of their own by a rule of paramwise_cfg, or merge_groups=False",
+                "groups. Give the parameters one of their own, as paramwise_cfg=dict(custom_keys={'bias': "
+                "dict(name='bias')}) does, or say merge_groups=False",
                 "groups",
             )
         return len(others) < len(names)

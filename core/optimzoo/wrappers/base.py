@@ -54,7 +54,10 @@ class BaseOptimWrapper(ABC):
         self.optimizer = optimizer
         self.base_param_settings: dict[str, Any] | None = None
         if len(optimizer.param_groups) > 1:
-            self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy(optimizer.defaults)}
+            rate = {
+                key: value for key, value in optimizer.param_groups[0].items() if key == "lr"
+            }  # not in all defaults
+            self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy({**rate, **optimizer.defaults})}
         self.param_rules: dict[str, str] = {}
         self.param_order: list[str] = []
 
@@ -132,6 +135,8 @@ class BaseOptimWrapper(ABC):
             >>> wrapper.get_lr()
             {'lr': [0.01]}
         """
+        if not all("lr" in group for group in self.param_groups):
+            raise ConfigError(f"the optimizer, {type(self.optimizer).__name__}, has parameter groups without an 'lr'")
         found = {} if self.base_param_settings is None else {"base_lr": [_value(self.base_param_settings["lr"])]}
         return {**found, "lr": [_value(group["lr"]) for group in self.optimizer.param_groups]}
 

@@ -111,8 +111,8 @@ def test_a_converted_window_without_an_iteration_is_told_in_epochs(window, epoch
 
 @pytest.mark.parametrize("unit", [dict(by_epoch=False), dict(convert_to_iter_based=True)])
 def test_a_share_without_a_step_is_told_as_a_share(unit):
+    cfg = [dict(type="LinearLR", begin="20%", end="21%", **unit)]
     with pytest.raises(ConfigError, match="from '20%' to '21%' there is no whole step of the run's 20") as caught:
-        cfg = [dict(type="LinearLR", begin="20%", end="21%", **unit)]
         build_param_scheduler(sgd(), cfg, epoch_length=1, max_epochs=20)
     assert caught.value.path == "param_scheduler[0].end"
 
