@@ -20,6 +20,7 @@ FLOORS = [
     {"build"},
     {"trainers", "vetting"},
     {"run"},
+    {"inspect"},
     {"cli", "__main__"},
 ]
 """From the ground up."""

@@ -4,9 +4,8 @@ from rich.console import Console
 from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper, build_param_scheduler
-from optimzoo.groups.table import group_rows, group_table
+from optimzoo.inspect import group_rows, group_table, plot_history
 from optimzoo.run import History
-from optimzoo.run.store.curves import plot_history
 
 
 def test_a_row_tells_what_a_group_holds_and_why(model):

@@ -6,7 +6,7 @@ from torch import nn
 
 from optimzoo import build_optim_wrapper, build_param_scheduler
 from optimzoo.errors import ConfigError
-from optimzoo.schedules.preview import plot_schedules, schedule_courses
+from optimzoo.inspect import plot_schedules, schedule_courses
 
 CFG = dict(
     optim_wrapper=dict(
