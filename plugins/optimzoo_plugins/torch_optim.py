@@ -19,12 +19,16 @@ NEEDS = {
     "SparseAdam": ("sparse",),
 }
 ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, and ours, is that of transformers
+SINCE = {"Muon": "2.9"}
 
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register what ``torch.optim`` exports."""
-    for name, about, paper in _optimizers():
+    found = list(_optimizers())
+    for name in SINCE.keys() - {name for name, _, _ in found}:  # an older torch: the error says what brings it
+        zoo.optimizer(name, f"torch.optim:{name}", since=SINCE[name], needs=NEEDS.get(name, ()), discovered=True)
+    for name, about, paper in found:
         zoo.optimizer(
             name,
             f"torch.optim:{name}",

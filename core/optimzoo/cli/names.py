@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import json
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -14,30 +15,33 @@ from rich.text import Text
 from optimzoo import calls
 from optimzoo.console import out
 from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
-from optimzoo.names.entry import NEEDS, Entry, dotted, library_version
+from optimzoo.names.entry import NEEDS, Entry, dotted, is_installed, library_version
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import REGISTRIES
 from optimzoo.names.zoo import plugins as plugin_manager
 
+KINDS = {kind.split()[-1]: registry for kind, registry in REGISTRIES.items()}
+"""The registries by the words of the command line: ``wrapper`` for optimizer wrappers."""
+
 
 def list_names(
     pattern: Annotated[str, typer.Argument(help="A part of a name or library, or a pattern such as '*8bit'.")] = "",
-    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(REGISTRIES)}.")] = "",
+    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the registered names; nothing is imported to do so."""
-    if kind and kind not in REGISTRIES:
-        raise typer.BadParameter(f"one of {', '.join(REGISTRIES)} is wanted", param_hint="--kind")
-    chosen = {name: registry for name, registry in REGISTRIES.items() if kind in ("", name)}
+    if kind and kind not in KINDS:
+        raise typer.BadParameter(f"one of {', '.join(KINDS)} is wanted", param_hint="--kind")
+    chosen = {name: registry for name, registry in KINDS.items() if kind in ("", name)}
     found = {name: _matching(registry, pattern) for name, registry in chosen.items()}
     if as_json:
-        rows = [_as_dict(REGISTRIES[name], entry) for name, entries in found.items() for entry in entries]
+        rows = [_as_dict(name, entry) for name, entries in found.items() for entry in entries]
         print(json.dumps(rows, indent=2))
         return
     for name, entries in found.items():
         if entries:
-            out.print(_table(REGISTRIES[name], entries))
-    missing = [entry for entries in found.values() for entry in entries if not entry.installed]
+            out.print(_table(KINDS[name], entries))
+    missing = [entry for entries in found.values() for entry in entries if not _installed(entry)]
     for command in dict.fromkeys(entry.install for entry in missing if entry.install):
         out.print(f"to install what is missing: {command}", highlight=False, markup=False, soft_wrap=True)
     if not any(found.values()):
@@ -71,14 +75,14 @@ def _matching(registry: Registry, pattern: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: registry.display_name(entry).lower())
 
 
-def _as_dict(registry: Registry, entry: Entry) -> dict[str, object]:
+def _as_dict(kind: str, entry: Entry) -> dict[str, object]:
     return {
-        "kind": registry.kind,
-        "name": registry.display_name(entry),
+        "kind": kind,
+        "name": KINDS[kind].display_name(entry),
         "qualified": entry.qualified,
         "aliases": list(entry.aliases),
         "library": entry.library,
-        "installed": entry.installed,
+        "installed": _installed(entry),
         "install": entry.install,
         "about": entry.about,
         "paper": entry.paper,
@@ -99,7 +103,7 @@ def _table(registry: Registry, entries: list[Entry]) -> Table:
         name = Text("\n").join(
             [Text(registry.display_name(entry), "bold"), *(Text(f"  {a}", "dim") for a in entry.aliases)]
         )
-        library = Text(entry.library) if entry.installed else Text(f"{entry.library}\n(not installed)", "yellow")
+        library = Text(entry.library) if _installed(entry) else Text(f"{entry.library}\n(not installed)", "yellow")
         table.add_row(name, library, Text(entry.about))
     return table
 
@@ -108,7 +112,7 @@ def _show(registry: Registry, entry: Entry) -> None:
     report = next((r for r in plugin_manager.reports() if r.name == entry.plugin), None)
     version = library_version(entry.library) if entry.installed else "(not installed)"
     facts = {
-        "kind": registry.kind,
+        "kind": registry.kind.split()[-1],
         "qualified name": entry.qualified,
         "aliases": ", ".join(entry.aliases),
         "class": dotted(entry.target),
@@ -133,6 +137,16 @@ def _show(registry: Registry, entry: Entry) -> None:
             grid.add_row(f"  {label}:", Text(str(value), overflow="fold"))
     out.print(registry.display_name(entry), style="bold", highlight=False)
     out.print(grid)
+
+
+@cache
+def _is_found(module: str) -> bool:
+    return is_installed(module)
+
+
+def _installed(entry: Entry) -> bool:
+    """Whether the library can be found, looked up once for all its names."""
+    return not isinstance(entry.target, str) or _is_found(entry.module)
 
 
 def _argument(parameter: inspect.Parameter) -> str:

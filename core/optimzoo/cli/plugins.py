@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from optimzoo.console import out
+from optimzoo.errors import MissingDependencyError, OptimzooError
 from optimzoo.names.doors import PluginReport
 from optimzoo.names.zoo import REGISTRIES
 from optimzoo.names.zoo import plugins as manager
@@ -18,20 +19,42 @@ STYLES = {"loaded": "green", "disabled": "yellow", "broken": "bold red"}
 SHOWN = 6
 
 
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Import every target, and say which are not there.")] = False,
+) -> None:
     """List the plugins: where each comes from, what it registered, and what is wrong with it."""
     reports = manager.reports()
+    faults = {report.name: _faults(report) if load else [] for report in reports}
     if as_json:
-        print(json.dumps([_as_dict(report) for report in reports], indent=2))
-        return
-    for report in reports:
+        print(json.dumps([{**_as_dict(report), "faults": faults[report.name]} for report in reports], indent=2))
+    for report in [] if as_json else reports:
         names = _names(report)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        notes = [", ".join(names[:SHOWN]) + more, report.reason, *_losses(report)]
+        notes = [", ".join(names[:SHOWN]) + more, report.reason, *_losses(report), *faults[report.name]]
         origin = f"{report.distribution} {report.version}".strip() or "added by the program"
         status = (report.status, STYLES[report.status])
         out.print(Text.assemble((report.name, "bold"), ": ", status, f", {report.target} ({origin})"))
         out.print(Padding(Text("\n".join(note for note in notes if note)), (0, 0, 0, 2)))
+
+    if any(faults.values()):
+        raise typer.Exit(1)
+
+
+def _faults(report: PluginReport) -> list[str]:
+    """Import what the plugin names, and return a line for each target that is not there or of another kind.
+
+    A library that is not installed is no fault of the plugin's, if the plugin says what installs it.
+    """
+    lines = []
+    for kind, entry in report.entries:
+        try:
+            REGISTRIES[kind].get(entry.key)
+        except MissingDependencyError as error:
+            lines += [] if error.install else [error.problem]
+        except OptimzooError as error:
+            lines.append(error.problem)
+    return lines
 
 
 def _names(report: PluginReport) -> list[str]:

@@ -56,6 +56,7 @@ class Entry:
         notes: What surprises a user, by the argument it concerns: told at the build when a config gives that argument
             another value than its default; under ``""``, always.
         licence: The licence of the library, as SPDX writes it.
+        since: The version of the library that brought it, where older ones are in use.
         facts_file: ``"package:file.json"``, which holds the measured facts; see ``facts``.
     """
 
@@ -73,6 +74,7 @@ class Entry:
     group_keys: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+    since: str = ""
     facts_file: str = ""
 
     @property
@@ -137,23 +139,26 @@ class Entry:
         try:
             found: Any = importlib.import_module(module_name)
         except FAULTS as error:
-            if isinstance(error, ModuleNotFoundError) and error.name == self.module:
-                why = f"the library {self.module!r}, which is not installed"
+            if not self.installed or (isinstance(error, ModuleNotFoundError) and error.name == self.module):
+                why, install = f"the library {self.module!r}, which is not installed", self.install
+                how = f" Install it with: {install}" if install else " The plugin does not say what installs it"
             else:
-                why = f"{module_name!r}, which cannot be imported ({describe_error(error)})"
-            how = f"Install it with: {self.install}" if self.install else "The plugin does not say what installs it"
+                why, install = f"{module_name!r}, which cannot be imported ({describe_error(error)})", ""
+                how = f" The library is installed: {self.library} {library_version(self.library)}".rstrip()
             raise MissingDependencyError(
-                f"{self.name!r} (plugin {self.plugin!r}) needs {why}. {how}", self.install, path
+                f"{self.name!r} (plugin {self.plugin!r}) needs {why}.{how}", install, path
             ) from error
         try:
             for part in attribute.split("."):
                 found = getattr(found, part)
         except AttributeError as error:
-            version = library_version(self.library)
             how = f": {self.install} --upgrade" if self.install else ""
+            came = (
+                f"It came with {self.library} {self.since}" if self.since else f"Another version of {self.library} may"
+            )
             raise PluginError(
-                f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} {version} has no "
-                f"{attribute!r}. Another version of {self.library} may{how}", path
+                f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} "
+                f"{library_version(self.library)} has no {attribute!r}. {came}{how}", path
             ) from error  # fmt: skip
         return found
 

@@ -79,9 +79,11 @@ class Zoo:
         group_keys: Iterable[str] = (),
         notes: Mapping[str, str] | None = None,
         licence: str = "",
+        since: str = "",
         facts: str = "",
     ) -> None:
-        texts: dict[str, Any] = {"about": about, "paper": paper, "extra": extra, "licence": licence, "facts": facts}
+        texts: dict[str, Any] = {"about": about, "paper": paper, "extra": extra, "licence": licence, "since": since}
+        texts |= {"facts": facts}
         notes = dict(notes or {})
         for what, text in (*texts.items(), *(("a note", text) for text in (*notes, *notes.values()))):
             if not isinstance(text, str) and (what, text) != ("extra", None):

@@ -207,6 +207,9 @@ class Registry:
         self._populate()
         if self.stage(self.kind, entry):
             return
+        again = [e for e in self._entries.values() if not e.plugin and dotted(e.target) == dotted(entry.target)]
+        for same in (e for e in again if e.target is not entry.target):  # defined again, as in a cell of a notebook
+            self.discard(same)
         for taken in (n for n in entry.claims if n in self._claims and not force):
             raise ConfigError(
                 f"the {self.kind} name {taken!r} is taken by {self._claims[taken][0].qualified}. Choose another name, "

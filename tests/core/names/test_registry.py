@@ -153,14 +153,21 @@ class TestLookUp:
     def test_a_library_that_fails_to_import_says_why(self, code, said, tmp_path, monkeypatch):
         (tmp_path / "half_broken.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
-        registry = registry_of(Entry("Nova", "half_broken:Nova", **ACME))
-        with pytest.raises(MissingDependencyError, match=f"^here: .*cannot be imported .*{said}"):
+        registry = registry_of(Entry("Nova", "half_broken:Nova", extra="nova", **ACME))
+        with pytest.raises(MissingDependencyError, match=f"^here: .*cannot be imported .*{said}") as caught:
             registry.get("Nova", "here")
+        assert "The library is installed" in str(caught.value)
+        assert caught.value.install == ""
 
     def test_a_class_that_the_library_does_not_have_is_a_plugin_error(self):
         with pytest.raises(PluginError, match=r"^here: .*torch .* has no 'Nova'") as caught:
             registry_of(Entry("Nova", "torch.optim:Nova", **ACME)).get("Nova", "here")
         assert caught.value.path == "here"
+
+    def test_a_class_that_a_newer_version_brings_says_which(self):
+        registry = registry_of(Entry("Nova", "torch.optim:Nova", since="9.1", **ACME))
+        with pytest.raises(PluginError, match=r"but torch \S+ has no 'Nova'. It came with version 9.1"):
+            registry.get("Nova")
 
     def test_an_entry_is_found_by_its_class_without_importing_anything(self):
         assert OPTIMIZERS.entry_of(torch.optim.LBFGS).needs == ("closure", "one_group")
@@ -220,6 +227,23 @@ class TestDecorator:
         registry.register_module(name="Lion", module=Mine, force=True)
         assert registry.get("Lion") is Mine
         assert registry.get("lion.Lion") is torch.optim.SGD
+
+    def test_a_class_that_is_defined_again_replaces_itself(self, empty):
+        def cell(lr):
+            class Mine(torch.optim.SGD):
+                default = lr
+
+            return empty.register_module(name=["Mine", "Ours"])(Mine)
+
+        first, second = cell(1), cell(2)
+        assert first is not second
+        assert empty.get("Mine") is empty.get("Ours") is second
+        assert len(empty) == 1
+
+    def test_another_class_of_that_name_does_not_replace_it(self, empty):
+        empty.register_module(name="Mine", module=torch.optim.SGD)
+        with pytest.raises(ConfigError, match="'Mine' is taken"):
+            empty.register_module()(Mine)
 
     def test_forgotten_parentheses_are_explained(self, empty):
         with pytest.raises(ConfigError, match="with parentheses"):
