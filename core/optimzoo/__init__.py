@@ -6,7 +6,7 @@ first use.
 
 import lazy_loader
 
-from optimzoo.names.bundled import public_names
+from optimzoo.bundled import public_names
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import optimzoo.schedules
 from optimzoo import build_param_scheduler
-from optimzoo.names.bundled import bundled_schedules
+from optimzoo.bundled import bundled_schedules
 
 EPOCH = 5
 STEPS = 60

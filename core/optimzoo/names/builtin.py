@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimzoo.names.bundled import bundled_schedules
+from optimzoo.bundled import bundled_schedules
 from optimzoo.names.hookspecs import Zoo, hookimpl
 
 

@@ -1,6 +1,6 @@
 """Schedules of hyperparameters: each curve for the learning rate, the momentum, and any key (``param_name=``)."""
 
-from optimzoo.names.bundled import bundled_schedules
+from optimzoo.bundled import bundled_schedules
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.curves import *  # noqa: F403
 from optimzoo.schedules.group import SchedulerGroup

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 SCHEDULE = re.compile(r'^class (\w+(?:LR|Momentum|ParamScheduler))\(.*\):\n    r?"""(.+?)\.?(?:""")?$', re.MULTILINE)
 PUBLIC = re.compile(r"^from \.(\S+) import (\S+)", re.MULTILINE)
 
