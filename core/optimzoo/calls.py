@@ -1,17 +1,19 @@
-"""Calling a class with keyword arguments from a config: every wrong key and value is found before the call."""
+"""Calling a class with keyword arguments from a config: they are read once, with every fault found, and then called."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, distinct, join_path, listing, near
+from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.traces import describe_error, user_frames
-from optimzoo.values import is_number
+from optimzoo.values import is_number, out_of_range
 
 Signature = Mapping[str, inspect.Parameter]
 UNKNOWN: Signature = inspect.signature(lambda **kwargs: kwargs).parameters
@@ -19,57 +21,46 @@ UNKNOWN: Signature = inspect.signature(lambda **kwargs: kwargs).parameters
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 """The annotations that are checked, and what each wants in words."""
 
-
-@functools.lru_cache(maxsize=512)
-def parameters(target: Callable[..., Any]) -> Signature:
-    """Return the parameters of a class or function by name; ``**kwargs`` where Python cannot tell them."""
-    for evaluate in (True, False):
-        try:
-            return inspect.signature(target, eval_str=evaluate).parameters
-        except Exception:  # written in C, or with an annotation that does not resolve: any type of error
-            continue
-    return UNKNOWN
+SCOPE: dict[str, Any] = {kind.__name__: kind for kind in WORDS} | {"Optional": typing.Optional, "Union": typing.Union}
 
 
-def problems(
+@dataclass(frozen=True)
+class Call:
+    """A call that was read and found sound. Nothing is called before ``build``.
+
+    Args:
+        target: The class or function.
+        kwargs: Its keyword arguments; those that are calls themselves are made first.
+        path: Where in the config they stand.
+        label: What messages call the target.
+    """
+
+    target: Callable[..., Any]
+    kwargs: Mapping[str, Any]
+    path: str = ""
+    label: str = ""
+
+    def build(self, **given: Any) -> Any:
+        """Return what the target makes of its arguments; ``given`` ones are those that the config does not have.
+
+        Raises:
+            ConfigError: The call failed; the cause is chained.
+        """
+        ready = {**given, **{key: made(value) for key, value in self.kwargs.items()}}
+        with placed(self.label, self.path, self.kwargs):
+            return self.target(**ready)
+
+
+def read(
     target: Callable[..., Any],
     kwargs: Any,
     path: str = "",
     given: tuple[str, ...] = (),
     label: str = "",
-) -> Iterator[ConfigError]:
-    """Yield what is wrong with calling ``target(**kwargs)``, without calling it.
-
-    Args:
-        target: The class or function.
-        kwargs: The keyword arguments, as written in a config.
-        path: Where in the config they stand.
-        given: Names of required arguments that the caller adds itself, such as ``params``.
-        label: What messages call the target; its own name by default.
-    """
-    signature = parameters(target)
-    label = label or _label(target)
-    if not isinstance(kwargs, Mapping):
-        yield ConfigError(f"a dict of arguments of {label} is wanted, got {kwargs!r}", path)
-        return
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
-    named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    open_names = [n for n in named if n not in given]
-    for key, value in kwargs.items():
-        if key in named:
-            problem = _value_problem(named[key], value)
-            if problem:
-                yield ConfigError(f"{label} {problem}", join_path(path, key))
-        elif not takes_any:
-            hint = did_you_mean(near(key, open_names)) or f" It takes {', '.join(open_names) or 'no arguments'}."
-            yield ConfigError(f"{label} has no argument {key!r}.{hint}", join_path(path, key))
-    for name, parameter in named.items():
-        if parameter.default is parameter.empty and name not in kwargs and name not in given:
-            yield ConfigError(f"{label} needs a value for {name!r}", join_path(path, name))
-
-
-def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", label: str = "") -> Any:
-    """Return ``target(**kwargs)``.
+    elsewhere: Mapping[str, str] = types.MappingProxyType({}),
+    ranged: bool = False,
+) -> Call:
+    """Return the call of ``target`` with ``kwargs``, without making it.
 
     Lists become tuples, and ints floats, where the default is a tuple of floats: ``betas=[0, 0.99]`` is what TOML and
     older configs say, and torch wants ``(0.0, 0.99)``.
@@ -78,46 +69,114 @@ def call(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str = "", 
         target: The class or function.
         kwargs: The keyword arguments, as written in a config.
         path: Where in the config they stand.
+        given: Names of required arguments that the caller adds itself, such as ``params``.
         label: What messages call the target; its own name by default.
+        elsewhere: For keys that belong to another level of the config, where that is; nothing if it is this one.
+        ranged: Whether its arguments mean what ``values.RANGES`` says of their names.
 
     Raises:
-        ConfigError: A key or a value is wrong, or the call itself failed; the cause is chained.
+        ConfigError: Keys or values are wrong; one error lists them all.
     """
-    raise_all(problems(target, kwargs, path, label=label))
+    label = label or getattr(target, "__qualname__", repr(target))
+    if not isinstance(kwargs, Mapping):
+        raise ConfigError(f"a dict of arguments of {label} is wanted, got {shown(kwargs)}", path)
     signature = parameters(target)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
+    named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    taken = [name for name in named if name not in given]
+    with Problems() as problems:
+        for key, value in kwargs.items():
+            problem = ""
+            if key in named:
+                problem = _value_problem(named[key], value)
+                problem = f"{label} {problem}" if problem else out_of_range(key, value) if ranged else ""
+            elif not takes_any or not isinstance(key, str):
+                hint = did_you_mean(near(key, [*taken, *(name for name, place in elsewhere.items() if not place)]))
+                hint = hint or f" It takes {', '.join(taken) or 'no arguments'}."
+                told = elsewhere.get(key)
+                problem = f"{label} has no argument {key!r}.{f' It belongs {told}.' if told else hint}"
+            if problem:
+                problems.add(ConfigError(problem, join_path(path, key)))
+        for name, parameter in named.items():
+            if parameter.default is parameter.empty and name not in kwargs and name not in given:
+                problems.add(ConfigError(f"{label} needs a value for {name!r}", join_path(path, name)))
     ready = {key: _like_default(signature[key], value) if key in signature else value for key, value in kwargs.items()}
+    return Call(target, ready, path, label)
+
+
+def made(value: Any) -> Any:
+    """Return what a call makes; anything else as it is."""
+    return value.build() if isinstance(value, Call) else value
+
+
+@contextlib.contextmanager
+def placed(label: str, path: str, kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Give an error that somebody else's code raises, or its ``exit()``, the place in the config that led to it.
+
+    Args:
+        label: What messages call the code.
+        path: The place.
+        kwargs: The arguments, which are told where the error itself says nothing.
+
+    Raises:
+        ConfigError: There was an error; it is chained as the cause.
+    """
     try:
-        return target(**ready)
+        yield
     except OptimzooError as error:
         raise error.under(path) from error.__cause__
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = "failed" if user_frames(error) else "refused its arguments"
-        if not str(error):
-            what += f" ({', '.join(f'{k}={v!r}' for k, v in kwargs.items() if isinstance(v, (bool, int, float, str)))})"
-        raise ConfigError(f"{label or _label(target)} {what}: {describe_error(error)}", path) from error
+        plainly = {k: v for k, v in (kwargs or {}).items() if isinstance(v, (bool, int, float, str))}
+        if not str(error) and plainly:
+            what += f" ({', '.join(f'{key}={shown(value)}' for key, value in plainly.items())})"
+        raise ConfigError(f"{label} {what}: {describe_error(error)}", path) from error
+
+
+@functools.lru_cache(maxsize=512)
+def parameters(target: Callable[..., Any]) -> Signature:
+    """Return the parameters of a class or function by name; ``**kwargs`` where Python cannot tell them."""
+    try:
+        found = inspect.signature(target).parameters
+    except Exception:  # written in C, or with a signature of its own making: any type of error
+        return UNKNOWN
+    return {name: p.replace(annotation=_resolved(p.annotation)) for name, p in found.items()}
+
+
+def _resolved(annotation: Any) -> Any:
+    """Return what an annotation in quotes means, if it is made of plain types; nothing of its module is evaluated."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, {"__builtins__": {}, **SCOPE})
+    except Exception:  # names of the module's own: nothing that is checked
+        return annotation
+
+
+def call(target: Callable[..., Any], kwargs: Any, path: str = "", label: str = "") -> Any:
+    """Return ``target(**kwargs)``, read and made in one; see ``read``."""
+    return read(target, kwargs, path, label=label).build()
+
+
+def problems(
+    target: Callable[..., Any], kwargs: Any, path: str = "", given: tuple[str, ...] = (), label: str = ""
+) -> Iterator[OptimzooError]:
+    """Yield what is wrong with calling ``target(**kwargs)``, without calling it."""
+    return caught(read, target, kwargs, path, given, label)
 
 
 def caught(function: Callable[..., Any], *arguments: Any) -> Iterator[OptimzooError]:
     """Call ``function``, and yield the problems that it raises instead of raising them."""
-    try:
-        function(*arguments)
-    except ConfigError as error:
-        yield from error.problems
-    except OptimzooError as error:
-        yield error
+    attempt = Problems()
+    attempt.catch(function, *arguments)
+    yield from attempt.found
 
 
 def raise_all(problems: Iterable[OptimzooError]) -> None:
     """Raise nothing, the one problem, or one error that lists all of them."""
-    found = distinct(problems)
-    if len(found) == 1:
-        raise found[0]
-    if found:
-        raise listing(found)
-
-
-def _label(target: Callable[..., Any]) -> str:
-    return getattr(target, "__qualname__", repr(target))
+    with Problems() as found:
+        for problem in problems:
+            found.add(problem)
 
 
 def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
@@ -125,32 +184,37 @@ def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
     default, name = parameter.default, parameter.name
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            return f"wants true or false for {name!r}, got {value!r}"
+            return f"wants true or false for {name!r}, got {shown(value)}"
     elif is_number(default):
         if isinstance(value, (str, bool, Mapping)):
-            return f"wants a number for {name!r} (default {default!r}), got {value!r}"
+            return f"wants a number for {name!r} (default {default!r}), got {shown(value)}"
     elif isinstance(default, tuple) and default and all(is_number(v) for v in default):
         if isinstance(value, (str, Mapping)) or not hasattr(value, "__len__") or len(value) != len(default):
-            return f"wants {len(default)} numbers for {name!r} (default {default!r}), got {value!r}"
+            return f"wants {len(default)} numbers for {name!r} (default {default!r}), got {shown(value)}"
         if any(isinstance(v, (str, bool)) for v in value):
-            return f"wants numbers in {name!r} (default {default!r}), got {value!r}"
+            return f"wants numbers in {name!r} (default {default!r}), got {shown(value)}"
     else:
         return _annotation_problem(parameter, value)
     return ""
 
 
 def _annotation_problem(parameter: inspect.Parameter, value: Any) -> str:
+    """Return what is wrong with ``value``; ``int`` refuses no other number, for many a library writes it for both."""
     annotation = parameter.annotation
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     kinds = [kind for kind in (typing.get_args(annotation) if union else [annotation]) if kind is not types.NoneType]
     is_plain = isinstance(value, (bool, int, float, str, Mapping, list, tuple))
     if not (is_plain and kinds and all(kind in WORDS for kind in kinds)) or any(_fits(value, k) for k in kinds):
         return ""
-    return f"wants {' or '.join(WORDS[kind] for kind in kinds)} for {parameter.name!r}, got {value!r}"
+    return f"wants {' or '.join(WORDS[kind] for kind in kinds)} for {parameter.name!r}, got {shown(value)}"
 
 
 def _fits(value: Any, kind: type) -> bool:
-    return is_number(value) if kind is float else isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
+    return (
+        is_number(value)
+        if kind in (int, float)
+        else isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
+    )
 
 
 def _like_default(parameter: inspect.Parameter, value: Any) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class OptimzooError(Exception):
@@ -60,6 +64,45 @@ def distinct(problems: Iterable[OptimzooError]) -> list[OptimzooError]:
 def listing(problems: Sequence[OptimzooError]) -> ConfigError:
     """Return one error that lists several."""
     return ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems), "", problems)
+
+
+class Problems:
+    """Collects the errors of several attempts; at the end of its block they are raised, all together.
+
+    Attributes:
+        found: The errors so far, those of a listing one by one, each once.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[OptimzooError] = []
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OptimzooError):
+            self.add(error)
+        if error is None or isinstance(error, OptimzooError):
+            self.raise_all()
+
+    def add(self, *errors: OptimzooError) -> None:
+        """Collect errors."""
+        self.found = distinct([*self.found, *errors])
+
+    def catch(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``function`` returns. What it raises is collected; the None in its place leaves no block."""
+        try:
+            return function(*args, **kwargs)
+        except OptimzooError as error:
+            self.add(error)
+            return None  # type: ignore[return-value]
+
+    def raise_all(self) -> None:
+        """Raise nothing, the one error, or one that lists all of them."""
+        if len(self.found) == 1:
+            raise self.found[0] from self.found[0].__cause__
+        if self.found:
+            raise listing(self.found)
 
 
 class UnknownNameError(ConfigError, KeyError):
@@ -163,10 +206,19 @@ def a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def join_path(path: str, key: str | int) -> str:
+def shown(value: object, width: int = 200) -> str:
+    """Return ``repr(value)``, cut where it is long; of what has no such text, its type."""
+    try:
+        text = repr(value)
+    except Exception:  # nested too deeply, a number of too many digits, or an object's own fault
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= width else f"{text[: width - 4]} ..."
+
+
+def join_path(path: str, key: object) -> str:
     """Return the config path of ``key`` inside ``path``: ``a.b`` for a name, ``a[1]`` for an index."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
+    if not isinstance(key, str):
+        return f"{path}[{shown(key)}]"
     if not path or key.startswith("["):
         return f"{path}{key}"
     return f"{path}.{key}"

@@ -3,15 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 T = TypeVar("T")
 
 MARKS = ("_scope_", "_delete_")
 """Keys that mmengine leaves in a config: the registry to look in, a merge that is done. Nothing is built of them."""
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "lr": (0.0, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "max_norm": (0.0, math.inf),
+    "clip_value": (0.0, math.inf),
+    "norm_type": (1e-9, math.inf),
+    "init_scale": (1e-30, 1e38),
+    "growth_factor": (1.0, 1e38),
+    "backoff_factor": (1e-30, 1.0),
+}
+"""What an argument of an optimizer, of clipping or of loss scaling may be, by its name. NaN is outside of all."""
+
+MAX_NODES = 500_000
+MAX_DEPTH = 50
+
+
+def plain(value: Any, path: str = "") -> Any:
+    """Return a config as dicts, lists, tuples and Python's numbers, copied; objects in it stay themselves.
+
+    Any other mapping becomes a dict, any other sequence a list, a scalar of NumPy a number of Python.
+
+    Raises:
+        ConfigError: It is nested more deeply, or holds more, than a config can, or a number is too large.
+    """
+    nodes = 0
+
+    def copied(value: Any, path: str, depth: int) -> Any:
+        nonlocal nodes
+        nodes += 1
+        if nodes > MAX_NODES or depth > MAX_DEPTH:
+            what = f"holds more than {MAX_NODES} values" if nodes > MAX_NODES else "is nested too deeply"
+            raise ConfigError(f"the config {what}", path[:100])
+        kind = type(value)
+        if kind in (str, float, bool, type(None)):
+            return value
+        if isinstance(value, int) and value.bit_length() > 1023:
+            raise ConfigError("this whole number is too large to calculate with", path)
+        if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+            return value.item()
+        if isinstance(value, Mapping):
+            return {key: copied(item, join_path(path, key), depth + 1) for key, item in value.items()}
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+            items = [copied(item, join_path(path, index), depth + 1) for index, item in enumerate(value)]
+            return tuple(items) if kind is tuple else kind(*items) if hasattr(kind, "_fields") else items
+        return value
+
+    return copied(value, path, 0)
+
+
+def out_of_range(name: str, value: Any) -> str:
+    """Return what is wrong with the value of an argument that ``RANGES`` knows; objects such as tensors may be any."""
+    if name not in RANGES or not isinstance(value, (int, float, str, list, tuple, Mapping)):
+        return ""
+    try:
+        number(value, "", *RANGES[name])
+    except ConfigError as error:
+        return error.problem
+    return ""
 
 
 def is_number(value: Any) -> bool:
@@ -24,7 +84,7 @@ def number(value: Any, path: str, low: float = -math.inf, high: float = math.inf
     if not is_number(value) or not low <= value <= high:
         bounds = {(True, True): "", (False, True): f" of at least {low:g}", (True, False): f" of at most {high:g}"}
         wanted = bounds.get((low == -math.inf, high == math.inf), f" from {low:g} to {high:g}")
-        raise ConfigError(f"a number{wanted} is wanted, got {value!r}", path)
+        raise ConfigError(f"a number{wanted} is wanted, got {shown(value)}", path)
     checked: float = value
     return checked
 
@@ -33,7 +93,7 @@ def whole_number(value: Any, path: str, low: int | None = None) -> int:
     """Return ``value`` if it is an int, of at least ``low`` if that is given."""
     if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
         wanted = "a whole number" if low is None else f"a whole number of at least {low}"
-        raise ConfigError(f"{wanted} is wanted, got {value!r}", path)
+        raise ConfigError(f"{wanted} is wanted, got {shown(value)}", path)
     return value
 
 
@@ -42,5 +102,5 @@ def one_of(value: T, options: Iterable[T], path: str) -> T:
     listed = list(options)
     if value not in listed:
         hint = did_you_mean(near(value, map(str, listed))) if isinstance(value, str) else ""
-        raise ConfigError(f"{' or '.join(map(repr, listed))} is wanted, got {value!r}.{hint}", path)
+        raise ConfigError(f"{' or '.join(map(repr, listed))} is wanted, got {shown(value)}.{hint}", path)
     return value

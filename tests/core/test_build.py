@@ -110,7 +110,12 @@ class TestOptimWrapper:
             (dict(optimizer=dict(type="os:system")), "optim_wrapper.optimizer.type", "cannot be used as an optimizer"),
             (dict(optimizer=dict(type="AdamW", ler=1)), "optim_wrapper.optimizer.ler", "Did you mean 'lr'"),
             (dict(optimizer=dict(type="AdamW", lr="1e-3")), "optim_wrapper.optimizer.lr", "wants a number"),
-            (dict(optimizer=dict(type="AdamW", lr=-1.0)), "optim_wrapper.optimizer", "Invalid learning rate"),
+            (
+                dict(optimizer=dict(type="AdamW", lr=-1.0)),
+                "optim_wrapper.optimizer.lr",
+                "a number of at least 0 is wanted",
+            ),
+            (dict(optimizer=dict(type="AdamW", eps=-1.0)), "optim_wrapper.optimizer", "Invalid epsilon"),
             (dict(type="OptimWraper", optimizer=dict(type="SGD")), "optim_wrapper.type", "Did you mean 'OptimWrapper'"),
             (dict(type="SGD", optimizer=dict(type="SGD")), "optim_wrapper.type", "no optimizer wrapper 'SGD'"),
             (dict(optimizer=dict(type="SGD"), paramwise=1), "optim_wrapper.paramwise", "Did you mean 'paramwise_cfg'"),

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.calls import Call
+from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near
 from optimzoo.groups.merge import aliases_of, merge_groups, name_groups
 from optimzoo.groups.modules import is_deformable, unwrap
-from optimzoo.groups.paramwise import Paramwise, read_paramwise
+from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
 from optimzoo.groups.rules import Place, apply_rules, settled
 from optimzoo.groups.unmet import tell_untrained, unmet
 from optimzoo.names.zoo import OPTIM_WRAPPERS
@@ -57,25 +58,42 @@ class DefaultOptimWrapperConstructor:
         if not isinstance(optim_wrapper_cfg, Mapping):
             raise ConfigError(f"a dict is wanted, got {optim_wrapper_cfg!r}")
         if "optimizer" not in optim_wrapper_cfg:
-            raise ConfigError("the key 'optimizer' is missing; it is a dict such as {'type': 'AdamW', 'lr': 1e-3}")
+            hint = did_you_mean(near("optimizer", optim_wrapper_cfg)).replace("Did you mean", "Is it under")
+            raise ConfigError(
+                f"the key 'optimizer' is missing; it is a dict such as {{'type': 'AdamW', 'lr': 1e-3}}.{hint}"
+            )
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg: Mapping[str, Any] = {} if paramwise_cfg is None else paramwise_cfg
-        try:
-            self._optimizer = DescribedOptimizer(self.optimizer_cfg)
-        except ConfigError as error:
-            raise error.under("optimizer") from error.__cause__
-        self.base_lr: Any = self._optimizer.settings.get("lr")
-        self.base_wd: Any = self._optimizer.settings.get("weight_decay")
         self._rules: dict[int, str] = {}
         self._asked: dict[int, Place] = {}
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
-        self._validate_cfg()
+        with Problems() as problems:
+            self._parts = problems.catch(self._read) if self._is_closed else None
+            self._optimizer = self._parts[0] if self._parts else DescribedOptimizer(self.optimizer_cfg, "optimizer")
+            self.base_lr: Any = self._optimizer.settings.get("lr")
+            self.base_wd: Any = self._optimizer.settings.get("weight_decay")
+            self._validate_cfg()
 
     @property
     def _is_closed(self) -> bool:
         """Whether it is known which keys the class reads; a subclass that does not say so may read any."""
         return type(self) is DefaultOptimWrapperConstructor or "own_keys" in vars(type(self))
+
+    def _read(self) -> tuple[DescribedOptimizer, Call]:
+        """Return the optimizer that the config describes now, and the call that makes its wrapper."""
+        with Problems() as problems:
+            described = problems.catch(DescribedOptimizer, self.optimizer_cfg, "optimizer")
+            found = problems.catch(OPTIM_WRAPPERS.resolve, {"type": "OptimWrapper", **self.optim_wrapper_cfg})
+            arguments = calls.parameters(found[0]) if found else {}
+            beside = ("constructor", "paramwise_cfg", "type")
+            if described:
+                problems.catch(described.read, dict.fromkeys((*arguments, *beside), "beside 'optimizer'"))
+            if found:
+                inside = {} if described is None else dict.fromkeys(calls.parameters(described.cls), "in 'optimizer'")
+                others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'"), **dict.fromkeys(beside, "")}
+                call = problems.catch(calls.read, *found, given=("optimizer",), elsewhere=others)
+        return described, call
 
     def _validate_cfg(self) -> None:
         """Read ``paramwise_cfg``."""
@@ -85,6 +103,11 @@ class DefaultOptimWrapperConstructor:
     def _read_paramwise(self) -> Paramwise:
         cls = type(self)
         return read_paramwise(self.paramwise_cfg, self._optimizer, cls.__name__, cls.own_keys, self._is_closed)
+
+    def alone(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the label of each rule, and the settings of the group that it alone would make; for a preview."""
+        settings = self._optimizer.settings
+        return [("base", settings), *self._paramwise.alone(settings)]
 
     def _is_in(self, param_group: Group, param_group_list: list[Group]) -> bool:
         """Whether a parameter of the group is already in the list; reads only what was appended since the last call."""
@@ -174,12 +197,9 @@ class DefaultOptimWrapperConstructor:
         """
         model = unwrap(model)
         groups = self.param_groups(model)
-        try:
-            optimizer = create_optimizer(self.optimizer_cfg, groups, model)
-        except ConfigError as error:
-            raise error.under("optimizer") from error.__cause__
-        cfg = {"type": "OptimWrapper", **self.optim_wrapper_cfg}
-        wrapper = cast(BaseOptimWrapper, OPTIM_WRAPPERS.build(cfg, optimizer=optimizer))
+        described, call = self._parts or self._read()
+        optimizer = create_optimizer(described, groups, model)
+        wrapper = cast(BaseOptimWrapper, call.build(optimizer=optimizer))
         tell_untrained(model, optimizer.param_groups)
         names = {id(p): n for group in groups for p, n in zip(group["params"], group["param_names"])}
         wrapper.param_order = [names[id(p)] for p in model.parameters() if id(p) in names]

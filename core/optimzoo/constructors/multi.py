@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
+from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, near, shown
 from optimzoo.groups.merge import aliases_of
 from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
-from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from optimzoo.optimizers.param_groups import NAMES
-from optimzoo.values import MARKS
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-
-DEFAULT, MULTI = "DefaultOptimWrapperConstructor", "MultiOptimWrapperConstructor"
-NOT_A_MEMBER = ("constructor", "paramwise_cfg", *MARKS)
-
-
-def construct(model: nn.Module, cfg: Mapping[str, Any]) -> BaseOptimWrapper | OptimWrapperDict:
-    """Build what an ``optim_wrapper`` config describes, by the constructor that it names."""
-    settings = {key: value for key, value in cfg.items() if key not in NOT_A_MEMBER}
-    built: BaseOptimWrapper | OptimWrapperDict
-    if isinstance(settings.get("optimizer"), Optimizer):
-        built = OPTIM_WRAPPERS.build({"type": "OptimWrapper", **settings})
-    else:
-        cls = OPTIM_WRAPPER_CONSTRUCTORS.get(constructor_of(cfg))
-        arguments = {"optim_wrapper_cfg": settings, "paramwise_cfg": cfg.get("paramwise_cfg")}
-        built = calls.call(cls, arguments)(model)
-    return built
-
-
-def constructor_of(cfg: Mapping[str, Any]) -> Any:
-    """Return the constructor that a config names; without a name, the one that suits its form."""
-    several = "optimizer" not in cfg and any(
-        isinstance(value, BaseOptimWrapper) or (isinstance(value, Mapping) and "optimizer" in value)
-        for value in cfg.values()
-    )
-    return cfg.get("constructor", MULTI if several else DEFAULT)
 
 
 class MultiOptimWrapperConstructor:
@@ -78,72 +52,99 @@ class MultiOptimWrapperConstructor:
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
-        calls.raise_all(multi_problems({**optim_wrapper_cfg, "paramwise_cfg": paramwise_cfg}))
         self.optim_wrapper_cfg = optim_wrapper_cfg
         self.paramwise_cfg = paramwise_cfg
+        self.members: dict[str, Member] = {}
+        with Problems() as problems:
+            if "optimizer" in optim_wrapper_cfg:
+                self.members[""] = problems.catch(_read_one, {**optim_wrapper_cfg, "paramwise_cfg": paramwise_cfg})
+            else:
+                if paramwise_cfg is not None:
+                    of_each = "with several optimizers, each member has a paramwise_cfg of its own"
+                    problems.add(ConfigError(of_each, "paramwise_cfg"))
+                for name, cfg in optim_wrapper_cfg.items():
+                    self.members[name] = problems.catch(_read_member, name, cfg)
 
     def __call__(self, model: nn.Module) -> BaseOptimWrapper | OptimWrapperDict:
         """Build the wrappers for ``model``."""
         model = unwrap(model)
-        if "optimizer" in self.optim_wrapper_cfg:
-            return _build_member(model, "", {**self.optim_wrapper_cfg, "paramwise_cfg": self.paramwise_cfg})
+        if "" in self.members:
+            return self.members[""].build(model, "")
         built: dict[str, Any] = {}
-        for name, cfg in self.optim_wrapper_cfg.items():
+        for name, member in self.members.items():
             try:
-                built[name] = _build_member(model, name, cfg)
-            except ConfigError as error:
+                built[name] = member.build(model, name)
+            except OptimzooError as error:
                 raise error.under(name) from error.__cause__
         wrappers = OptimWrapperDict(**built)
         calls.raise_all(_claim_problems(model, wrappers))
         return wrappers
 
 
-def multi_problems(cfg: Mapping[str, Any]) -> Iterator[ConfigError]:
-    """Yield what is wrong with the form of a config for several optimizers; its members are checked by themselves."""
-    if "optimizer" in cfg:
-        if "modules" not in cfg:
-            yield ConfigError(
-                "a list of name patterns is wanted beside 'optimizer'; for several optimizers, write "
-                "dict(generator=dict(optimizer=...), discriminator=dict(optimizer=...))",
-                "modules",
-            )
-        return
-    if cfg.get("paramwise_cfg") is not None:
-        yield ConfigError("with several optimizers, each member has a paramwise_cfg of its own", "paramwise_cfg")
-    for name in (n for n, member in members_of(cfg).items() if not isinstance(member, (Mapping, BaseOptimWrapper))):
-        yield ConfigError(
+@dataclass(frozen=True)
+class Member:
+    """One of several optimizers: what was read of its config, and the patterns of the parameters that it trains."""
+
+    record: WrapperRecord
+    patterns: Sequence[str] | None = None
+    is_built: bool = False
+
+    def build(self, model: nn.Module, name: str) -> BaseOptimWrapper | OptimWrapperDict:
+        """Return the wrapper of the member ``name``."""
+        if self.is_built:
+            return self.record.build(model)
+        if self.patterns is not None:
+            return self.record.build(_part_of(model, self.patterns))
+        try:
+            child = model.get_submodule(name)
+        except AttributeError as error:
+            hint = did_you_mean(near(name, [n for n, _ in model.named_modules() if n]))
+            raise ConfigError(
+                f"the model has no module {name!r}, and no 'modules' say which parameters are meant.{hint}"
+            ) from error
+        wrapper = self.record.build(child)
+        if isinstance(wrapper, BaseOptimWrapper):  # else OptimWrapperDict refuses it
+            for group in (g for g in wrapper.optimizer.param_groups if NAMES in g):
+                group[NAMES] = [f"{name}.{own}" for own in group[NAMES]]
+            wrapper.param_order = [f"{name}.{own}" for own in wrapper.param_order]
+            wrapper.param_rules = {f"{name}.{own}": rule for own, rule in wrapper.param_rules.items()}
+        return wrapper
+
+
+def _read_one(cfg: Mapping[str, Any]) -> Member:
+    """Return the member that a config without names describes."""
+    if "modules" not in cfg:
+        raise ConfigError(
+            "a list of name patterns is wanted beside 'optimizer'; for several optimizers, write "
+            "dict(generator=dict(optimizer=...), discriminator=dict(optimizer=...))",
+            "modules",
+        )
+    return _read_patterns(cfg)
+
+
+def _read_member(name: str, cfg: Any) -> Member:
+    """Return the member that ``cfg`` describes, its errors placed under its name."""
+    if isinstance(cfg, BaseOptimWrapper):
+        return Member(read_optim_wrapper(cfg), is_built=True)
+    if not isinstance(cfg, Mapping):
+        raise ConfigError(
             "with several optimizers, every key is a member, described by a dict with the key 'optimizer'; settings "
             "of a wrapper go into its member",
             name,
         )
+    try:
+        return _read_patterns(cfg)
+    except OptimzooError as error:
+        raise error.under(name) from error.__cause__
 
 
-def members_of(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a config for several optimizers, by name."""
-    return {name: member for name, member in cfg.items() if name not in NOT_A_MEMBER}
-
-
-def _build_member(model: nn.Module, name: str, cfg: Any) -> BaseOptimWrapper | OptimWrapperDict:
-    if isinstance(cfg, BaseOptimWrapper):
-        return cfg
+def _read_patterns(cfg: Mapping[str, Any]) -> Member:
     settings = dict(cfg)
     patterns = settings.pop("modules", None)
-    if patterns is not None:
-        return construct(_part_of(model, [patterns] if isinstance(patterns, str) else patterns), settings)
-    try:
-        child = model.get_submodule(name)
-    except AttributeError as error:
-        hint = did_you_mean(near(name, [n for n, _ in model.named_modules() if n]))
-        raise ConfigError(
-            f"the model has no module {name!r}, and no 'modules' say which parameters are meant.{hint}"
-        ) from error
-    wrapper = construct(child, settings)
-    if isinstance(wrapper, BaseOptimWrapper):  # else OptimWrapperDict refuses it
-        for group in (g for g in wrapper.optimizer.param_groups if NAMES in g):
-            group[NAMES] = [f"{name}.{own}" for own in group[NAMES]]
-        wrapper.param_order = [f"{name}.{own}" for own in wrapper.param_order]
-        wrapper.param_rules = {f"{name}.{own}": rule for own, rule in wrapper.param_rules.items()}
-    return wrapper
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if patterns is not None and not (isinstance(patterns, (list, tuple)) and all(isinstance(p, str) for p in patterns)):
+        raise ConfigError(f"a pattern of names, or a list of them, is wanted, got {shown(patterns)}", "modules")
+    return Member(read_optim_wrapper(settings), patterns)
 
 
 def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:

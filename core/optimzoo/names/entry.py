@@ -243,11 +243,17 @@ def import_dotted(target: str, path: str = "") -> Any:
 
 
 def dotted_forms(name: str) -> list[str]:
-    """Return ``package.module:Name`` for a name in another notation: ``package.module.Name``, ``module.py:Name``."""
+    """Return ``package.module:Name`` for a name in another notation: ``package.module.Name``, ``module.py:Name``.
+
+    Nothing is imported: of a module that is not, only that its package is installed is known.
+    """
     module, _, attribute = name.rpartition(":" if ":" in name else ".")
     module = module.removesuffix(".py").replace("/", ".")
     parts = [*module.split("."), attribute]
-    return [f"{module}:{attribute}"] if all(part.isidentifier() for part in parts) else []
+    if not all(part.isidentifier() for part in parts):
+        return []
+    exists = hasattr(sys.modules[module], attribute) if module in sys.modules else is_installed(parts[0])
+    return [f"{module}:{attribute}"] if exists else []
 
 
 def _hidden(module_name: str) -> str:

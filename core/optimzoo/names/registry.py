@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, UnknownNameError, a, did_you_mean, join_path, near
+from optimzoo.errors import ConfigError, OptimzooWarning, UnknownNameError, a, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import Entry, dotted, dotted_forms, import_dotted
 from optimzoo.values import MARKS
 
@@ -53,10 +54,7 @@ class Registry:
         return len(self.entries())
 
     def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and bool(self.entry(name))
-        except UnknownNameError:
-            return False
+        return isinstance(name, str) and len(self.claimants(name)) == 1
 
     def entries(self) -> list[Entry]:
         """Return every entry, in the order of registration."""
@@ -113,6 +111,16 @@ class Registry:
                 f"{name!r} is claimed by several plugins; say which one you mean:"
                 f" {' or '.join(map(repr, options))}", path, options,
             )  # fmt: skip
+        scope, _, rest = name.partition(".")
+        if rest in self._claims and scope not in {entry.plugin for entry in self.entries()}:
+            found = self.claimants(rest)
+            where = f"{path}: " if path else ""
+            warnings.warn(
+                f"{where}there is no plugin {scope!r}; {name!r} is taken for {rest!r}, of {found[0].qualified}",
+                OptimzooWarning,
+                stacklevel=4,
+            )
+            return self.entry(rest, path)
         known = map(_qualified, self.entries()) if "." in name else self._claims
         suggestions = [] if name.count(".") > 1 else near(name, known)
         if not suggestions and "." in name:
@@ -159,10 +167,24 @@ class Registry:
         target, kwargs = self.resolve(cfg)
         return calls.call(target, {**(default_args or {}), **defaults, **kwargs})
 
+    def read(self, cfg: Any, path: str = "", given: tuple[str, ...] = ()) -> calls.Call:
+        """Return the call that ``cfg`` describes, its class found and its arguments checked; nothing is built.
+
+        Args:
+            cfg: A dict with the key ``type``.
+            path: Where in the config it stands.
+            given: Names of required arguments that the build adds.
+
+        Raises:
+            ConfigError: The name, a key or a value is wrong.
+        """
+        target, kwargs = self.resolve(cfg, path)
+        return calls.read(target, kwargs, path, given)
+
     def resolve(self, cfg: Any, path: str = "") -> tuple[Any, dict[str, Any]]:
         """Return the class that ``cfg["type"]`` names, and a copy of the other keys."""
         if not isinstance(cfg, Mapping):
-            raise ConfigError(f"{a(self.kind)} is described by a dict with the key 'type', got {cfg!r}", path)
+            raise ConfigError(f"{a(self.kind)} is described by a dict with the key 'type', got {shown(cfg)}", path)
         if "type" not in cfg:
             hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
@@ -223,7 +245,7 @@ class Registry:
     def _checked(self, target: Any, path: str = "") -> Any:
         if inspect.isclass(target) and issubclass(target, import_dotted(self.base)):
             return target
-        name = dotted(target) if hasattr(target, "__qualname__") else repr(target)
+        name = dotted(target) if hasattr(target, "__qualname__") else shown(target)
         raise ConfigError(f"{name} cannot be used as {a(self.kind)}: it must be {self.must_be}", path)
 
 

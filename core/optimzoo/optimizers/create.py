@@ -29,13 +29,15 @@ FUSED_WHOLE = (torch.optim.SGD, torch.optim.Adagrad)
 FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.Module | None = None) -> Optimizer:
+def create_optimizer(
+    cfg: Mapping[str, Any] | DescribedOptimizer, groups: Iterable[Group], model: nn.Module | None = None
+) -> Optimizer:
     """Build the optimizer that ``cfg`` describes over ``groups``.
 
     A learning rate that is a tensor is copied for each group, since a schedule writes into it.
 
     Args:
-        cfg: ``type`` and the optimizer's arguments.
+        cfg: ``type`` and the optimizer's arguments, or what was read of them.
         groups: Parameter groups; their dicts are copied.
         model: The model the parameters belong to. With it, ``fused=True`` is chosen where the optimizer and every
             parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``; it is turned off again if a gradient
@@ -44,8 +46,16 @@ def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.
     Raises:
         ConfigError: ``cfg`` is wrong, there is nothing to optimize, or the groups do not suit the optimizer.
     """
-    described = DescribedOptimizer(cfg)
-    cls, given = described.cls, _copied(described.given)
+    described = cfg if isinstance(cfg, DescribedOptimizer) else DescribedOptimizer(cfg)
+    call = described.read()
+    with calls.placed(call.label, described.path):
+        return _create(described, call, groups, model)
+
+
+def _create(
+    described: DescribedOptimizer, call: calls.Call, groups: Iterable[Group], model: nn.Module | None
+) -> Optimizer:
+    cls, given = described.cls, _copied(call.kwargs)
     entry = OPTIMIZERS.entry_of(cls)
     needs = entry.needs if entry else ()
     groups = [_copied(group) for group in groups]
@@ -59,7 +69,10 @@ def create_optimizer(cfg: Mapping[str, Any], groups: Iterable[Group], model: nn.
 
     def build(**extra: Any) -> Optimizer:
         own_groups = [dict(group) for group in groups]
-        built: Optimizer = calls.call(cls, {described.first_argument: own_groups, **given, **extra})
+        arguments = {described.first_argument: own_groups, **given, **extra}
+        built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
+        if not hasattr(built, "param_groups"):
+            raise ConfigError(f"{call.label} has no param_groups: its __init__ must call that of Optimizer")
         for group in built.param_groups:
             group.update(_copied(group))
         if "one_lr" in needs:

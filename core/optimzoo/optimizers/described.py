@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Mapping
 from typing import Any
 
 from optimzoo import calls
@@ -13,6 +15,7 @@ class DescribedOptimizer:
 
     Args:
         cfg: ``type`` and the optimizer's arguments.
+        path: Where in the config they stand.
 
     Attributes:
         cls: The optimizer's class.
@@ -24,9 +27,11 @@ class DescribedOptimizer:
         ConfigError: ``cfg`` is no dict, or its ``type`` leads nowhere.
     """
 
-    def __init__(self, cfg: Any) -> None:
-        self.cls, self.given = OPTIMIZERS.resolve(cfg)
+    def __init__(self, cfg: Any, path: str = "") -> None:
+        self.cls, self.given = OPTIMIZERS.resolve(cfg, path)
         self.entry = OPTIMIZERS.entry_of(self.cls)
+        self.path = path
+        self._call: calls.Call | None = None
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
 
@@ -52,3 +57,17 @@ class DescribedOptimizer:
         """Whether the class may read ``key`` from a group; of a class that no plugin declares, nobody knows."""
         declared = self.entry is not None and self.entry.plugin and self.entry.load() is self.cls
         return not declared or key in self.settings or key in self.group_keys
+
+    def read(self, elsewhere: Mapping[str, str] = types.MappingProxyType({})) -> calls.Call:
+        """Return the call that builds the optimizer, once it is given the parameter groups.
+
+        Args:
+            elsewhere: For keys that belong to another level of the config, where that is.
+
+        Raises:
+            ConfigError: The optimizer has no such arguments.
+        """
+        if self._call is None:
+            given = (self.first_argument,)
+            self._call = calls.read(self.cls, self.given, self.path, given, elsewhere=elsewhere, ranged=True)
+        return self._call

@@ -141,7 +141,8 @@ def test_the_model_is_left_as_it_is(gan):
         ),
         (dict(generator=sgd(), discriminator=dict(lr=1)), "optim_wrapper.discriminator", "'optimizer' is missing"),
         (dict(generator=sgd(clipgrad=1)), "optim_wrapper.generator.clipgrad", "Did you mean 'clip_grad'"),
-        (dict(generator=sgd(lr=-1.0)), "optim_wrapper.generator.optimizer", "Invalid learning rate"),
+        (dict(generator=sgd(lr=-1.0)), "optim_wrapper.generator.optimizer.lr", "a number of at least 0"),
+        (dict(generator=sgd(modules=3)), "optim_wrapper.generator.modules", "a pattern of names, or a list of them"),
         (dict(constructor="MultiOptimWrapperConstructor", **sgd()), "optim_wrapper.modules", "a list of name patterns"),
     ],
 )

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from optimzoo import OPTIMIZERS
-from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, UnknownNameError
+from optimzoo import OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
+from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning, PluginError, UnknownNameError
 from optimzoo.names.entry import Entry
 from optimzoo.names.registry import Registry
 
@@ -113,9 +113,26 @@ class TestLookUp:
             ("lion.Lyon", "lion.Lion"),
         ],
     )
-    def test_another_spelling_of_a_dotted_path_leads_to_the_right_one(self, name, meant):
+    def test_another_spelling_of_a_dotted_path_leads_to_the_right_one(self, name, meant, tmp_path, monkeypatch):
+        for file in (tmp_path / "task.py", tmp_path / "zoo" / "task.py"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("class Mine: ...")
+        monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(ConfigError, match=re.escape(f"Did you mean '{meant}'?")):
             OPTIMIZERS.get(name)
+
+    @pytest.mark.parametrize("name", ["torch.optim.AdmaW", "mmdet.Nothing", "nowhere.core.Mine", "nowhere.py:Mine"])
+    def test_no_hint_offers_a_name_that_leads_nowhere(self, name):
+        with pytest.raises(ConfigError) as caught:
+            OPTIMIZERS.get(name)
+        assert "Did you mean" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["mmengine.OptimWrapper", "mmdet.OptimWrapper"])
+    def test_the_scope_of_another_project_is_left_away_with_a_warning(self, name):
+        with pytest.warns(OptimzooWarning, match=f"x.type: there is no plugin .*{name}' is taken for 'OptimWrapper'"):
+            assert OPTIM_WRAPPERS.get(name, "x.type") is OptimWrapper
+        with pytest.raises(UnknownNameError):
+            OPTIMIZERS.get("torch.Lion")
 
     @pytest.mark.parametrize("name", ["colorsys", "time"])
     def test_a_module_that_is_hidden_by_an_installed_one_is_named(self, name, tmp_path, monkeypatch, empty):
