@@ -31,12 +31,20 @@ class WrapperRecord:
     Args:
         constructor: What is called with the model; or, of a class that is not optimzoo's, the call that makes it.
         name: The constructor's name, for messages.
-        optimizer: The optimizer, where the config holds a built one.
+        built: The optimizer or the wrapper, where the config holds one that is built.
     """
 
     constructor: Callable[[nn.Module], Wrapper] | calls.Call
     name: str = DEFAULT
-    optimizer: Optimizer | None = None
+    built: Any = None
+
+    @property
+    def members(self) -> dict[str, WrapperRecord]:
+        """The record of each of several optimizers, by name; a single one has no name."""
+        if isinstance(self.built, OptimWrapperDict):
+            return {name: read_optim_wrapper(wrapper) for name, wrapper in self.built.items()}
+        members = getattr(self.constructor, "members", None)
+        return {"": self} if members is None else {name: member.record for name, member in members.items()}
 
     def build(self, model: nn.Module) -> Wrapper:
         """Return the wrapper for ``model``.
@@ -72,9 +80,7 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     if isinstance(cfg, WrapperRecord):
         return cfg
     if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
-        return WrapperRecord(
-            lambda model: cfg, type(cfg).__name__, cfg.optimizer if hasattr(cfg, "optimizer") else None
-        )
+        return WrapperRecord(lambda model: cfg, type(cfg).__name__, cfg)
     cfg = plain(cfg)
     if not isinstance(cfg, Mapping):
         raise ConfigError(f"a dict with the key 'optimizer' is wanted, got {shown(cfg)}")

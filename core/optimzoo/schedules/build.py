@@ -12,12 +12,12 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
+from optimzoo.errors import ConfigError, OptimzooWarning, Problems, join_path, shown
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedules.base import unit_of
 from optimzoo.schedules.windows import is_share, share, whole_steps
-from optimzoo.values import is_number
+from optimzoo.values import is_number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 FAR = 3
@@ -86,46 +86,81 @@ def build_param_scheduler(
     Raises:
         ConfigError: ``cfg`` is wrong; the error's path begins with ``param_scheduler``.
     """
-    calls.raise_all(param_scheduler_problems(cfg))
     run = RunLength(epoch_length, max_epochs, max_iters)
     members: Mapping[str, Member] = (
         optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
     )
-    cfgs = by_member(cfg, members)
+    read = read_param_scheduler(cfg)
+    records = by_member(read, members)
     built: list[ParamScheduler] = []
     for name, member in members.items():
-        path = join_path("param_scheduler", name) if is_by_member(cfg) else "param_scheduler"
-        schedules = [
-            item if isinstance(item, ParamScheduler) else _build(item, place, member, run)
-            for place, item in _schedules(cfgs[name], path)
-        ]
+        path = join_path("param_scheduler", name) if isinstance(read, dict) else "param_scheduler"
+        schedules = [r.build(member, run) if isinstance(r, ScheduleRecord) else r for r in records[name]]
         _warn_of_horizons(schedules, run, path)
         built += schedules
     _warn_of_floors(built)
     return SchedulerGroup(built, members.values())
 
 
-def param_scheduler_problems(cfg: Any, path: str = "param_scheduler") -> Iterator[OptimzooError]:
-    """Yield what is wrong with a ``param_scheduler`` config, as far as it can be told without an optimizer."""
-    if is_by_member(cfg):
-        for name, schedules in cfg.items():
-            yield from param_scheduler_problems(schedules, join_path(path, name))
-        return
-    for place, item in _schedules(cfg, path):
-        if isinstance(item, ParamScheduler):
-            continue
-        try:
-            target, kwargs = PARAM_SCHEDULERS.resolve(item, place)
-            convert = kwargs.pop("convert_to_iter_based", False)
-            if not isinstance(convert, bool):
-                yield ConfigError(f"true or false is wanted, got {convert!r}", f"{place}.convert_to_iter_based")
-            whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps, "")) if is_share(steps) else steps)
-        except ConfigError as error:
-            yield error.under("" if error.path.startswith(place) else place)
-        except OptimzooError as error:
-            yield error
-        else:
-            yield from calls.problems(target, whole, place, given=("optimizer",))
+@dataclass(frozen=True)
+class ScheduleRecord:
+    """A schedule's config that was read; it is built once the optimizer and the run's length are known.
+
+    Args:
+        target: The schedule's class.
+        kwargs: Its arguments, counts of steps as they are written.
+        convert: Whether they count epochs, and are to count iterations.
+        path: Where in the config it stands.
+    """
+
+    target: Any
+    kwargs: Mapping[str, Any]
+    convert: bool
+    path: str
+
+    def build(self, optimizer: Member, run: RunLength) -> ParamScheduler:
+        """Return the schedule.
+
+        Raises:
+            ConfigError: It does not suit the optimizer or the run.
+        """
+        with calls.placed(self.target.__name__, self.path):
+            return _build(self.target, self.kwargs, self.convert, optimizer, run)
+
+
+Records = tuple[ScheduleRecord | ParamScheduler, ...]
+
+
+def read_param_scheduler(cfg: Any) -> Records | dict[str, Records]:
+    """Return what ``cfg`` says: a record for each schedule; for several optimizers by name, such records for each.
+
+    Raises:
+        ConfigError: ``cfg`` is wrong; one error lists all that is.
+    """
+    cfg = cfg if isinstance(cfg, SchedulerGroup) else plain(cfg, "param_scheduler")
+    with Problems() as problems:
+        if is_by_member(cfg):
+            return {name: _read_all(own, join_path("param_scheduler", name), problems) for name, own in cfg.items()}
+        return _read_all(cfg, "param_scheduler", problems)
+    raise AssertionError  # the block returns or raises
+
+
+def _read_all(cfg: Any, path: str, problems: Problems) -> Records:
+    return tuple(problems.catch(_read, item, place) for place, item in _schedules(cfg, path))
+
+
+def _read(cfg: Any, path: str) -> ScheduleRecord | ParamScheduler:
+    if isinstance(cfg, (ParamScheduler, ScheduleRecord)):
+        return cfg
+    target, kwargs = PARAM_SCHEDULERS.resolve(cfg, path)
+    convert = kwargs.pop("convert_to_iter_based", False)
+    if not isinstance(convert, bool):
+        raise ConfigError(f"true or false is wanted, got {shown(convert)}", f"{path}.convert_to_iter_based")
+    with calls.placed(target.__name__, path):
+        whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps, "")) if is_share(steps) else steps)
+    ready = calls.read(target, whole, path, given=("optimizer",)).kwargs
+    kept = {key: ready[key] if whole[key] == value else value for key, value in kwargs.items()}
+    return ScheduleRecord(target, kept, convert, path)
 
 
 def by_member(cfg: Any, members: Iterable[str]) -> Mapping[str, Any]:
@@ -170,25 +205,22 @@ def _schedules(cfg: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, cfg
 
 
-def _build(cfg: Any, path: str, optim_wrapper: Member, run: RunLength) -> ParamScheduler:
-    target, kwargs = PARAM_SCHEDULERS.resolve(cfg, path)
-    convert = kwargs.pop("convert_to_iter_based", False)
-    unit = unit_of(kwargs)
+def _build(
+    target: Any, given: Mapping[str, Any], convert: bool, optim_wrapper: Member, run: RunLength
+) -> ParamScheduler:
+    unit = unit_of(given)
     length = run.epochs if convert else run.steps(unit, optim_wrapper)
-    window: dict[str, Any] = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
-    try:
-        kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
-        if length is not None and "end" in calls.parameters(target):
-            kwargs["end"] = _end(kwargs, window, length, unit, run.epoch_length or 1 if convert else 1)
-        if convert and run.epoch_length is None:
-            raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
-        built: ParamScheduler
-        if convert:
-            built = target.build_iter_from_epoch(optim_wrapper, epoch_length=run.epoch_length, **kwargs)
-        else:
-            built = calls.call(target, {"optimizer": optim_wrapper, **kwargs})
-    except ConfigError as error:
-        raise error.under(path) from error.__cause__
+    window: dict[str, Any] = {key: given[key] for key in ("begin", "end") if key in given}
+    kwargs: dict[str, Any] = target.map_steps(given, lambda steps: _in_run(steps, length, unit, convert))
+    if length is not None and "end" in calls.parameters(target):
+        kwargs["end"] = _end(kwargs, window, length, unit, run.epoch_length or 1 if convert else 1)
+    if convert and run.epoch_length is None:
+        raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
+    built: ParamScheduler
+    if convert:
+        built = target.build_iter_from_epoch(optim_wrapper, epoch_length=run.epoch_length, **kwargs)
+    else:
+        built = calls.Call(target, kwargs, "", target.__name__).build(optimizer=optim_wrapper)
     return built
 
 

@@ -10,15 +10,14 @@ from typing import Any
 from rich.table import Table
 
 from optimzoo import calls
-from optimzoo.build import optim_wrapper_problems
-from optimzoo.constructors.multi import DEFAULT, MULTI, constructor_of, members_of
+from optimzoo.constructors import DefaultOptimWrapperConstructor
+from optimzoo.constructors.reading import DEFAULT, WrapperRecord, read_optim_wrapper
 from optimzoo.errors import ConfigError
-from optimzoo.groups.paramwise import read_paramwise
 from optimzoo.optimizers.described import DescribedOptimizer
-from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member
+from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.hyperparam import HyperParam
 from optimzoo.schedules.state import StandIn
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers import BaseOptimWrapper
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,15 @@ def schedule_courses(
     Raises:
         ConfigError: The config is wrong, or the length of the run is not known.
     """
-    wrapper_cfg: Any = cfg["optim_wrapper"]
-    calls.raise_all(optim_wrapper_problems(wrapper_cfg))
+    with calls.placed("", "optim_wrapper"):
+        stands = stand_ins(read_optim_wrapper(cfg["optim_wrapper"]))
     run = RunLength(epoch_length, max_epochs, max_iters)
     if run.iterations is None:
         raise ConfigError("the length of the run is not known: give max_iters, or epoch_length and max_epochs")
-    members: Mapping[str, Any] = {"": wrapper_cfg}
-    if isinstance(wrapper_cfg, OptimWrapperDict):
-        members = wrapper_cfg
-    elif isinstance(wrapper_cfg, Mapping) and constructor_of(wrapper_cfg) == MULTI and "optimizer" not in wrapper_cfg:
-        members = members_of(wrapper_cfg)
     found = []
-    for name, own in by_member(cfg.get("param_scheduler"), members).items():
+    for name, own in by_member(read_param_scheduler(cfg.get("param_scheduler")), stands).items():
         prefix = f"{name}." if name else ""
-        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(_stand_in(members[name]), own, run)]
+        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(stands[name], own, run)]
     return found
 
 
@@ -166,18 +160,32 @@ def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
             yield Course(key, ", ".join(groups), list(course))
 
 
-def _stand_in(cfg: Any) -> StandIn:
-    """Return groups as the wrapper that ``cfg`` describes, or the wrapper itself, would have them."""
-    if isinstance(cfg, BaseOptimWrapper):
-        stand = StandIn.of(cfg.optimizer)
+def stand_ins(record: WrapperRecord) -> dict[str, StandIn]:
+    """Return, for each optimizer by name, groups as it would have them, without parameters.
+
+    A group has what the rule that makes it gives alone. What only some rules give, the other groups have from these:
+    a schedule acts on all of them.
+    """
+    return {name: _stand_in(member) for name, member in record.members.items()}
+
+
+def _stand_in(record: WrapperRecord) -> StandIn:
+    built = record.built
+    if built is not None:
+        stand = StandIn.of(built.optimizer if isinstance(built, BaseOptimWrapper) else built)
         for index, group in enumerate(stand.param_groups):
             group["name"] = f"group {index}"
-        stand._accumulative_counts = getattr(cfg, "_accumulative_counts", 1)
+        stand._accumulative_counts = getattr(built, "_accumulative_counts", 1)
         return stand
-    described = DescribedOptimizer(cfg["optimizer"])
-    paramwise = read_paramwise(cfg.get("paramwise_cfg") or {}, described, str(constructor_of(cfg)), closed=False)
-    alone = [("base", described.settings), *paramwise.alone(described.settings)]
-    groups = [{**settings, "name": label} for label, settings in alone]
-    if constructor_of(cfg) != DEFAULT:
-        groups[0]["name"] += f" (not those of {constructor_of(cfg)})"
-    return StandIn(groups, described.settings, cfg.get("accumulative_counts", 1))
+    maker: Any = record.constructor
+    settings: Mapping[str, Any] = maker.kwargs["optim_wrapper_cfg"] if isinstance(maker, calls.Call) else {}
+    if isinstance(maker, DefaultOptimWrapperConstructor):
+        settings, described = maker.optim_wrapper_cfg, maker._optimizer
+        groups = [{**own, "name": label} for label, own in maker.alone()]
+    else:
+        described = DescribedOptimizer(settings.get("optimizer"), "optimizer")
+        groups = [{"name": "base", **described.settings}]
+    if record.name != DEFAULT:
+        groups[0]["name"] += f" (not those of {record.name})"
+    every = {key: value for group in reversed(groups) for key, value in group.items()}
+    return StandIn([{**every, **group} for group in groups], described.settings, settings.get("accumulative_counts", 1))
