@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimzoo.console import out, say
-from optimzoo.errors import did_you_mean, distinct, near
+from optimzoo.errors import did_you_mean, near
 
 if TYPE_CHECKING:
     from optimzoo.config.load import Config
@@ -57,7 +57,7 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
     cfg = read_run_config(config, overrides)
     from optimzoo.run.check import config_problems
 
-    problems = distinct(config_problems(cfg))
+    problems = config_problems(cfg)
     for problem in problems:
         say("problem", problem, "bold red")
     if problems:
@@ -80,7 +80,7 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
 
 def _without_helpers(cfg: dict[str, Any]) -> Config:
     """Drop the names of a Python config that are no keys, with a warning where one may be a misspelt key."""
-    from optimzoo.run.check import KEYS
+    from optimzoo.run.reading import KEYS
 
     for name in (n for n in cfg if n not in KEYS):
         meant = near(name, KEYS, limit=1)

@@ -69,8 +69,8 @@ class DefaultOptimWrapperConstructor:
         self._asked: dict[int, Place] = {}
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
         with Problems() as problems:
-            self._parts = problems.catch(self._read) if self._is_closed else None
-            self._optimizer = self._parts[0] if self._parts else DescribedOptimizer(self.optimizer_cfg, "optimizer")
+            self.parts = problems.catch(self._read) if self._is_closed else None
+            self._optimizer = self.parts[0] if self.parts else DescribedOptimizer(self.optimizer_cfg, "optimizer")
             self.base_lr: Any = self._optimizer.settings.get("lr")
             self.base_wd: Any = self._optimizer.settings.get("weight_decay")
             self._validate_cfg()
@@ -197,7 +197,7 @@ class DefaultOptimWrapperConstructor:
         """
         model = unwrap(model)
         groups = self.param_groups(model)
-        described, call = self._parts or self._read()
+        described, call = self.parts or self._read()
         optimizer = create_optimizer(described, groups, model)
         wrapper = cast(BaseOptimWrapper, call.build(optimizer=optimizer))
         tell_untrained(model, optimizer.param_groups)

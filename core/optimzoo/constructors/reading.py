@@ -82,7 +82,7 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
         return WrapperRecord(lambda model: cfg, type(cfg).__name__, cfg)
     cfg = plain(cfg)
-    if not isinstance(cfg, Mapping):
+    if not isinstance(cfg, dict):
         raise ConfigError(f"a dict with the key 'optimizer' is wanted, got {shown(cfg)}")
     cfg = _as_meant(cfg)
     settings = {key: value for key, value in cfg.items() if key not in NOT_A_MEMBER}

@@ -135,6 +135,10 @@ class Registry:
         entries = self.entries()
         return next((entry for base in cls.__mro__ for entry in entries if _leads_to(entry, base)), None)
 
+    def owner_of(self, cls: Any) -> Entry | None:
+        """Return the entry of an installed plugin that leads to ``cls`` itself."""
+        return next((entry for entry in self.entries() if entry.plugin and _leads_to(entry, cls)), None)
+
     def get(self, type: str | Callable[..., Any], path: str = "") -> Any:  # noqa: A002
         """Return the class that ``type`` names.
 

@@ -5,40 +5,30 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, join_path, near
+from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import dotted, import_dotted
 
 
-def object_problems(cfg: Any, base: type, path: str) -> Iterator[OptimzooError]:
-    """Yield what is wrong with ``cfg`` as the description of an object of type ``base``, or as the object itself."""
-    if isinstance(cfg, base):
-        return
-    if not isinstance(cfg, Mapping) or "type" not in cfg:
-        hint = (
-            did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under") if isinstance(cfg, Mapping) else ""
-        )
-        yield ConfigError(f"{base.__name__} is wanted, or a dict with the key 'type', got {cfg!r}.{hint}", path)
-        return
-    try:
-        factory = find_factory(cfg["type"], base, join_path(path, "type"))
-    except OptimzooError as error:
-        yield error
-        return
-    yield from calls.problems(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+def read_object(cfg: Any, base: type, path: str) -> Any:
+    """Return the call that makes the object of type ``base`` that ``cfg`` describes, or ``cfg`` itself if it is one.
 
-
-def build_object(cfg: Any, base: type, path: str) -> Any:
-    """Return the object that ``cfg`` describes, or ``cfg`` itself if it is one."""
-    if isinstance(cfg, base):
+    Raises:
+        ConfigError: It is neither; one error lists all that is wrong.
+    """
+    if isinstance(cfg, (base, calls.Call)):
         return cfg
-    calls.raise_all(object_problems(cfg, base, path))
+    if not isinstance(cfg, Mapping) or "type" not in cfg:
+        hint = did_you_mean(near("type", cfg)) if isinstance(cfg, Mapping) else ""
+        hint = hint.replace("Did you mean", "Is it under")
+        wanted = f"{base.__name__} is wanted, or a dict with the key 'type'"
+        raise ConfigError(f"{wanted}, got {shown(cfg)}.{hint}", path)
     factory = find_factory(cfg["type"], base, join_path(path, "type"))
-    return calls.call(factory, {k: v for k, v in cfg.items() if k != "type"}, path)
+    return calls.read(factory, {key: value for key, value in cfg.items() if key != "type"}, path)
 
 
 def look_for_modules_in(folder: str | Path | None) -> None:

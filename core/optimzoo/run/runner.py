@@ -19,29 +19,28 @@ from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
-from optimzoo.run.hooks.list import HookList, build_hooks
+from optimzoo.run.hooks.list import HookList
 from optimzoo.run.hooks.log import LoggerHook
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.metrics import Means, find_metrics, measured, unmeasured
+from optimzoo.run.loop.metrics import Means, measured, unmeasured
 from optimzoo.run.loop.modes import Modes, evaluation_mode
 from optimzoo.run.loop.nonfinite import LossWatch
 from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
 from optimzoo.run.loop.signals import StopSignals
 from optimzoo.run.loop.step import LossFunction, TrainStep
-from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.members import members
-from optimzoo.run.objects import build_object, find_function, look_for_modules_in
 from optimzoo.run.parts import check_state, restore, state_of
+from optimzoo.run.reading import KEYS, REQUIRED, read_run
 from optimzoo.run.spread.strategy import build_strategy
 from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History
-from optimzoo.run.store.work_dir import folder_of, hold, make_room, write_config
+from optimzoo.run.store.work_dir import hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
-from optimzoo.values import one_of, whole_number
+from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 if TYPE_CHECKING:
@@ -119,50 +118,48 @@ class Runner:
         log_interval: int = 10,
         code_dir: str | Path | None = None,
     ) -> None:
-        self.config = _as_config(dict(locals()))
-        self.work_dir = folder_of(work_dir)
-        self.log_interval = whole_number(log_interval, "log_interval", 1)
+        arguments = {key: value for key, value in locals().items() if key not in ("self", *NOT_OF_THE_CONFIG)}
+        self.config = _as_config(arguments)
         self.on_change = one_of(on_change, ("error", "restore", "config"), "on_change")
-        self.plan = TrainPlan.from_cfg(train_cfg)
-        self.strategy = build_strategy(strategy, find_device(device))
+        read = read_run(arguments)
+        self.work_dir, self.log_interval, self.plan = read.work_dir, read.log_interval, read.train_cfg
+        self.strategy = build_strategy(read.strategy, read.device or find_device(None))
         self.processes = self.strategy.processes
         self.device = self.processes.device
-        self.seed, resume = self.processes.on_first(lambda: (seed_of(randomness), resume))
+        self.seed, resume = self.processes.on_first(
+            lambda: (seed_of(None) if read.randomness is None else read.randomness, resume)
+        )
         self.resumed_from: Path | None = None
         if resume is not False:
             self.resumed_from, state = self.processes.on_first(lambda: self._find(resume))
             self.seed = state["seed"]
-        look_for_modules_in(code_dir)
         seed_all(self.seed)
-        self.model: nn.Module = self.strategy.shard(build_object(model, nn.Module, "model").to(self.device))
+        self.model: nn.Module = self.strategy.shard(calls.made(read.model).to(self.device))
         self.train_dataloader = self.strategy.split(
-            build_dataloader(train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed
+            build_dataloader(read.train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed
         )
         self.val_dataloader: Iterable[Any] | None = None
-        if val_dataloader is not None:
+        if read.val_dataloader is not None:
             self.val_dataloader = self.strategy.split(
-                build_dataloader(val_dataloader, "val_dataloader", self.seed), "val_dataloader"
+                build_dataloader(read.val_dataloader, "val_dataloader", self.seed), "val_dataloader"
             )
-        self.metrics = find_metrics(metrics)
-        self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
-        own_hooks = build_hooks(hooks)
+        self.metrics = read.metrics
+        self.optim_wrapper = build_optim_wrapper(self.model, read.optim_wrapper)
+        own_hooks = [calls.made(hook) for hook in read.hooks]
         calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model, own_hooks))
         self.modes = Modes(self.optim_wrapper)
         self.train_step = TrainStep(
-            self.strategy.wrap(self.model, drives=loss is None),
-            self.optim_wrapper,
-            None if loss is None else find_function(loss, ("model", "batch"), "loss"),
-            None if curvature is None else find_function(curvature, ("model", "batch"), "curvature"),
+            self.strategy.wrap(self.model, drives=read.loss is None), self.optim_wrapper, read.loss, read.curvature
         )
-        self._measures_loss = loss is not None
+        self._measures_loss = read.loss is not None
         if self.val_dataloader is not None and not (self.metrics or self._measures_loss):
             raise ConfigError("there is validation data, but neither metrics nor a loss to evaluate on it", "metrics")
         self.epoch_length = epoch_length(self.train_dataloader)
         self.max_iters = self.plan.length(self.epoch_length)
         self.schedulers = build_param_scheduler(
-            self.optim_wrapper, param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
+            self.optim_wrapper, read.param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
         )
-        saver = calls.call(CheckpointHook, checkpoint or {}, "checkpoint")
+        saver = read.checkpoint or CheckpointHook()
         if self.val_dataloader is None:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
@@ -193,10 +190,9 @@ class Runner:
         Raises:
             ConfigError: The config is wrong.
         """
-        from optimzoo.run.check import config_problems
-
-        calls.raise_all(config_problems(cfg))
-        return cls(**cfg, resume=resume, on_change=on_change)
+        if not set(REQUIRED) <= set(cfg) <= set(KEYS):
+            read_run(cfg)  # which tells of the keys, and of all else that is wrong
+        return cls(**{key: cfg[key] for key in KEYS if key in cfg}, resume=resume, on_change=on_change)
 
     @property
     def hooks(self) -> HookList:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from optimzoo import DefaultOptimWrapperConstructor, OptimWrapper, Runner, build_param_scheduler
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.run import Hook
 from optimzoo.run.check import config_problems
 
@@ -49,7 +49,7 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(checkpoint=dict(keep=0, interval=0)), ["checkpoint.interval", "checkpoint.keep"]),
         (dict(checkpoint=3), ["checkpoint"]),
         (dict(strategy=[]), ["strategy"]),
-        (dict(strategy=dict(type=["ddp"])), ["strategy"]),
+        (dict(strategy=dict(type=["ddp"])), ["strategy.type"]),
         (dict(randomness=dict(seed=2**63)), ["randomness.seed"]),
         (dict(param_scheduler=dict(type="LinearLR", begin=[1])), ["param_scheduler.begin"]),
         (dict(train_cfg=dict(type=["EpochBasedTrainLoop"], max_epochs=1)), ["train_cfg.type"]),
@@ -64,7 +64,8 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(hooks=[Hook(), 3]), ["hooks[1]"]),
         (dict(optim_wrapper=dict(generator=dict(optimizer=dict(type="Lyon")), critic=dict(optimizer=dict(type="SGD")))),
          ["optim_wrapper.generator.optimizer.type"]),
-        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=-1.0)))), ["optim_wrapper.net.optimizer"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=-1.0)))), ["optim_wrapper.net.optimizer.lr"]),
+        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", nesterov=True)))), ["optim_wrapper.net.optimizer"]),
         (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=1.0), modules="*")),
               param_scheduler=dict(net=dict(type="LinearLR", begin=5))), ["param_scheduler.net"]),
     ],
@@ -74,19 +75,23 @@ def test_each_mistake_is_found(change, paths, config):
     assert [problem.path for problem in config_problems({**config, **change})] == paths
 
 
-def test_another_constructor_is_tried_with_the_whole_config(config):
+def test_a_users_constructor_is_not_called_by_a_check_but_once_by_the_run(config):
     config["optim_wrapper"] |= dict(constructor=Greedy, paramwise_cfg=dict(appetite=3))
-    assert [p.path for p in config_problems(config)] == ["optim_wrapper.clip_grad"]
-    config["optim_wrapper"]["clip_grad"] = dict(max_norm=1.0)
     assert not list(config_problems(config))
+    with pytest.raises(ConfigError, match="^optim_wrapper.clip_grad: the greedy one wants it"):
+        Runner.from_cfg(config)
+    config["optim_wrapper"]["optimizer"]["type"] = "AdmaW"
+    assert [p.path for p in config_problems(config)] == ["optim_wrapper.optimizer.type"]
 
 
 def test_a_key_that_custom_keys_put_into_the_groups_can_be_scheduled(config):
     config["optim_wrapper"]["paramwise_cfg"] = dict(custom_keys={"weight": dict(trust=0.5), "bias": dict(trust=0.1)})
     config["param_scheduler"] = dict(type="LinearParamScheduler", param_name="trust", by_epoch=False, end=3)
-    assert not list(config_problems(config))
+    with pytest.warns(OptimzooWarning, match="'trust' is no multiplier and no argument of AdamW"):
+        assert not list(config_problems(config))
     config["param_scheduler"]["param_name"] = "trist"
-    assert [p.path for p in config_problems(config)] == ["param_scheduler.param_name"]
+    with pytest.warns(OptimzooWarning, match="'trust' is no multiplier and no argument of AdamW"):
+        assert [p.path for p in config_problems(config)] == ["param_scheduler.param_name"]
 
 
 def test_objects_may_stand_in_a_config(config):

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler
 
 from optimzoo.errors import ConfigError
-from optimzoo.run.data.loaders import batch_size, dataloader_problems, epoch_length, start_epoch, to_device
+from optimzoo.run.data.loaders import batch_size, epoch_length, read_dataloader, start_epoch, to_device
 
 from .network import dataset, parameters
 
@@ -23,8 +23,8 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     ("settings", "path", "said"),
     [
-        (dict(shuffle="False"), "shuffle", "true or false is wanted, got 'False'"),
-        (dict(sampler=dict(type="DefaultSampler", shuffle="no")), "shuffle", "true or false is wanted"),
+        (dict(shuffle="False"), "shuffle", "wants true or false for 'shuffle', got 'False'"),
+        (dict(sampler=dict(type="DefaultSampler", shuffle="no")), "shuffle", "wants true or false for 'shuffle'"),
         (dict(sampler=dict(type="DefaultSampler", shufle=True)), "sampler", "'shufle'.*Did you mean 'shuffle'"),
         (dict(sampler=dict(shuffle=True)), "sampler", "the key 'type' is missing"),
         (dict(sampler=dict(type="RandomSampler")), "sampler.type", "'DefaultSampler' or 'InfiniteSampler' is wanted"),
@@ -35,10 +35,9 @@ class Stream(IterableDataset):
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_built(settings, path, said):
-    (problem,) = dataloader_problems(dict(dataset=dataset(), **settings), "data")
-    assert problem.path == f"data.{path}"
-    with pytest.raises(ConfigError, match=said):
-        raise problem
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_dataloader(dict(dataset=dataset(), **settings), "data")
+    assert caught.value.path == f"data.{path}"
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("arguments", "path", "said"),
         [
-            (dict(loss=None), "loss", "Sequential has no train_step"),
+            (dict(loss=None), "loss", "the model has no train_step"),
             (dict(loss="no_such_module:loss"), "loss", "there is no module 'no_such_module'"),
             (dict(loss=len), "loss", r"such as `def loss\(model, batch\): ...`; builtins:len does not take these"),
             (dict(loss=3), "loss", "a function of your own is wanted.* got 3"),

@@ -12,53 +12,46 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError
-from optimzoo.run.objects import build_object, find_function, object_problems
-from optimzoo.values import MARKS, one_of, whole_number
+from optimzoo.errors import ConfigError, Problems, shown
+from optimzoo.run.objects import find_function, read_object
+from optimzoo.values import MARKS, one_of, plain, whole_number
 
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """mmengine's samplers; both come to ``shuffle``, which is their only setting here and true by default."""
 
 
-def dataloader_problems(cfg: Any, path: str) -> Iterator[OptimzooError]:
-    """Yield what is wrong with the config of a data loader."""
-    if not isinstance(cfg, Mapping):
-        if not isinstance(cfg, Iterable) or isinstance(cfg, str):
-            yield ConfigError(f"a DataLoader, another iterable of batches, or a dict is wanted, got {cfg!r}", path)
-        return
-    try:
-        kwargs = _loader_kwargs(cfg, path)
-    except OptimzooError as error:
-        yield error
-        return
-    if isinstance(kwargs.get("dataset"), (str, Mapping)):
-        yield from object_problems(kwargs["dataset"], Dataset, f"{path}.dataset")
-    yield from calls.problems(DataLoader, kwargs, path)
-    if kwargs.get("batch_size") is not None:
-        yield from calls.caught(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
-    yield from calls.caught(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
-    if not isinstance(kwargs.get("shuffle", False), bool):
-        yield ConfigError(f"true or false is wanted, got {kwargs['shuffle']!r}", f"{path}.shuffle")
-
-
-def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:
-    """Return the loader that ``cfg`` describes, or ``cfg`` itself if it is an iterable of batches.
+def read_dataloader(cfg: Any, path: str) -> Any:
+    """Return the call that makes the loader that ``cfg`` describes, or ``cfg`` itself if it is an iterable of batches.
 
     Args:
         cfg: The arguments of ``torch.utils.data.DataLoader``, where ``dataset`` is a dict with ``type``, and
             ``collate_fn`` may be a dotted path.
         path: Where in the config it stands.
-        seed: Decides the shuffled order, together with the epoch.
+
+    Raises:
+        ConfigError: It is neither; one error lists all that is wrong.
     """
-    calls.raise_all(dataloader_problems(cfg, path))
     if not isinstance(cfg, Mapping):
-        return cfg  # type: ignore[no-any-return]
-    kwargs = _loader_kwargs(cfg, path)
-    if isinstance(kwargs["dataset"], Mapping):
-        kwargs["dataset"] = build_object(kwargs["dataset"], Dataset, f"{path}.dataset")
-    kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
-    loader: DataLoader[Any] = calls.call(DataLoader, kwargs, path)
-    return loader
+        if not isinstance(cfg, (Iterable, calls.Call)) or isinstance(cfg, str):
+            raise ConfigError(f"a DataLoader, another iterable of batches, or a dict is wanted, got {shown(cfg)}", path)
+        return cfg
+    kwargs = _loader_kwargs({key: value if key == "dataset" else plain(value) for key, value in cfg.items()}, path)
+    with Problems() as problems:
+        if isinstance(kwargs.get("dataset"), (str, Mapping)):
+            kwargs["dataset"] = problems.catch(read_object, kwargs["dataset"], Dataset, f"{path}.dataset")
+        call = problems.catch(calls.read, DataLoader, kwargs, path)
+        if kwargs.get("batch_size") is not None:
+            problems.catch(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
+        problems.catch(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
+    return call
+
+
+def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:
+    """Return the loader that ``cfg`` describes; its shuffled order follows from the seed and the epoch."""
+    loader = read_dataloader(cfg, path)
+    if isinstance(loader, calls.Call):
+        loader = loader.build(generator=torch.Generator().manual_seed(seed))
+    return loader  # type: ignore[no-any-return]
 
 
 def epoch_length(loader: Iterable[Any]) -> int | None:

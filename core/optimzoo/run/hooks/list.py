@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooWarning, Problems, shown
 from optimzoo.names.entry import dotted
 from optimzoo.names.zoo import HOOKS
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
+from optimzoo.values import plain
 
 
 class HookList(list[Hook]):
@@ -76,29 +77,19 @@ def _name(target: str) -> str:
     return f"optimzoo.run:{name}" if module.startswith(("optimzoo.run", "optimzoo.runner")) else target
 
 
-def hook_problems(hooks: Any) -> Iterator[OptimzooError]:
-    """Yield what is wrong with a config's ``hooks``."""
-    if not isinstance(hooks, (list, tuple)):
-        yield ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {hooks!r}", "hooks")
-        return
-    for index, hook in enumerate(hooks):
-        if isinstance(hook, Hook):
-            continue
-        path = f"hooks[{index}]"
-        try:
-            cls, kwargs = HOOKS.resolve(hook, path)
-        except OptimzooError as error:
-            yield error
-        else:
-            yield from calls.problems(cls, kwargs, path)
-
-
-def build_hooks(hooks: Sequence[Hook | Mapping[str, Any]]) -> list[Hook]:
-    """Return the hooks that a config's ``hooks`` describes.
+def read_hooks(hooks: Any) -> tuple[Hook | calls.Call, ...]:
+    """Return the calls that make the hooks of a config, or the hooks themselves where they are made.
 
     Raises:
         ConfigError: One is described wrongly.
     """
-    calls.raise_all(hook_problems(hooks))
-    paths = [f"hooks[{index}]" for index in range(len(hooks))]
-    return [h if isinstance(h, Hook) else calls.call(*HOOKS.resolve(h, path), path) for h, path in zip(hooks, paths)]
+    hooks = plain(hooks, "hooks")
+    if not isinstance(hooks, (list, tuple)):
+        raise ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {shown(hooks)}", "hooks")
+    made = (Hook, calls.Call)
+    with Problems() as problems:
+        return tuple(
+            hook if isinstance(hook, made) else problems.catch(HOOKS.read, hook, f"hooks[{index}]")
+            for index, hook in enumerate(hooks)
+        )
+    raise AssertionError  # the block returns or raises

@@ -8,30 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import ConfigError, Problems
 from optimzoo.run.loop.step import name_of, scalars
 from optimzoo.run.objects import find_function
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.schedules import ParamScheduler
+from optimzoo.values import plain
 
 Metric = Callable[[nn.Module, Any], dict[str, Any]]
 
 
-def metrics_problems(metrics: Any) -> Iterator[OptimzooError]:
-    """Yield what is wrong with a config's ``metrics``."""
-    for index, metric in enumerate(_listed(metrics)):
-        yield from calls.caught(_find, metric, index)
-
-
-def find_metrics(metrics: Any) -> list[Metric]:
+def find_metrics(metrics: Any) -> tuple[Metric, ...]:
     """Return the functions that a config's ``metrics`` names, each made to check what it returns.
 
     Raises:
         ConfigError: One is no function of a model and a batch.
     """
-    calls.raise_all(metrics_problems(metrics))
-    return [_checked(metric, index) for index, metric in enumerate(_listed(metrics))]
+    metrics = plain(metrics, "metrics")
+    listed = [] if metrics is None else metrics if isinstance(metrics, (list, tuple)) else [metrics]
+    with Problems() as problems:
+        found = [problems.catch(_checked, metric, index) for index, metric in enumerate(listed)]
+    return tuple(found)
 
 
 def measured(metrics: Iterable[Metric], model: nn.Module, batch: Any) -> dict[str, Any]:
@@ -84,16 +81,8 @@ def unmeasured(best: str | None, schedulers: Iterable[ParamScheduler]) -> Iterat
             yield ConfigError(why, f"param_scheduler[{index}]")
 
 
-def _listed(metrics: Any) -> list[Any]:
-    return [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-
-
-def _find(metric: Any, index: int) -> Callable[..., Any]:
-    return find_function(metric, ("model", "batch"), f"metrics[{index}]")
-
-
 def _checked(metric: Any, index: int) -> Metric:
-    function = _find(metric, index)
+    function = find_function(metric, ("model", "batch"), f"metrics[{index}]")
 
     def measure(model: nn.Module, batch: Any) -> dict[str, Any]:
         return scalars(function(model, batch), name_of(function), f"metrics[{index}]", strict=True)

@@ -14,6 +14,7 @@ from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.names.zoo import STRATEGIES, needs_of
 from optimzoo.run.members import members
 from optimzoo.run.spread.processes import OneProcess, launched
+from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 
@@ -120,34 +121,35 @@ class Single(Strategy):
     """One process trains the whole model."""
 
 
-def strategy_problems(cfg: Any) -> Iterator[OptimzooError]:
-    """Yield what is wrong with a config's ``strategy``."""
-    if cfg is not None:
-        try:
-            cls, settings = _resolved(cfg)
-        except OptimzooError as error:
-            yield error
-        else:
-            yield from calls.problems(cls, settings, "strategy", given=("device",))
-
-
-def build_strategy(cfg: str | Mapping[str, Any] | None, device: torch.device) -> Strategy:
-    """Return the strategy that ``cfg`` names.
+def read_strategy(cfg: Any) -> calls.Call:
+    """Return the call that makes the strategy that ``cfg`` names, once it is given the device.
 
     Args:
         cfg: A registered name, such as ``"ddp"``, or a dict with one as ``type`` and its arguments. None is ``"ddp"``
             if a launcher started several processes, else ``"single"``.
-        device: The kind of device to train on.
+
+    Raises:
+        ConfigError: There is no such strategy, or it has no such arguments.
+    """
+    if isinstance(cfg, calls.Call):
+        return cfg
+    cfg = ("ddp" if launched() > 1 else "single") if cfg is None else plain(cfg, "strategy")
+    if isinstance(cfg, str):
+        return calls.read(STRATEGIES.get(cfg, "strategy"), {}, "strategy", ("device",))
+    return STRATEGIES.read(cfg, "strategy", ("device",))
+
+
+def build_strategy(cfg: Any, device: torch.device) -> Strategy:
+    """Return the strategy that ``cfg`` names, for a kind of device.
 
     Raises:
         ConfigError: There is no such strategy, or it does not go with the processes or the device.
     """
-    cfg = cfg or ("ddp" if launched() > 1 else "single")
-    cls, settings = _resolved(cfg)
-    strategy: Strategy = calls.call(cls, {"device": device, **settings}, "strategy")
+    call = read_strategy(cfg)
+    strategy: Strategy = call.build(device=device)
     if strategy.processes.size != launched():
         raise ConfigError(
-            f"{cls.__name__.lower()!r} trains in one process, and {launched()} were started, each of which would train "
+            f"{call.label.lower()!r} trains in one process, and {launched()} were started, each of which would train "
             "the same. Use 'ddp' or 'fsdp2'",
             "strategy",
         )
@@ -157,7 +159,3 @@ def build_strategy(cfg: str | Mapping[str, Any] | None, device: torch.device) ->
 def trains(module: nn.Module) -> bool:
     """Whether the module has a parameter to train."""
     return any(p.requires_grad for p in module.parameters())
-
-
-def _resolved(cfg: Any) -> tuple[Any, dict[str, Any]]:
-    return (STRATEGIES.get(cfg, "strategy"), {}) if isinstance(cfg, str) else STRATEGIES.resolve(cfg, "strategy")

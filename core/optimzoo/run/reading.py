@@ -1,0 +1,154 @@
+"""Reading the config of a run: every name and key in it is found, and every problem is told at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from optimzoo import calls
+from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
+from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, near
+from optimzoo.run.data.loaders import read_dataloader
+from optimzoo.run.hooks.base import Hook
+from optimzoo.run.hooks.checkpoint import CheckpointHook
+from optimzoo.run.hooks.list import read_hooks
+from optimzoo.run.loop.device import find_device
+from optimzoo.run.loop.metrics import Metric, find_metrics
+from optimzoo.run.loop.randomness import seed_of
+from optimzoo.run.loop.train_cfg import TrainPlan
+from optimzoo.run.objects import find_function, look_for_modules_in, read_object
+from optimzoo.run.spread.strategy import read_strategy
+from optimzoo.run.store.work_dir import folder_of
+from optimzoo.schedules.build import Records, read_param_scheduler
+from optimzoo.values import plain, whole_number
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the config of a run says; its fields are the config's keys.
+
+    What is a ``Call`` is built by the Runner, once; see there for what each is.
+    """
+
+    model: nn.Module | calls.Call
+    work_dir: Path
+    train_dataloader: Iterable[Any] | calls.Call
+    optim_wrapper: WrapperRecord
+    train_cfg: TrainPlan
+    param_scheduler: Records | dict[str, Records] = ()
+    val_dataloader: Iterable[Any] | calls.Call | None = None
+    loss: Callable[..., Any] | None = None
+    metrics: tuple[Metric, ...] = ()
+    curvature: Callable[..., Any] | None = None
+    hooks: tuple[Hook | calls.Call, ...] = ()
+    checkpoint: CheckpointHook | None = None
+    randomness: int | None = None
+    device: torch.device | None = None
+    strategy: calls.Call | None = None
+    log_interval: int = 10
+    code_dir: str | Path | None = None
+
+
+KEYS = [field.name for field in fields(RunRecord)]
+"""The keys of a run config."""
+
+REQUIRED = [field.name for field in fields(RunRecord) if field.default is MISSING]
+
+ELSEWHERE = {
+    "custom_hooks": "hooks are listed under 'hooks'",
+    "default_hooks": "the log and the schedules need no hooks; 'checkpoint' and 'log_interval' say when they act",
+    "load_from": "load the weights in the function that returns the model; --resume continues a run",
+    "resume": "--resume on the command line, or the argument of Runner, continues a run",
+    "auto_scale_lr": "write the learning rate that goes with the batch size",
+    "val_evaluator": "what is measured are functions of the model and a batch: 'metrics'",
+    "val_cfg": "'train_cfg' says when to validate: val_interval and val_begin",
+    "env_cfg": "there are no such settings; 'strategy' says how to use several processes",
+    "custom_imports": "a dotted path 'package.module:Name' is imported when it is used",
+    "default_scope": "there is one registry, and no scopes",
+    "visualizer": "the log is written as CSV, JSON lines, curves.png and for TensorBoard, without being asked",
+    "vis_backends": "the log is written as CSV, JSON lines, curves.png and for TensorBoard, without being asked",
+    "log_processor": "'log_interval' says how often to log",
+    "log_level": "loggers are those of Python's logging, below 'optimzoo'",
+    "launcher": "torchrun starts the processes; 'strategy' says how to use them",
+    "cfg": "the keys of a run stand at the top of the config",
+    "data_preprocessor": "it is an argument of the model",
+    "optimizer": "it stands in 'optim_wrapper', as optim_wrapper.optimizer",
+    "optimizer_config": "its keys stand in 'optim_wrapper': clip_grad, accumulative_counts",
+    "lr_config": "schedules are listed under 'param_scheduler'",
+    **{f"test_{what}": "nothing is tested after a run: call Runner.val" for what in ("cfg", "dataloader", "evaluator")},
+    **{
+        key: f"it stands in 'optim_wrapper', as optim_wrapper.{key}"
+        for key in ("clip_grad", "accumulative_counts", "paramwise_cfg", "constructor")
+    },
+    **{key: f"it stands in the optimizer's config, as optim_wrapper.optimizer.{key}" for key in ("lr", "weight_decay")},
+    **{
+        key: f"it stands in 'train_cfg', as train_cfg.{key}"
+        for key in ("max_epochs", "max_iters", "val_interval", "val_begin", "by_epoch")
+    },
+}
+"""Keys that mmengine, or another level of the config, has at the top, and what stands for them here."""
+
+
+def _placed(path: str, read: Callable[[Any], Any], value: Any) -> Any:
+    """Return what ``read`` makes of ``value``, its errors placed under ``path``."""
+    try:
+        return read(value)
+    except OptimzooError as error:
+        raise error.under(path) from error.__cause__
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "model": partial(read_object, base=nn.Module, path="model"),
+    "work_dir": folder_of,
+    "train_dataloader": partial(read_dataloader, path="train_dataloader"),
+    "val_dataloader": partial(read_dataloader, path="val_dataloader"),
+    "train_cfg": TrainPlan.from_cfg,
+    "optim_wrapper": partial(_placed, "optim_wrapper", read_optim_wrapper),
+    "param_scheduler": read_param_scheduler,
+    "loss": partial(find_function, arguments=("model", "batch"), path="loss"),
+    "curvature": partial(find_function, arguments=("model", "batch"), path="curvature"),
+    "metrics": find_metrics,
+    "hooks": read_hooks,
+    "checkpoint": lambda value: calls.call(CheckpointHook, plain(value, "checkpoint"), "checkpoint"),
+    "randomness": lambda value: seed_of(plain(value, "randomness")),
+    "strategy": read_strategy,
+    "device": find_device,
+    "log_interval": lambda value: whole_number(plain(value), "log_interval", 1),
+    "code_dir": lambda value: value,
+}
+"""What reads each key, and raises what is wrong with it; in the order in which problems are told."""
+
+
+def read_run(cfg: Mapping[str, Any]) -> RunRecord:
+    """Return what the config of a run says. Nothing is built, and no code of a user's is called.
+
+    Raises:
+        ConfigError: The config is wrong; one error lists all that is.
+    """
+    look_for_modules_in(cfg.get("code_dir"))
+    with Problems() as problems:
+        for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):
+            hint = f" Here {ELSEWHERE[key]}." if key in ELSEWHERE else did_you_mean(near(key, KEYS))
+            hint = hint or f" A run config has the keys {', '.join(KEYS)}."
+            problems.add(ConfigError(f"there is no such key.{hint}", str(key)))
+        for key in (k for k in REQUIRED if k not in cfg):
+            problems.add(ConfigError("it is missing", key))
+        given = [key for key in READERS if cfg.get(key) is not None or (key in REQUIRED and key in cfg)]
+        parts = {key: problems.catch(READERS[key], cfg[key]) for key in given}
+        if "loss" not in parts:
+            problems.catch(_check_loss, parts.get("model"))
+    return RunRecord(**parts)
+
+
+def _check_loss(model: Any) -> None:
+    """Raise if a model needs a loss; a function does not tell what model it returns."""
+    made = model.target if isinstance(model, calls.Call) else model
+    if (inspect.isclass(made) or isinstance(made, nn.Module)) and not hasattr(made, "train_step"):
+        raise ConfigError("it is missing, and the model has no train_step(data, optim_wrapper) of its own", "loss")
