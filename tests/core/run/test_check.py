@@ -65,7 +65,7 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(optim_wrapper=dict(generator=dict(optimizer=dict(type="Lyon")), critic=dict(optimizer=dict(type="SGD")))),
          ["optim_wrapper.generator.optimizer.type"]),
         (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=-1.0)))), ["optim_wrapper.net.optimizer.lr"]),
-        (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", nesterov=True)))), ["optim_wrapper.net.optimizer"]),
+        (dict(optim_wrapper=dict(a=dict(optimizer=dict(type="SGD", nesterov=True)))), ["optim_wrapper.a.optimizer"]),
         (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=1.0), modules="*")),
               param_scheduler=dict(net=dict(type="LinearLR", begin=5))), ["param_scheduler.net"]),
     ],
