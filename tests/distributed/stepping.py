@@ -25,15 +25,16 @@ def network():
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
 
 
-def train(model, parts=slice(None)):
+def train(model, parts=slice(None), weighted=False):
     """Train on a part of every batch, and return the norm of each update's gradient."""
     wrapper = build_optim_wrapper(model, CFG)
     wrapper.initialize_count_status(model, 0, ITERATIONS)
     norms = []
-    for x in X:
+    for number, x in enumerate(X):
+        part = x[parts(number) if weighted else parts]
         with wrapper.optim_context(model):
-            loss = model(x[parts]).square().mean()
-        wrapper.update_params(loss)
+            loss = model(part).square().mean()
+        wrapper.update_params(loss, weight=len(part) if weighted else None)
         norms.append(wrapper.grad_norm)
     assert wrapper.update_count == UPDATES
     return norms
@@ -42,6 +43,29 @@ def train(model, parts=slice(None)):
 def own_part():
     rank = torch.distributed.get_rank()
     return slice(rank, None, torch.distributed.get_world_size())
+
+
+def uneven_part(number):
+    """Between 1 and 7 of the 8 rows, and the others."""
+    rows = 1 + number * 3 % 7
+    return slice(rows) if torch.distributed.get_rank() == 0 else slice(rows, None)
+
+
+def with_weights(folder):
+    inner = network()
+    norms = train(DistributedDataParallel(inner), uneven_part, weighted=True)
+    torch.save((inner.state_dict(), norms), f"{folder}/with_weights-{torch.distributed.get_rank()}.pt")
+
+
+def with_sharded_weights(folder):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = network()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    norms = train(model, uneven_part, weighted=True)
+    whole = {name: value.full_tensor() for name, value in model.state_dict().items()}
+    torch.save((whole, norms), f"{folder}/with_sharded_weights-{torch.distributed.get_rank()}.pt")
 
 
 def with_ddp(folder):

@@ -11,7 +11,7 @@ def test_processes_agree_on_an_overflow(found):
         assert found(f"overflow-{rank}") == (["updated", "skipped", "updated"], 32.0)
 
 
-@pytest.mark.parametrize("distributed", ["with_ddp", "with_fsdp2"])
+@pytest.mark.parametrize("distributed", ["with_ddp", "with_fsdp2", "with_weights", "with_sharded_weights"])
 def test_training_equals_that_of_one_process(distributed, found):
     model = network()
     norms = train(model)

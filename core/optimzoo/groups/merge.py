@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError
+from optimzoo.groups.modules import plain_name
 from optimzoo.optimizers.param_groups import NAMES, Group
 
 
@@ -15,7 +16,7 @@ def aliases_of(model: nn.Module) -> dict[int, list[str]]:
     """Return every name of each parameter, by the parameter's id; a shared parameter has several."""
     aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).append(name)
+        aliases.setdefault(id(parameter), []).append(plain_name(name))
     return aliases
 
 

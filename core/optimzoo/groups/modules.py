@@ -77,3 +77,8 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model.get_submodule("_orig_mod")
         else:
             return model
+
+
+def plain_name(name: str) -> str:
+    """Return the name that a parameter has without what torch.compile and Fabric put around modules."""
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "_forward_module"))

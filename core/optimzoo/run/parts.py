@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
-from torch.optim import Optimizer
-
 from optimzoo import calls
 from optimzoo.errors import CheckpointError
 from optimzoo.names.entry import dotted
@@ -24,6 +21,7 @@ from optimzoo.run.spread.strategy import Strategy
 from optimzoo.run.store.changes import warn_of_changes
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers.ownership import note
 
 State = Mapping[str, Any]
 Check = Callable[[Any], bool]
@@ -110,11 +108,8 @@ class _Optimizers(Part):
         if state["optimizers"] != held:
             made, named = (", ".join(f"{k} {v}".strip() for k, v in n.items()) for n in (state["optimizers"], held))
             raise CheckpointError(f"it was made with the optimizer {made}, and the config names {named}")
-        parameters = dict(self.run.model.named_parameters())
         of_config = {name: _settings(member) for name, member in each.items()}
-        for name, member in each.items():
-            saved = state["optim_wrapper"][name] if name else state["optim_wrapper"]
-            _add_missing_groups(member.optimizer, saved["param_groups"], parameters)
+        self.run.optim_wrapper.add_saved_groups(self.run.model, state["optim_wrapper"])
         self.run.optim_wrapper.load_state_dict(state["optim_wrapper"])
         for name, member in each.items():
             self.run.strategy.place_state(member.optimizer)
@@ -124,7 +119,8 @@ class _Optimizers(Part):
                     group.update(values)
                 if member.base_param_settings is not None:
                     member.base_param_settings.update(of_base)
-            member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
+            if getattr(member, "inner_count", 0) != state["backward_passes"][name]:  # a state without counts
+                member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
 
 
 class _Schedules(Part):
@@ -163,6 +159,7 @@ class _Gradients(Part):
         for name, parameter in self.run.model.named_parameters():
             gradient = state["gradients"].get(name)
             parameter.grad = None if gradient is None else self.run.strategy.place(gradient, parameter)
+        note(self.run.model.parameters())  # what a member's loss left in another is dropped without a word
 
 
 class _Log(Part):
@@ -269,15 +266,6 @@ def restore(run: Whole, state: State, path: Path) -> None:
         except Exception as error:  # whatever an unfit value makes of it
             reason = error if isinstance(error, CheckpointError) else describe_error(error)
             raise CheckpointError(f"{path} does not fit this config: {', '.join(part.keys)}: {reason}") from error
-
-
-def _add_missing_groups(optimizer: Optimizer, saved: Iterable[State], parameters: Mapping[str, Tensor]) -> None:
-    """Add the groups of a saved state whose parameters are in none here: they joined in the middle of the run."""
-    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    for group in saved:
-        found = [parameters.get(name) for name in group.get("param_names", ())]
-        if found and not any(parameter is None or parameter in held for parameter in found):
-            optimizer.add_param_group({**group, "params": [p.requires_grad_() for p in found if p is not None]})
 
 
 def _settings(member: BaseOptimWrapper) -> tuple[list[dict[str, Any]], dict[str, Any]]:

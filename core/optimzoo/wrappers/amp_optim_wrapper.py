@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +13,11 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
 from optimzoo.values import is_number, number, one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
+from optimzoo.wrappers.ownership import is_left_over, refuse_a_step_by_accelerate, with_grad
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 SCALES = (1e-45, torch.finfo(torch.float32).max)
@@ -90,6 +92,7 @@ class AmpOptimWrapper(OptimWrapper):
             from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
             scaler_cls = ShardedGradScaler
+        self.shares_scale = False
         defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
         self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(loss_scale)})
 
@@ -112,11 +115,16 @@ class AmpOptimWrapper(OptimWrapper):
             OptimzooError: A closure is given, and the loss is scaled.
         """
         scaler = self.loss_scaler
-        params = (p for group in self.optimizer.param_groups for p in group["params"])
-        if not scaler.is_enabled() or all(p.grad is None for p in params):
+        if not scaler.is_enabled() or not with_grad(self.optimizer):
             return super().step(**kwargs)
+        refuse_a_step_by_accelerate(self._window_open)
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
+        if not self._window_open and any(map(is_left_over, with_grad(self.optimizer))):
+            raise OptimzooError(
+                "these gradients are those of another member's loss, under that one's scale: give the loss to "
+                "update_params of the OptimWrapperDict, or use dtype='bfloat16'"
+            )
         static = self._scale_update_param is not None
         scaler.unscale_(self.optimizer)
         overflowed = any(found.item() for found in scaler._found_inf_per_device(self.optimizer).values())
@@ -128,9 +136,14 @@ class AmpOptimWrapper(OptimWrapper):
             self._clip_grad()
             return self._record(self._update(kwargs))
         finally:
-            scaler.update()
-            if static:
-                scaler.update(self._scale_update_param)
+            if not self.shares_scale:
+                self.adapt_scale()
+
+    def adapt_scale(self) -> None:
+        """Adapt the scale to what was found in the gradients of all the optimizers that it was used for."""
+        self.loss_scaler.update()
+        if self._scale_update_param is not None:
+            self.loss_scaler.update(self._scale_update_param)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -144,9 +157,15 @@ class AmpOptimWrapper(OptimWrapper):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load what ``state_dict`` returned; without a ``loss_scaler`` in it the scale stays as it is."""
+        scaler = self.loss_scaler
+        if scaler.is_enabled() and state_dict.get("loss_scaler"):
+            scaler = copy.copy(scaler)
+            try:
+                scaler.load_state_dict(dict(state_dict["loss_scaler"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise CheckpointError(f"its loss_scaler is not that of a GradScaler: {error!r}") from error
         super().load_state_dict(state_dict)
-        if self.loss_scaler.is_enabled() and state_dict.get("loss_scaler"):
-            self.loss_scaler.load_state_dict(dict(state_dict["loss_scaler"]))
+        self.loss_scaler = scaler
 
 
 def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:

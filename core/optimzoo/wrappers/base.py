@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo.errors import CheckpointError, ConfigError, did_you_mean, near
-from optimzoo.wrappers.state import fit_base, fit_state
+from optimzoo.wrappers.state import add_missing_groups, fit_base, fit_state
+from optimzoo.wrappers.state_values import describe, keep_saved
 
 
 class StepOutcome(Enum):
@@ -153,8 +154,11 @@ class BaseOptimWrapper(ABC):
         return {"momentum": [_momentum(group, by_betas) for group in self.optimizer.param_groups]}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the optimizer's state, parameter names included, with ``base_param_settings`` where there are any."""
-        state = self.optimizer.state_dict()
+        """Return the optimizer's state, with ``base_param_settings`` where there are any.
+
+        It has the names and dtypes of the parameters, and the class of the optimizer.
+        """
+        state = {**self.optimizer.state_dict(), **describe(self.optimizer)}
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)
         return state
@@ -168,19 +172,58 @@ class BaseOptimWrapper(ABC):
             state_dict: The state; it is left as it is, and its tensors may be shared, as by torch.
 
         Raises:
-            CheckpointError: It is of other parameters or of another optimizer.
+            CheckpointError: It is of other parameters or of another optimizer; everything is as it was before.
         """
-        fitted = fit_state(self.optimizer, state_dict, self.param_order)
-        base = self.base_param_settings
-        if base is not None:  # before the groups: a schedule that listens to their loading acts on these too
-            self.base_param_settings = fit_base(base, self.optimizer.defaults, state_dict)
+        with self.unchanged_on_error():
+            fitted, dtypes = fit_state(self.optimizer, state_dict, self.param_order)
+            base = self.base_param_settings
+            if base is not None:  # before the groups: a schedule that listens to their loading acts on these too
+                self.base_param_settings = fit_base(base, self.optimizer, state_dict)
+            try:
+                self.optimizer.load_state_dict(fitted)
+                keep_saved(self.optimizer, fitted["state"], dtypes)
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                name = type(self.optimizer).__name__
+                raise CheckpointError(
+                    f"{name} cannot load it; it may be of another optimizer or version: {error!r}"
+                ) from error
+
+    def add_saved_groups(self, model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+        """Add the parameter groups that the optimizer lacks and a state has, as those that a hook added during a run.
+
+        Args:
+            model: The model, whose parameters are known by their names.
+            state_dict: What ``state_dict`` returned, to be loaded next.
+        """
+        add_missing_groups(self.optimizer, model, state_dict)
+
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Put wrapper and optimizer back as they were if the block raises."""
+        optimizers = [self.optimizer, *filter(None, [getattr(self.optimizer, "optim", None)])]  # ZeRO has one inside
+        attributes = [(vars(part), dict(vars(part))) for part in (self, *optimizers)]
+        groups = [(group, dict(group)) for each in optimizers for group in each.param_groups]
+        lists = [(each.param_groups, list(each.param_groups)) for each in optimizers]
+        states = [(each.state, {k: copy.copy(v) for k, v in each.state.items()}) for each in optimizers]
         try:
-            self.optimizer.load_state_dict(fitted)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            self.base_param_settings = base
-            raise CheckpointError(
-                f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: {error!r}"
-            ) from error
+            yield
+        except BaseException:
+            for now, before in (*attributes, *groups, *states):
+                now.clear()
+                now.update(before)
+            for whole, kept in lists:
+                whole[:] = kept
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or pickled torch optimizer has lost its hooks, and what its class keeps outside of the state.
+        cls, kept = type(self.optimizer), self.optimizer.__getstate__()
+        lost = {k: v for k, v in vars(self.optimizer).items() if k not in kept and not hasattr(cls, k)}
+        return {**vars(self), "lost": lost}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({k: v for k, v in state.items() if k != "lost"})
+        vars(self.optimizer).update(state["lost"])
 
 
 def _momentum(group: Mapping[str, Any], by_betas: bool) -> Any:

@@ -49,6 +49,18 @@ def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping
     return norm
 
 
+def multiply(params: Sequence[Tensor], factor: Any) -> None:
+    """Multiply the gradients of ``params`` in place by a number, which may be a tensor."""
+    if isinstance(factor, float) and factor == 1:
+        return
+    grads = [p.grad.to_local() if hasattr(p.grad, "to_local") else p.grad for p in params if p.grad is not None]
+    if isinstance(factor, float) and not any(grad.is_sparse for grad in grads):
+        torch._foreach_mul_(grads, factor)
+        return
+    for grad in grads:
+        grad.mul_(factor)
+
+
 def _stand_in(parameter: Tensor) -> Any:
     """Return something whose ``grad`` is dense and shares the memory of the parameter's."""
     if parameter.grad is None or not parameter.grad.is_sparse:

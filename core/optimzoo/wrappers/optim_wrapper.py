@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.names.zoo import needs_of
-from optimzoo.values import one_of, whole_number
-from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
+from optimzoo.values import one_of
+from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
 from optimzoo.wrappers.gradients import clip, clipping, first_nonfinite
-
-logger = logging.getLogger("optimzoo")
+from optimzoo.wrappers.ownership import apart_from, note, refuse_a_step_by_accelerate, refuse_the_prepared, with_grad
+from optimzoo.wrappers.windows import Windows
 
 NONFINITE = ("ignore", "skip", "raise")
 
 
-class OptimWrapper(BaseOptimWrapper):
+class OptimWrapper(Windows):
     """Runs scale, backward, clip, step and zero_grad in the right order, once each.
 
     Args:
@@ -62,15 +61,13 @@ class OptimWrapper(BaseOptimWrapper):
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {optimizer!r}", "optimizer")
-        self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
+        refuse_the_prepared(optimizer)
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
-        super().__init__(optimizer)
+        super().__init__(optimizer, accumulative_counts)
         self.clip_func, self.clip_grad_kwargs = clipping(clip_grad)
-        self._inner_count = 0
-        self._max_counts = -1
-        self._remainder_counts = -1
         self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
+        self._others: tuple[OptimWrapper, ...] = ()  # of the OptimWrapperDict that this is a member of
         needs = needs_of(optimizer)
         self._needs_closure = "closure" in needs
         self._needs_curvature = "curvature" in needs
@@ -87,8 +84,12 @@ class OptimWrapper(BaseOptimWrapper):
         step_kwargs: Mapping[str, Any] | None = None,
         zero_kwargs: Mapping[str, Any] | None = None,
         curvature: SampledLoss | None = None,
+        weight: float | Tensor | None = None,
     ) -> StepOutcome:
         """Back-propagate ``loss`` and, when enough gradients are accumulated, update the parameters.
+
+        Gradients that are there when a window of accumulation begins are dropped, with a warning if they are not those
+        of another member of an ``OptimWrapperDict``: an update uses the gradients of its own losses.
 
         Args:
             loss: A scalar, unscaled.
@@ -96,6 +97,9 @@ class OptimWrapper(BaseOptimWrapper):
             zero_kwargs: Keyword arguments of ``optimizer.zero_grad``.
             curvature: For an optimizer that squares the gradient of a sampled loss (Sophia-G): returns that loss and
                 its number of samples, as ``sampled_cross_entropy`` does. Called only when an estimate is due.
+            weight: The number of samples or tokens that ``loss`` is the mean over. An update is then that of the mean
+                over all of those in its window, and in all processes, rather than of the mean of the losses. A tensor
+                is not waited for.
 
         Returns:
             What happened to the parameters.
@@ -110,22 +114,36 @@ class OptimWrapper(BaseOptimWrapper):
                 "call wrapper.step(closure=closure), where closure() clears the gradients, computes the loss, calls "
                 "loss.backward() and returns the loss"
             )
+        self.accumulate(loss, weight, curvature)
+        return self.use(step_kwargs, zero_kwargs) if self.should_update() else self._accumulated()
+
+    def accumulate(
+        self, loss: Tensor, weight: float | Tensor | None = None, curvature: SampledLoss | None = None
+    ) -> None:
+        """Do the first half of ``update_params``: back-propagate ``loss`` into the gradients of its window."""
+        began = self._begin_window()
         try:
             if self._needs_curvature and self.should_sync():
                 optimizer = cast(EstimatesCurvature, self.optimizer)
                 if optimizer.curvature_due():
                     optimizer.update_curvature(loss, curvature)
-            self.backward(self.scale_loss(loss))
+            self.backward(self.scale_loss(self._weighted(loss, weight, began)))
         except Exception as error:
+            self._window_open = not began
             problem = _loss_problem(loss)
             if problem:
                 raise OptimzooError(problem) from error
             raise
-        if not self.should_update():
-            return StepOutcome.ACCUMULATING
+
+    def use(
+        self, step_kwargs: Mapping[str, Any] | None = None, zero_kwargs: Mapping[str, Any] | None = None
+    ) -> StepOutcome:
+        """Do the second half of ``update_params``: update the parameters, and clear the gradients."""
         self._outcome = None
+        self._apply_weights()
         self.step(**(step_kwargs or {}))
         self.zero_grad(**(zero_kwargs or {}))
+        self._window_open = False
         # A subclass's own step may not say what it did.
         return self._outcome or self._record(StepOutcome.UPDATED)
 
@@ -136,7 +154,13 @@ class OptimWrapper(BaseOptimWrapper):
             loss: A scalar, scaled by ``scale_loss`` if gradients are accumulated.
             **kwargs: Keyword arguments of ``Tensor.backward``.
         """
-        loss.backward(**kwargs)  # type: ignore[no-untyped-call]
+        self._begin_window()
+        apart = nullcontext()
+        if self._others:
+            optimizers = [[w.optimizer for w in self._others if w._window_open is is_open] for is_open in (True, False)]
+            apart = apart_from(*optimizers)  # type: ignore[assignment]
+        with apart:
+            loss.backward(**kwargs)  # type: ignore[no-untyped-call]
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> StepOutcome:
@@ -146,6 +170,7 @@ class OptimWrapper(BaseOptimWrapper):
             **kwargs: Keyword arguments of ``optimizer.step``. A ``closure`` has its gradients clipped after every
                 evaluation.
         """
+        refuse_a_step_by_accelerate(self._window_open)
         closure = kwargs.get("closure")
         if closure is not None:
             self._refuse_to_skip()
@@ -161,66 +186,9 @@ class OptimWrapper(BaseOptimWrapper):
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients; keyword arguments are those of ``optimizer.zero_grad``."""
         self.optimizer.zero_grad(**kwargs)
-
-    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Return the context for the forward pass; processes do not exchange gradients until these are used.
-
-        Args:
-            model: The model, or DistributedDataParallel around it, or the root of FSDP2's ``fully_shard``, which is
-                told whether the coming backward pass exchanges gradients.
-        """
-        sync = self.should_sync()
-        if self._accumulative_counts > 1 and hasattr(model, "set_requires_gradient_sync"):
-            model.set_requires_gradient_sync(sync)  # type: ignore[operator]
-        elif not sync and hasattr(model, "no_sync"):
-            return model.no_sync()  # type: ignore[operator, no-any-return]
-        return nullcontext()
-
-    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Tell the wrapper how long the run is, so that a last, smaller window of gradients is used and weighted right.
-
-        Args:
-            model: The model in training.
-            init_counts: Iterations already done.
-            max_counts: Iterations in the whole run; -1 if unknown.
-        """
-        self._inner_count = init_counts
-        self._max_counts = max_counts
-        self._remainder_counts = max_counts % self._accumulative_counts
-        if self._accumulative_counts > 1:
-            lost = all(p.grad is None for group in self.optimizer.param_groups for p in group["params"])
-            if init_counts % self._accumulative_counts != 0 and lost:
-                logger.warning("resumed inside an accumulation window; its first gradients are lost")
-            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-                logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
-
-    def should_update(self) -> bool:
-        """Whether the gradients accumulated so far make an update. Asked after the backward pass."""
-        return self._inner_count % self._accumulative_counts == 0 or self._inner_count == self._max_counts
-
-    def should_sync(self) -> bool:
-        """Whether the coming backward pass completes an update. Asked before the forward pass."""
-        count = self._inner_count + 1
-        return count % self._accumulative_counts == 0 or count == self._max_counts
-
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """Divide ``loss`` by the number of iterations whose gradients make the current update."""
-        factor = self._accumulative_counts
-        if factor == 1:
-            return loss
-        if self._max_counts != -1 and self._inner_count >= self._max_counts - self._remainder_counts:
-            factor = self._remainder_counts
-            if factor <= 0:
-                raise OptimzooError(
-                    f"iteration {self._inner_count + 1} is past the end, {self._max_counts}, that was given to "
-                    "initialize_count_status"
-                )
-        return loss / factor
-
-    @property
-    def inner_count(self) -> int:
-        """Iterations done, that is, backward passes."""
-        return self._inner_count
+        self._window_open = False
+        if not kwargs.get("set_to_none", True):
+            note(with_grad(self.optimizer), kept=True)
 
     @property
     def grad_norm(self) -> float | None:
@@ -255,11 +223,11 @@ class OptimWrapper(BaseOptimWrapper):
         return evaluate
 
     def _clip_grad(self) -> None:
-        with_grad = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not with_grad or self.clip_func is None or self.clip_grad_kwargs is None:
+        params = with_grad(self.optimizer)
+        if not params or self.clip_func is None or self.clip_grad_kwargs is None:
             return
         try:
-            self._grad_norm = clip(self.clip_func, with_grad, self.clip_grad_kwargs)
+            self._grad_norm = clip(self.clip_func, params, self.clip_grad_kwargs)
         except RuntimeError as error:
             bad = self.clip_grad_kwargs.get("error_if_nonfinite") and first_nonfinite(self.optimizer)
             if bad:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
-from optimzoo.wrappers.base import BaseOptimWrapper
+from optimzoo.wrappers.amp_optim_wrapper import AmpOptimWrapper
+from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
+from optimzoo.wrappers.optim_wrapper import OptimWrapper
+from optimzoo.wrappers.ownership import with_grad
+
+TOGETHER = (OptimWrapper.backward, AmpOptimWrapper.backward)
+"""The backward passes that may serve other wrappers too."""
 
 
 class MemberError(OptimzooError, AttributeError):
@@ -19,8 +25,11 @@ class MemberError(OptimzooError, AttributeError):
 class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     """Several optimizer wrappers, each with its name.
 
-    What concerns all of them is asked of the container: hyperparameters, state, contexts. A loss belongs to one member,
-    so ``update_params``, ``backward`` and ``step`` are called on that member.
+    What concerns all of them is asked of the container: hyperparameters, state, contexts. A loss of one member is given
+    to ``update_params`` of that member, one of all to that of the container; ``backward`` and ``step`` are a member's.
+
+    The backward pass of a member changes no gradients that another has accumulated. To a member that has none of its
+    own it leaves gradients, which ``step`` of that member uses, and which its own next loss drops.
 
     Args:
         **optim_wrappers: The wrappers.
@@ -43,6 +52,16 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             if not isinstance(wrapper, BaseOptimWrapper):
                 raise ConfigError(f"an optimizer wrapper is wanted, got {wrapper!r}", name)
         self.optim_wrappers = optim_wrappers
+        self._link()
+
+    def _link(self) -> None:
+        own = [wrapper for wrapper in self.values() if isinstance(wrapper, OptimWrapper)]
+        for wrapper in own:
+            wrapper._others = tuple(other for other in own if other is not wrapper)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._link()
 
     def __getitem__(self, name: str) -> BaseOptimWrapper:
         try:
@@ -67,6 +86,72 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     def param_groups(self) -> dict[str, list[dict[str, Any]]]:
         """The parameter groups of each member."""
         return {name: wrapper.param_groups for name, wrapper in self.items()}
+
+    def update_params(
+        self,
+        loss: Tensor,
+        step_kwargs: Mapping[str, Any] | None = None,
+        zero_kwargs: Mapping[str, Any] | None = None,
+        weight: float | Tensor | None = None,
+    ) -> dict[str, StepOutcome]:
+        """Back-propagate a loss of all members once and, when enough gradients are accumulated, update by each.
+
+        The arguments are those of ``OptimWrapper.update_params``.
+
+        Returns:
+            What happened to the parameters of each member.
+
+        Raises:
+            OptimzooError: The members cannot share a loss, or it cannot be back-propagated.
+        """
+        problem = self.why_not_together()
+        if problem:
+            raise OptimzooError(f"the optimizers {', '.join(self)} cannot share a loss, for they {problem}")
+        first, *rest = members = cast("list[OptimWrapper]", list(self.values()))
+        scaled = [wrapper for wrapper in members if isinstance(wrapper, AmpOptimWrapper)]
+        for each in scaled:
+            each.loss_scaler = scaled[0].loss_scaler
+        for wrapper in rest:
+            wrapper._begin_window()
+            wrapper._others = ()
+        first._others = ()
+        try:
+            first.accumulate(loss, weight)
+        finally:
+            self._link()
+            for wrapper in rest:
+                wrapper._window_open, wrapper._weights = first._window_open, first._weights
+        for wrapper in rest:
+            wrapper._inner_count += 1
+        if not first.should_update():
+            return {name: wrapper._accumulated() for name, wrapper in zip(self, members)}
+        any_grads = any(with_grad(each.optimizer) for each in scaled)
+        for each in scaled:
+            each.shares_scale = True
+        try:
+            return {name: wrapper.use(step_kwargs, zero_kwargs) for name, wrapper in zip(self, members)}
+        finally:
+            for each in scaled:
+                each.shares_scale = False
+            if any_grads and scaled[0].loss_scaler.is_enabled():
+                scaled[0].adapt_scale()
+
+    def why_not_together(self) -> str:
+        """Return why one backward pass cannot serve all members, in words for "for they ...", or nothing."""
+        members = [wrapper for wrapper in self.values() if isinstance(wrapper, OptimWrapper)]
+        if len(members) < len(self) or any(type(m).backward not in TOGETHER for m in members):
+            return "do not all back-propagate as OptimWrapper and AmpOptimWrapper do"
+        if any(m._needs_closure or m._needs_curvature for m in members):
+            return "need more than gradients"
+        windows = {(m._accumulative_counts, m._max_counts, m._inner_count) for m in members}
+        if len(windows) > 1 and any(counts > 1 for counts, _, _ in windows):
+            return "accumulate different iterations"
+        scalers = [m.loss_scaler if isinstance(m, AmpOptimWrapper) else None for m in members]
+        enabled = [scaler for scaler in scalers if scaler is not None and scaler.is_enabled()]
+        others = [scaler for scaler in enabled if scaler is not enabled[0]]
+        if 0 < len(enabled) < len(members) or any(s.state_dict() != enabled[0].state_dict() for s in others):
+            return "scale it differently"
+        return ""
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients of every member."""
@@ -121,11 +206,19 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
                 f"it holds the states of {', '.join(map(repr, state_dict)) or 'no optimizer wrapper'}, and the "
                 f"optimizer wrappers are {', '.join(map(repr, self))}"
             )
+        with ExitStack() as stack:
+            for wrapper in self.values():
+                stack.enter_context(wrapper.unchanged_on_error())
+            for name, wrapper in self.items():
+                try:
+                    wrapper.load_state_dict(state_dict[name])
+                except CheckpointError as error:
+                    raise CheckpointError(f"{name}: {error}") from error.__cause__
+
+    def add_saved_groups(self, model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+        """Add to each member the groups that its state has and its optimizer lacks; see ``BaseOptimWrapper``."""
         for name, wrapper in self.items():
-            try:
-                wrapper.load_state_dict(state_dict[name])
-            except CheckpointError as error:
-                raise CheckpointError(f"{name}: {error}") from error.__cause__
+            wrapper.add_saved_groups(model, state_dict.get(name, {}))
 
     def __repr__(self) -> str:
         return "".join(f"name: {name}\n{wrapper!r}" for name, wrapper in self.items())

@@ -30,6 +30,7 @@ Mixed precision, accumulation and clipping change the wrapper, not the loop:
 ...             loss = model(data).sum()
 ...         outcome = optim_wrapper.update_params(loss)
 ...     print(optim_wrapper.update_count)
+...     optimizer.zero_grad()  # three do not divide ten: gradients of the second wrapper are left
 10
 3
 10

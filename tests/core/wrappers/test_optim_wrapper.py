@@ -67,8 +67,8 @@ class TestUpdate:
         assert wrapper.inner_count == 0
 
     def test_an_error_of_the_backward_pass_itself_comes_through(self, linear):
-        loss = linear(torch.ones(1, 2)).sum()
-        loss.backward()
+        loss = linear(torch.ones(1, 2)).square().sum()
+        torch.autograd.grad(loss, linear.weight)
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             sgd(linear).update_params(loss)
 
@@ -338,7 +338,8 @@ class TestHyperparametersAndState:
         fresh = self.two_groups(copy.deepcopy(model))
         fresh.base_param_settings["lr"] = 9.0
         fresh.load_state_dict(state)
-        assert list(state) == keys == ["state", "param_groups", "base_param_settings"]
+        assert list(state) == keys
+        assert {"state", "param_groups", "base_param_settings"} < set(keys)
         assert fresh.base_param_settings["lr"] == 0.1
         for mine, theirs in zip(fresh.state_dict()["state"].values(), wrapper.state_dict()["state"].values()):
             assert all(torch.equal(mine[key], theirs[key]) for key in mine)

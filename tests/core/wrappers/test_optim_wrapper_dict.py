@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from optimzoo import OptimWrapper, OptimWrapperDict
+from optimzoo import OptimWrapper, OptimWrapperDict, StepOutcome, build_optim_wrapper
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
 
 
@@ -36,7 +36,7 @@ def test_hyperparameters_come_under_the_members_names(pair):
 
 
 def test_what_belongs_to_one_member_is_an_error_that_names_them(pair):
-    for method in ("update_params", "backward", "step", "optimizer"):
+    for method in ("backward", "step", "optimizer"):
         with pytest.raises(OptimzooError, match=rf"'generator', 'discriminator': write .*\['generator'\]\.{method}"):
             getattr(pair, method)
     assert not hasattr(pair, "train_cfg")
@@ -96,3 +96,109 @@ def test_it_can_be_copied_pickled_and_printed(pair):
 def test_a_member_that_is_no_wrapper_is_refused():
     with pytest.raises(ConfigError, match="^generator: an optimizer wrapper is wanted"):
         OptimWrapperDict(generator=torch.optim.SGD([nn.Parameter(torch.ones(1))]))
+
+
+class TestOneLossForAll:
+    X = torch.randn(9, 8, 4, generator=torch.Generator().manual_seed(0))
+
+    def pair(self, wrapper=None, others=None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+        cfg = dict(
+            matrices=dict(optimizer=dict(type="SGD", lr=0.1), modules=["0.weight", "2.weight"], **(wrapper or {})),
+            others=dict(optimizer=dict(type="AdamW", lr=0.01), modules=["1", "*.bias"], **(others or wrapper or {})),
+        )
+        return model, build_optim_wrapper(model, cfg)
+
+    def by_hand(self, counts, clip=None, scaler=None):
+        model, _ = self.pair()
+        others = [p for p in model.parameters() if p.ndim == 1]
+        matrices = [p for p in model.parameters() if p.ndim == 2]
+        optimizers = [torch.optim.SGD(matrices, lr=0.1), torch.optim.AdamW(others, lr=0.01)]
+        for start in range(0, len(self.X), counts):
+            window = self.X[start : start + counts]
+            for x in window:
+                loss = model(x).square().mean() / len(window)
+                (scaler.scale(loss) if scaler else loss).backward()
+            for optimizer, params in zip(optimizers, (matrices, others)):
+                if scaler:
+                    scaler.unscale_(optimizer)
+                if clip:
+                    nn.utils.clip_grad_norm_(params, clip)
+                scaler.step(optimizer) if scaler else optimizer.step()
+                optimizer.zero_grad()
+            if scaler:
+                scaler.update()
+        return model
+
+    @pytest.mark.parametrize("counts", [1, 2, 4])
+    @pytest.mark.parametrize("clip", [None, 0.1])
+    @pytest.mark.parametrize("scale", [None, "dynamic"])
+    def test_it_equals_the_loop_by_hand_the_remainder_included(self, counts, clip, scale):
+        amp = dict(type="AmpOptimWrapper", dtype="float16", loss_scale=dict(growth_interval=2)) if scale else {}
+        clip_grad = dict(max_norm=clip) if clip else None
+        model, wrappers = self.pair(dict(accumulative_counts=counts, clip_grad=clip_grad, **amp))
+        for member in wrappers.values():
+            member.initialize_count_status(model, 0, len(self.X))
+        outcomes = [wrappers.update_params(model(x).square().mean()) for x in self.X]
+        scaler = torch.amp.GradScaler("cpu", growth_interval=2) if scale else None
+        for mine, theirs in zip(model.parameters(), self.by_hand(counts, clip, scaler).parameters()):
+            assert torch.allclose(mine, theirs, rtol=0, atol=1e-7)
+        if scaler:
+            assert {m.loss_scaler.get_scale() for m in wrappers.values()} == {scaler.get_scale()}
+        for number, outcome in enumerate(outcomes, 1):
+            done = StepOutcome.UPDATED if number % counts == 0 or number == 9 else StepOutcome.ACCUMULATING
+            assert outcome == {"matrices": done, "others": done}
+
+    def test_an_overflow_of_one_member_skips_its_update_alone_and_lowers_the_scale_of_all(self):
+        model, wrappers = self.pair(dict(type="AmpOptimWrapper", dtype="float16", loss_scale=dict(init_scale=64.0)))
+        model[2].weight.register_hook(lambda grad: grad * torch.inf)
+        before = model[0].weight.detach().clone()
+        outcomes = wrappers.update_params(model(self.X[0]).square().mean())
+        assert outcomes == {"matrices": StepOutcome.SKIPPED, "others": StepOutcome.UPDATED}
+        assert torch.equal(before, model[0].weight)
+        assert {m.loss_scaler.get_scale() for m in wrappers.values()} == {32.0}
+
+    def test_weights_serve_all(self):
+        (model, wrappers), (twin, joined) = (self.pair(dict(accumulative_counts=n)) for n in (2, 1))
+        for part in self.X[0][:6], self.X[0][6:]:
+            wrappers.update_params(model(part).square().mean(), weight=len(part))
+        joined.update_params(twin(self.X[0]).square().mean())
+        for mine, theirs in zip(model.parameters(), twin.parameters()):
+            assert torch.allclose(mine, theirs, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("one", "other", "said"),
+        [
+            (dict(accumulative_counts=2), dict(accumulative_counts=3), "accumulate different iterations"),
+            (dict(type="AmpOptimWrapper", dtype="float16"), dict(accumulative_counts=1), "scale it differently"),
+            (
+                dict(type="AmpOptimWrapper", dtype="float16"),
+                dict(type="AmpOptimWrapper", dtype="float16", loss_scale=8.0),
+                "scale it differently",
+            ),
+        ],
+    )
+    def test_members_that_cannot_share_one_are_refused(self, one, other, said):
+        model, wrappers = self.pair(one, other)
+        with pytest.raises(
+            OptimzooError, match=f"the optimizers matrices, others cannot share a loss, for they {said}"
+        ):
+            wrappers.update_params(model(self.X[0]).square().mean())
+        assert all(p.grad is None for p in model.parameters())
+
+    def test_a_loss_that_is_none_leaves_everything_as_it_was(self):
+        model, wrappers = self.pair()
+        with pytest.raises(OptimzooError, match="a tensor that the model computed"):
+            wrappers.update_params(None)
+        assert [m.inner_count for m in wrappers.values()] == [0, 0]
+        assert set(wrappers.update_params(model(self.X[0]).mean()).values()) == {StepOutcome.UPDATED}
+
+
+def test_a_state_that_one_member_refuses_changes_none(pair):
+    state = copy.deepcopy(pair.state_dict())
+    state["generator"]["param_groups"][0]["lr"] = 7.0
+    state["discriminator"]["optimizer"] = "torch.Adam"
+    with pytest.raises(CheckpointError, match="^discriminator: it is of another optimizer than SGD: of torch.Adam"):
+        pair.load_state_dict(state)
+    assert pair["generator"].get_lr() == {"lr": [0.1]}

@@ -179,7 +179,7 @@ class TestWhatDoesNotFit:
         [
             ("SGD", "AdamW", "another optimizer than AdamW: it has 'momentum', .* but not 'betas', 'eps'"),
             ("AdamW", "SGD", "another optimizer than SGD: .*but not 'momentum', 'dampening'"),
-            ("Lion", "AdamW", "AdamW cannot load it; it may be of another optimizer"),
+            ("Lion", "AdamW", "another optimizer than AdamW: of lion_pytorch.Lion, and this is torch.AdamW"),
         ],
     )
     def test_another_optimizers(self, saved, loaded, said):

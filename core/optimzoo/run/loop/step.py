@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
 from optimzoo.run.members import members
-from optimzoo.wrappers import AmpOptimWrapper, BaseOptimWrapper, OptimWrapper, OptimWrapperDict, StepOutcome
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict, StepOutcome
 from optimzoo.wrappers.curvature import SampledLoss
 
 Logs = Mapping[str, Any]
@@ -60,11 +60,11 @@ class TrainStep:
                 member.optimizer.register_step_post_hook(self._count_step)
             self._run = self._let_the_model_drive
         elif isinstance(optim_wrapper, OptimWrapperDict):
-            if not _step_together(optim_wrapper):
+            problem = optim_wrapper.why_not_together()
+            if problem:
                 raise ConfigError(
-                    f"the optimizers {', '.join(optim_wrapper)} cannot share it, for they accumulate or scale it "
-                    "differently, or need more than gradients: leave it out, and give the model a method "
-                    "train_step(data, optim_wrapper) that updates each",
+                    f"the optimizers {', '.join(optim_wrapper)} cannot share it, for they {problem}: leave it out, "
+                    "and give the model a method train_step(data, optim_wrapper) that updates each",
                     "loss",
                 )
             self._run = self._with_loss_for_all
@@ -112,17 +112,11 @@ class TrainStep:
         return outcome if isinstance(outcome, StepOutcome) else StepOutcome.UPDATED, logs
 
     def _with_loss_for_all(self, batch: Any) -> tuple[StepOutcome, Logs]:
-        first, *_ = wrappers = list(self._members.values())
         with self.optim_wrapper.optim_context(self.model):
             loss, logs = self._evaluate(self.model, batch)
-        first.backward(first.scale_loss(loss))  # type: ignore[attr-defined]
-        for wrapper in wrappers:  # which all ask it whether gradients are exchanged
-            wrapper._inner_count = first.inner_count  # type: ignore[attr-defined]
-        if not first.should_update():  # type: ignore[attr-defined]
-            return StepOutcome.ACCUMULATING, logs
-        outcomes = [wrapper.step() for wrapper in wrappers]
-        self.optim_wrapper.zero_grad()
-        return StepOutcome.SKIPPED if StepOutcome.SKIPPED in outcomes else StepOutcome.UPDATED, logs
+        outcomes = self.optim_wrapper.update_params(loss).values()
+        worst = StepOutcome.SKIPPED if StepOutcome.SKIPPED in outcomes else next(iter(outcomes))
+        return worst, logs
 
     def _sampled(self, batch: Any) -> SampledLoss:
         return lambda: self._curvature(self.model, batch)  # type: ignore[misc]
@@ -157,19 +151,6 @@ class TrainStep:
                 OptimzooWarning,
                 stacklevel=2,
             )
-
-
-def _step_together(optim_wrappers: OptimWrapperDict) -> bool:
-    """Whether one backward pass can serve all the wrappers."""
-    counts = set()
-    for wrapper in optim_wrappers.values():
-        unscaled = isinstance(wrapper, AmpOptimWrapper) and not wrapper.loss_scaler.is_enabled()
-        if not unscaled and type(wrapper).backward is not OptimWrapper.backward:
-            return False
-        if needs_of(wrapper.optimizer) & {"closure", "curvature"}:
-            return False
-        counts.add(wrapper._accumulative_counts)  # type: ignore[attr-defined]
-    return len(counts) == 1
 
 
 def parse_loss(result: Any, source: str) -> tuple[Tensor, dict[str, Any]]:

@@ -1,0 +1,130 @@
+"""Whose gradients a parameter holds: an update uses those of its own losses, and no others.
+
+torch adds the gradients of every backward pass to what is there. So a window of accumulation begins by dropping what it
+finds, and the backward pass of one member of an OptimWrapperDict leaves those alone that another member accumulates.
+A gradient that the wrappers know of is dropped without a word: it carries a note of its version, which a later backward
+pass outdates. The note costs no look at the values.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+
+NOTE = "_optimzoo_known"
+PREPARED_BY = {"accelerate", "deepspeed", "lightning", "lightning_fabric", "pytorch_lightning"}
+"""Packages whose optimizers are wrappers of their own."""
+
+
+def with_grad(optimizer: Optimizer) -> list[Tensor]:
+    """Return the parameters that have a gradient."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def note(params: Iterable[Tensor], kept: bool = False) -> None:
+    """Note that the gradients of ``params`` are known; those to be ``kept`` are zeros, whose memory is used again."""
+    for grad in (p.grad for p in params if p.grad is not None):
+        setattr(grad, NOTE, (grad._version, kept))
+
+
+def is_left_over(parameter: Tensor) -> bool:
+    """Whether the gradient is what a member's backward pass left in a parameter of another member."""
+    return getattr(parameter.grad, NOTE, None) == (parameter.grad._version, False)  # type: ignore[union-attr]
+
+
+def drop_all_but_own(optimizer: Optimizer) -> None:
+    """Drop the gradients that are there before the first backward pass of a window, and warn of unknown ones."""
+    unknown: list[Tensor] = []
+    for parameter in with_grad(optimizer):
+        grad: Any = parameter.grad
+        version, kept = getattr(grad, NOTE, (None, False))
+        if version == grad._version and kept:
+            continue
+        if version != grad._version:
+            unknown.append(grad)
+        parameter.grad = None
+    if unknown and any(bool(torch.as_tensor((grad != 0).any())) for grad in map(_values, unknown)):
+        warnings.warn(
+            f"{len(unknown)} parameters had gradients of a backward pass that was not the wrapper's before a window of "
+            "accumulation began; they are dropped, for an update uses those of its own losses. To use them, add that "
+            "loss to the one of update_params, or call optim_wrapper.backward(loss) for it",
+            OptimzooWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_changes() -> None:
+    """Warn that something wrote the gradients of a window between two of its losses."""
+    warnings.warn(
+        "the gradients changed inside a window of accumulation, other than by its losses: by a backward pass that was "
+        "not the wrapper's? What was added cannot be told apart, and is in the update",
+        OptimzooWarning,
+        stacklevel=4,
+    )
+
+
+@contextmanager
+def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer]) -> Iterator[None]:
+    """Keep a backward pass out of the gradients that some optimizers accumulate, and note what it leaves in others."""
+    held = [(p, p.grad) for each in accumulating for group in each.param_groups for p in group["params"]]
+    others = list(others)
+    unknown = {id(p) for each in others for p in with_grad(each) if not is_left_over(p)}
+    for parameter, _ in held:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, grad in held:
+            parameter.grad = grad
+        note(p for each in others for p in with_grad(each) if id(p) not in unknown)
+
+
+def refuse_a_step_by_accelerate(own: bool) -> None:
+    """Refuse to step where accelerate accumulates gradients, or has scaled them; it steps what ``prepare`` returned.
+
+    Raises:
+        OptimzooError: An update would be wrong.
+    """
+    state = sys.modules.get("accelerate.state")
+    if state is None:
+        return
+    waits = state.GradientState._shared_state and not state.GradientState().sync_gradients
+    if waits or (not own and state.AcceleratorState._shared_state.get("_mixed_precision") == "fp16"):
+        raise OptimzooError(
+            "accelerate accumulates or scales these gradients, and an optimizer wrapper does not know its steps. "
+            "Prepare wrapper.optimizer and step what that returns, or leave accumulation and precision to the wrapper: "
+            "update_params(loss), with accumulative_counts and AmpOptimWrapper"
+        )
+
+
+def refuse_the_prepared(optimizer: Optimizer) -> None:
+    """Refuse an optimizer that another library has wrapped to decide itself about its steps.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    for library in {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__} & PREPARED_BY:
+        raise ConfigError(
+            f"{type(optimizer).__name__} of {library} accumulates, scales and skips by itself, which the wrapper would "
+            "count as updates: wrap the optimizer before it is prepared",
+            "optimizer",
+        )
+
+
+def versions(optimizer: Optimizer) -> int:
+    """Return a number that changes when anything writes a gradient."""
+    return sum([1 + p.grad._version for p in with_grad(optimizer)])  # type: ignore[union-attr, misc]
+
+
+def _values(grad: Tensor) -> Tensor:
+    grad = grad.coalesce()._values() if grad.is_sparse else grad
+    return grad.to_local() if hasattr(grad, "to_local") else grad

@@ -1,0 +1,175 @@
+"""Windows of accumulation: the iterations whose gradients make one update, and how each loss counts in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo.errors import CheckpointError, OptimzooError
+from optimzoo.values import is_number, whole_number
+from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
+from optimzoo.wrappers.gradients import multiply
+from optimzoo.wrappers.ownership import drop_all_but_own, versions, warn_of_changes, with_grad
+from optimzoo.wrappers.weights import Weights
+
+logger = logging.getLogger("optimzoo")
+
+
+class Windows(BaseOptimWrapper):
+    """Base of the wrappers that accumulate gradients.
+
+    Args:
+        optimizer: The optimizer to wrap.
+        accumulative_counts: The iterations of a window.
+    """
+
+    def __init__(self, optimizer: Optimizer, accumulative_counts: int) -> None:
+        self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
+        super().__init__(optimizer)
+        self._inner_count = 0
+        self._max_counts = self._remainder_counts = -1
+        self._window_open = self._finished = False
+        self._versions: int | None = None
+        self._weights: Weights | None = None
+        self._weight_unit: Any = None
+        self._process_group: Any = None
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return the context for the forward pass; processes do not exchange gradients until these are used.
+
+        Args:
+            model: The model, or DistributedDataParallel around it, or the root of FSDP2's ``fully_shard``, which is
+                told whether the coming backward pass exchanges gradients.
+        """
+        self._process_group = getattr(model, "process_group", None)
+        sync = self.should_sync()
+        if self._accumulative_counts > 1 and hasattr(model, "set_requires_gradient_sync"):
+            model.set_requires_gradient_sync(sync)  # type: ignore[operator]
+        elif not sync and hasattr(model, "no_sync"):
+            return model.no_sync()  # type: ignore[operator, no-any-return]
+        return nullcontext()
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """Tell the wrapper how long the run is, so that a last, smaller window of gradients is used and weighted right.
+
+        Args:
+            model: The model in training.
+            init_counts: Iterations already done.
+            max_counts: Iterations in the whole run; -1 if unknown.
+        """
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        self._finished = False
+        self._remainder_counts = max_counts % self._accumulative_counts
+        if self._accumulative_counts > 1:
+            if init_counts % self._accumulative_counts != 0 and not with_grad(self.optimizer):
+                logger.warning("resumed inside an accumulation window; its first gradients are lost")
+            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+                logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
+
+    def should_update(self) -> bool:
+        """Whether the gradients accumulated so far make an update. Asked after the backward pass."""
+        return self._inner_count % self._accumulative_counts == 0 or self._inner_count == self._max_counts
+
+    def should_sync(self) -> bool:
+        """Whether the coming backward pass completes an update. Asked before the forward pass."""
+        count = self._inner_count + 1
+        return count % self._accumulative_counts == 0 or count == self._max_counts
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Divide ``loss`` by the number of iterations whose gradients make the current update."""
+        divisor = self._divisor()
+        return loss if divisor == 1 else loss / divisor
+
+    def _divisor(self) -> int:
+        factor = self._accumulative_counts
+        if factor > 1 and self._max_counts != -1 and self._inner_count >= self._max_counts - self._remainder_counts:
+            factor = self._remainder_counts
+            if factor <= 0:
+                raise OptimzooError(
+                    f"iteration {self._inner_count + 1} is past the end, {self._max_counts}, that was given to "
+                    "initialize_count_status"
+                )
+        return factor
+
+    @property
+    def inner_count(self) -> int:
+        """Iterations done, that is, backward passes."""
+        return self._inner_count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, with ``counts`` of iterations, so that windows go on."""
+        counts: dict[str, Any] = {"inner_count": self._inner_count, "max_counts": self._max_counts}
+        if self._weights is not None:
+            counts.update(weight_unit=self._weights.unit, weight_total=self._weights.total)
+        return {**super().state_dict(), "counts": counts}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load what ``state_dict`` returned, or the state of a torch.optim optimizer or of an mmengine wrapper.
+
+        Where it says how far a run had come, an unfinished one goes on from there, for as long as it was meant to or as
+        ``initialize_count_status`` has said.
+        """
+        with self.unchanged_on_error():
+            super().load_state_dict(state_dict)
+            if "counts" in state_dict:
+                self._load_counts(state_dict["counts"])
+
+    def _load_counts(self, counts: Any) -> None:
+        try:
+            done, length = (whole_number(counts[key], key) for key in ("inner_count", "max_counts"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
+        self._window_open = False
+        self._inner_count = done
+        self._max_counts = length if self._max_counts == -1 else self._max_counts
+        self._finished = 0 <= self._max_counts <= done
+        self._remainder_counts = self._max_counts % self._accumulative_counts
+        if "weight_unit" in counts:
+            self._weights = self._new_weights()
+            self._weights.unit, self._weights.total = counts["weight_unit"], counts["weight_total"]
+
+    def _begin_window(self) -> bool:
+        """Begin a window, unless one is open, by dropping the gradients that are there; return whether one began."""
+        if self._window_open:
+            if self._versions not in (None, versions(self.optimizer)):
+                warn_of_changes()
+            self._versions = None
+            return False
+        self._window_open = True
+        if self._finished:  # the run whose state was loaded; this is another
+            self._finished, self._inner_count, self._max_counts = False, 0, -1
+        if self._inner_count % self._accumulative_counts:
+            return False  # resumed
+        self._weights = None
+        drop_all_but_own(self.optimizer)
+        return True
+
+    def _accumulated(self) -> StepOutcome:
+        self._versions = versions(self.optimizer)
+        return StepOutcome.ACCUMULATING
+
+    def _weighted(self, loss: Tensor, weight: float | Tensor | None, began: bool) -> Tensor:
+        if began and weight is not None:
+            self._weights = self._new_weights()
+        elif (weight is None) is not (self._weights is None):
+            raise OptimzooError("the losses of an update all have a weight, or none has")
+        if weight is None or self._weights is None:
+            return loss
+        factor = self._weights.factor(weight)
+        self._weight_unit = self._weights.unit
+        return loss if is_number(factor) and factor == 1 else loss * factor
+
+    def _new_weights(self) -> Weights:
+        device = self.optimizer.param_groups[0]["params"][0].device
+        return Weights(self._divisor(), device, self._process_group, self._weight_unit)
+
+    def _apply_weights(self) -> None:
+        if self._weights is not None:
+            multiply(with_grad(self.optimizer), self._weights.correction)
+            self._weights = None
