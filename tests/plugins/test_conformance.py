@@ -53,7 +53,9 @@ def start(name):
     return task, build_optim_wrapper(task.model, dict(optimizer=config(name))), needs
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Paged optimizers are not supported on CPU:UserWarning", "ignore:LA(MB|RS)8bit. it has no trust ratio"
+)
 
 
 @pytest.mark.parametrize("name", WORKING)

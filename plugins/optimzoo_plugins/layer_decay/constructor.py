@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from optimzoo import DefaultOptimWrapperConstructor
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.entry import import_dotted
 from optimzoo.optimizers.param_groups import Group
 from optimzoo.values import number, whole_number
-from optimzoo_plugins.layer_decay.depth import GetDepth, checked, depth_function
+from optimzoo_plugins.layer_decay.depth import GetDepth, checked, depth_function, undecayed
 
 OF_DEPTHS = ("num_layers", "layer_depth")
 
@@ -31,8 +32,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         optim_wrapper_cfg: As for the default constructor.
         paramwise_cfg: As for the default constructor, and ``decay_factor`` (0.5 unless there is a
             ``layer_decay_rate``), or ``layer_decay_rate`` with one of these, or with none where the model has a method
-            ``get_layer_depth`` or its layers are a list called ``layers``, ``blocks``, ``stages``, ``layer1`` or the
-            like:
+            ``get_layer_depth`` or, as timm's, ``group_matcher``, or its layers are a list called ``layers``,
+            ``blocks``, ``stages``, ``layer1`` or the like. What the model's ``no_weight_decay`` names has none.
 
             - ``num_layers``: Depths between the input and the head, over which the layers found are spread evenly.
             - ``layer_depth``: A function, or ``"package.module:function"``, that takes the name of a parameter and
@@ -75,6 +76,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self._kind = "decay_factor" if cfg else "layer_decay_rate"
         self.decay_factor = number(self.paramwise_cfg[self._kind], f"paramwise_cfg.{self._kind}", 0)
         self._depth_of: GetDepth | None = None
+        self._is_undecayed: Callable[[str], bool] = lambda name: False
         if self.base_lr is None:
             raise ConfigError("layer decay multiplies lr, which is not set", "optimizer.lr")
         self._check_keys_of_depths(self.paramwise_cfg)
@@ -97,27 +99,45 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def param_groups(self, model: nn.Module) -> list[Group]:
         """Return the groups of ``model``, whose depths are looked up first."""
+        self._is_undecayed = undecayed(model) if self._kind == "layer_decay_rate" else lambda name: False
         if self._kind == "layer_decay_rate" and "layer_depth" not in self.paramwise_cfg:
             try:
                 self._depth_of = depth_function(model, self.paramwise_cfg.get("num_layers"))
+                self._warn_of_mmpose(model)
             except ConfigError as error:
                 raise error.under("paramwise_cfg.layer_decay_rate") from error.__cause__
         return super().param_groups(model)
+
+    def _warn_of_mmpose(self, model: nn.Module) -> None:
+        """Warn where ``num_layers`` is the number of layers found: it then does nothing here, and mmpose wants it."""
+        given = self.paramwise_cfg.get("num_layers")
+        if given is None or depth_function(model)(next(iter(dict(model.named_parameters()))))[1] != given + 2:
+            return
+        warnings.warn(
+            f"paramwise_cfg.num_layers: {given} layers are found, so it does nothing. Is this a config for mmpose's "
+            "class of this name? That one keeps vectors, biases and pos_embed from the weight decay: "
+            "flat_decay_mult=0.0 and custom_keys={'pos_embed': dict(decay_mult=0.0)} do so here",
+            OptimzooWarning,
+            stacklevel=4,
+        )
 
     def param_options(
         self, module: nn.Module, prefix: str, name: str, param: nn.Parameter, is_dcn_module: bool
     ) -> dict[str, Any]:
         """Return the default's settings, with the learning rate of the parameter's depth."""
         options = super().param_options(module, prefix, name, param, is_dcn_module)
+        full_name = f"{prefix}.{name}" if prefix else name
+        rules = [self._rules[id(param)]] if id(param) in self._rules else []
+        if self.base_wd and "weight_decay" not in options and self._is_undecayed(full_name):
+            options["weight_decay"] = 0.0
+            rules.append("no_weight_decay")
         if self._depth_of is None:
             steps = prefix.count(".") + 1 if prefix else 0
             rule = f"level {steps}"
         else:
-            full_name = f"{prefix}.{name}" if prefix else name
             depth, count = checked(self._depth_of(full_name), full_name, "paramwise_cfg.layer_depth")
             steps = count - 1 - depth
             rule = f"depth {depth} of {count - 1}"
         options["lr"] = options.get("lr", self.base_lr) * self.decay_factor**steps
-        inherited = self._rules.get(id(param))
-        self._rules[id(param)] = rule + (f", {inherited}" if inherited else "")
+        self._rules[id(param)] = ", ".join((rule, *rules))
         return options
