@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
+import math
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
 from optimzoo.errors import ConfigError
+
+parser: Any = importlib.import_module("re._parser")
+MOST_REPETITIONS = 4
 
 
 def paths(name: str) -> list[str]:
@@ -19,11 +25,12 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
     r"""Return the regular expression for a pattern from a config.
 
     Args:
-        pattern: A glob, where ``*`` stands for anything, dots included, or ``re:`` and a regular expression.
+        pattern: A glob, where ``*`` stands for anything, dots included, or ``re:`` and a regular expression, of which
+            those are refused that may take for ever.
         path: Where in the config it stands.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is neither, or such a one.
 
     Examples:
         >>> names_any(name_pattern("*.attention"), "layers.0.attention.out.bias")
@@ -36,9 +43,46 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
     if not pattern.startswith("re:"):
         return re.compile(fnmatch.translate(pattern))
     try:
-        return re.compile(pattern[3:])
-    except re.error as error:
+        compiled = re.compile(pattern[3:])
+        tree = parser.parse(pattern[3:])
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"{pattern[3:]!r} is no regular expression: {error}", path) from error
+    if _repetitions(tree) > MOST_REPETITIONS:
+        raise ConfigError(
+            f"{pattern[3:]!r} might try for ever on a name: a repetition may hold neither another one nor a "
+            f"choice, and {MOST_REPETITIONS} are allowed in a row. `.*` stands for the repetition of anything",
+            path,
+        )
+    return compiled
+
+
+def _repetitions(nodes: Any, repeated: bool = False) -> float:
+    """Return how many repetitions of no fixed length follow one another: the steps grow with that power of the name.
+
+    Args:
+        nodes: What Python's parser makes of a regular expression.
+        repeated: Whether a repetition holds them; any choice is then one too many.
+    """
+    count = 0.0
+    for operation, value in nodes:
+        kind, inner = str(operation), [_repetitions(part, repeated) for part in _parts(value)]
+        if kind.endswith("REPEAT"):
+            least, most, body = value
+            inner = [_repetitions(body, repeated or most > 1), float(most > max(least, 1))]
+        choice = kind == "BRANCH" or (kind.endswith("REPEAT") and least != most)
+        if choice and repeated:
+            return math.inf
+        count += max(inner, default=0) if kind == "BRANCH" else sum(inner)
+    return count
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield the expressions inside a node."""
+    if isinstance(value, parser.SubPattern):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _parts(each)
 
 
 def names_any(expression: re.Pattern[str], name: str) -> bool:
