@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from torch import nn
 from torch.optim import Optimizer
@@ -18,10 +18,16 @@ from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.wrappers.built import tell_of
 
+Built = TypeVar("Built", BaseOptimWrapper, OptimWrapperDict)
 
+
+@overload
+def build_optim_wrapper(model: nn.Module, cfg: Built) -> Built: ...
+@overload
+def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any] | WrapperRecord) -> Any: ...
 def build_optim_wrapper(
     model: nn.Module, cfg: Mapping[str, Any] | BaseOptimWrapper | OptimWrapperDict | WrapperRecord
-) -> BaseOptimWrapper | OptimWrapperDict:
+) -> Any:
     """Build the optimizer wrapper that ``cfg`` describes, for ``model``.
 
     Args:
@@ -29,6 +35,10 @@ def build_optim_wrapper(
         cfg: ``optimizer`` (a dict, or a built optimizer), and any of ``type`` (of the wrapper), ``paramwise_cfg``,
             ``constructor`` and the wrapper's arguments. For several optimizers, such a dict for each child module by
             its name; see ``MultiOptimWrapperConstructor``. It is left as it is. A built wrapper is returned as it is.
+
+    Returns:
+        An optimizer wrapper, or an ``OptimWrapperDict`` of several: the config decides, so for a type checker it is
+        anything, and ``wrapper: OptimWrapper = build_optim_wrapper(...)`` has it checked.
 
     Raises:
         ConfigError: ``cfg`` is wrong; the error's path begins with ``optim_wrapper``.

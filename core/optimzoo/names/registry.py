@@ -6,12 +6,14 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, UnknownNameError, a, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import Entry, dotted, dotted_forms, import_dotted
 from optimzoo.values import MARKS
+
+T = TypeVar("T")
 
 
 class Registry:
@@ -195,9 +197,13 @@ class Registry:
         kwargs = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
         return self.get(cfg["type"], join_path(path, "type")), kwargs
 
+    @overload
+    def register_module(self, name: str | list[str] | None = None, force: bool = False, *, module: T) -> T: ...
+    @overload
     def register_module(
-        self, name: str | list[str] | None = None, force: bool = False, module: Any = None
-    ) -> Callable[..., Any]:
+        self, name: str | list[str] | None = None, force: bool = False, module: None = None
+    ) -> Callable[[T], T]: ...
+    def register_module(self, name: str | list[str] | None = None, force: bool = False, module: Any = None) -> Any:
         """Register a class, as a decorator or by a call with ``module``.
 
         Args:
