@@ -1,13 +1,14 @@
 """The schedule that watches a metric instead of counting steps."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.hyperparam import one_per_group
 from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
@@ -25,7 +26,9 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         factor: The factor, from 0 to below 1.
         patience: Validations without improvement that are let pass.
         threshold: By how much a metric must be better than the best to count as an improvement.
-        threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference.
+        threshold_rule: ``"rel"`` for a threshold that is a fraction of the best, ``"abs"`` for the difference. A metric
+            below 0 wants ``"abs"``: a share of it lies on the wrong side, so that values near the best all count as
+            improvements (with torch's scheduler and mmengine's too); the schedule warns of it.
         cooldown: Validations after a reduction that are not counted.
         min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
@@ -102,6 +105,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     def _observe(self, metric: float) -> None:
         if self._is_better(metric, self.best):
+            self._question(metric)
             self.best = metric
             self.num_bad_epochs = 0
         else:
@@ -113,6 +117,18 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
             self._write(self._get_value())
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
+
+    def _question(self, metric: float) -> None:
+        """Warn of an improvement that is none: a share of a negative best lies on its far side."""
+        if self.best is None or self.best >= 0:
+            return
+        if metric >= self.best if self.rule == "less" else metric <= self.best:
+            warnings.warn(
+                f"{self.monitor} of {metric:g} counts as better than {self.best:g}: below 0, a relative threshold lies "
+                "on the wrong side, and the value may never be reduced; set threshold_rule='abs'",
+                OptimzooWarning,
+                stacklevel=4,
+            )
 
     def _get_value(self) -> list[Any]:
         current = [float(value) for value in self._current()]
