@@ -158,20 +158,6 @@ def call(target: Callable[..., Any], kwargs: Any, path: str = "", label: str = "
     return read(target, kwargs, path, label=label).build()
 
 
-def problems(
-    target: Callable[..., Any], kwargs: Any, path: str = "", given: tuple[str, ...] = (), label: str = ""
-) -> Iterator[OptimzooError]:
-    """Yield what is wrong with calling ``target(**kwargs)``, without calling it."""
-    return caught(read, target, kwargs, path, given, label)
-
-
-def caught(function: Callable[..., Any], *arguments: Any) -> Iterator[OptimzooError]:
-    """Call ``function``, and yield the problems that it raises instead of raising them."""
-    attempt = Problems()
-    attempt.catch(function, *arguments)
-    yield from attempt.found
-
-
 def raise_all(problems: Iterable[OptimzooError]) -> None:
     """Raise nothing, the one problem, or one error that lists all of them."""
     with Problems() as found:

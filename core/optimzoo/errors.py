@@ -179,7 +179,7 @@ def near(name: object, known: Iterable[object], limit: int = 3) -> list[str]:
     by_lower: dict[str, str] = {}
     for candidate in map(str, known):
         by_lower.setdefault(candidate.lower(), candidate)
-    wanted = str(name).lower().replace("-", "_")
+    wanted = str(name)[:100].lower().replace("-", "_")
     if SYNONYMS.get(wanted) in by_lower:
         return [by_lower[SYNONYMS[wanted]]]
     scores = {key: difflib.SequenceMatcher(None, wanted, key).ratio() for key in by_lower}

@@ -17,17 +17,11 @@ MARKS = ("_scope_", "_delete_")
 RANGES: dict[str, tuple[float, float]] = {
     "lr": (0.0, math.inf),
     "weight_decay": (0.0, math.inf),
-    "max_norm": (0.0, math.inf),
-    "clip_value": (0.0, math.inf),
-    "norm_type": (1e-9, math.inf),
-    "init_scale": (1e-30, 1e38),
-    "growth_factor": (1.0, 1e38),
-    "backoff_factor": (1e-30, 1.0),
 }
-"""What an argument of an optimizer, of clipping or of loss scaling may be, by its name. NaN is outside of all."""
+"""What an argument of an optimizer may be, by its name. NaN is outside of all."""
 
-MAX_NODES = 500_000
-MAX_DEPTH = 50
+MAX_NODES, MAX_DEPTH, MAX_NAME = 100_000, 50, 1000
+"""How many values a config may hold, how deeply nested, and how long a key may be; more is a mistake, or malice."""
 
 
 def plain(value: Any, path: str = "") -> Any:
@@ -45,7 +39,7 @@ def plain(value: Any, path: str = "") -> Any:
         nodes += 1
         if nodes > MAX_NODES or depth > MAX_DEPTH:
             what = f"holds more than {MAX_NODES} values" if nodes > MAX_NODES else "is nested too deeply"
-            raise ConfigError(f"the config {what}", path[:100])
+            raise ConfigError(f"the config {what}", shown(path, 100).strip("'"))
         kind = type(value)
         if kind in (str, float, bool, type(None)):
             return value
@@ -54,6 +48,8 @@ def plain(value: Any, path: str = "") -> Any:
         if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
             return value.item()
         if isinstance(value, Mapping):
+            if any(isinstance(key, str) and len(key) > MAX_NAME for key in value):
+                raise ConfigError(f"a key is longer than {MAX_NAME} characters", path)
             return {key: copied(item, join_path(path, key), depth + 1) for key, item in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
             items = [copied(item, join_path(path, index), depth + 1) for index, item in enumerate(value)]

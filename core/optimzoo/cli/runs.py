@@ -80,10 +80,12 @@ def read_run_config(path: Path, overrides: list[str] | None) -> Config:
 
 def _without_helpers(cfg: dict[str, Any]) -> Config:
     """Drop the names of a Python config that are no keys, with a warning where one may be a misspelt key."""
-    from optimzoo.run.reading import KEYS
+    from optimzoo.run.reading import KEYS, OF_MMENGINE
 
-    for name in (n for n in cfg if n not in KEYS):
+    for name in (n for n in cfg if n not in KEYS and cfg[n] is not None):
         meant = near(name, KEYS, limit=1)
-        if meant and meant[0] not in cfg:
+        if name in OF_MMENGINE:
+            say("warning", f"{name}: there is no such key, and it is left out. Here {OF_MMENGINE[name]}.", "yellow")
+        elif meant and meant[0] not in cfg:
             say("warning", f"{name}: there is no such key; it is taken for a helper.{did_you_mean(meant)}", "yellow")
     return {key: value for key, value in cfg.items() if key in KEYS}

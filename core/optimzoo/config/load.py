@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from optimzoo import values
 from optimzoo.config.readers import CONTROL, LANGUAGES, language, read, toml_keys, toml_value
-from optimzoo.errors import ConfigError, did_you_mean, join_path, near
+from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
@@ -28,11 +29,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         ConfigError: A file is missing or cannot be read, or an override is malformed.
     """
     try:
-        config = _load(Path(path), ())
+        config = _load(Path(path), (), {})
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
     for override in overrides:
-        config = _override(config, override)
+        try:
+            config = _override(config, override)
+        except RecursionError:
+            raise ConfigError(f"{shown(override, 60)} is nested too deeply") from None
     return config
 
 
@@ -84,7 +88,10 @@ def describe(value: Any) -> str:
     return f"<{type(value).__module__}.{type(value).__qualname__} object>"
 
 
-def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
+def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config]) -> Config:
+    """Return what a file and its bases hold; each file is read once, and is in ``loaded`` then."""
+    if path.resolve() in loaded:
+        return loaded[path.resolve()]
     kind = language(path)
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; a file is wanted")
@@ -102,7 +109,7 @@ def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
     content = read(path)
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} holds {type(content).__name__}, not a table of keys")
-    config = dict(content)
+    config = dict(content) if kind == "Python" else bounded(content, path)
     _check_keys(config, path)
     bases = config.pop(BASE, [])
     if isinstance(bases, (str, Path)):
@@ -111,12 +118,22 @@ def _load(path: Path, opened_by: tuple[Path, ...]) -> Config:
         raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {bases!r}", BASE)
     merged: Config = {}
     for base in bases:
-        merged = merge(merged, _load(path.parent / base, (*opened_by, path.resolve())))
+        merged = merge(merged, _load(path.parent / base, (*opened_by, path.resolve()), loaded))
     for key in config:
         if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
             raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
     whole: Config = merge(merged, config)
+    loaded[path.resolve()] = whole
     return whole
+
+
+def bounded(content: Any, file: Path) -> Config:
+    """Return a copy of what a file holds, if it is not larger or deeper than a config can be."""
+    try:
+        copied: Config = values.plain(content)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.problem}", error.path) from None
+    return copied
 
 
 def _check_keys(value: Any, file: Path, path: str = "") -> None:
@@ -140,7 +157,10 @@ def _override(config: Config, assignment: str) -> Config:
         value = toml_value(text)
     except ConfigError as error:
         raise error.under(key) from error.__cause__
-    changed: Config = _assign(config, toml_keys(key), value, "")
+    keys = toml_keys(key)
+    if len(keys) > values.MAX_DEPTH:
+        raise ConfigError(f"{shown(key, 60)} is nested too deeply")
+    changed: Config = _assign(config, keys, value, "")
     return changed
 
 

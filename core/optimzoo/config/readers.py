@@ -16,6 +16,7 @@ import yaml
 
 from optimzoo.errors import ConfigError
 from optimzoo.traces import describe_error
+from optimzoo.values import MAX_DEPTH, MAX_NODES
 
 LANGUAGES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".py": "Python"}
 CONTROL = re.compile(r"_[a-z]+_")
@@ -121,6 +122,21 @@ class _YamlLoader(yaml.SafeLoader):
 
     PyYAML would make a string of the first and the last, and keep the second of two values.
     """
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_NODES // 10:  # merges of merges
+            raise ValueError(f"line {node.start_mark.line + 1}: a table has more than {MAX_NODES // 10} keys")
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)  # as written: what it merges is not in it yet

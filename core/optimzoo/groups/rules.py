@@ -172,7 +172,7 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
         if key in hidden or (key not in arguments and hint):
             what = f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}"
             raise ConfigError(what, f"{path}.{key}")
-        calls.raise_all(calls.problems(optimizer.cls, {key: value}, path, given=hidden))
+        calls.read(optimizer.cls, {key: value}, path, hidden, ranged=True)
     return value
 
 

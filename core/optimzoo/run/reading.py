@@ -61,7 +61,7 @@ KEYS = [field.name for field in fields(RunRecord)]
 
 REQUIRED = [field.name for field in fields(RunRecord) if field.default is MISSING]
 
-ELSEWHERE = {
+OF_MMENGINE = {
     "custom_hooks": "hooks are listed under 'hooks'",
     "default_hooks": "the log and the schedules need no hooks; 'checkpoint' and 'log_interval' say when they act",
     "load_from": "load the weights in the function that returns the model; --resume continues a run",
@@ -77,12 +77,17 @@ ELSEWHERE = {
     "log_processor": "'log_interval' says how often to log",
     "log_level": "loggers are those of Python's logging, below 'optimzoo'",
     "launcher": "torchrun starts the processes; 'strategy' says how to use them",
+    **{f"test_{what}": "nothing is tested after a run: call Runner.val" for what in ("cfg", "dataloader", "evaluator")},
+}
+"""Keys that mmengine has at the top of a config, and what stands for them here."""
+
+ELSEWHERE = {
+    **OF_MMENGINE,
     "cfg": "the keys of a run stand at the top of the config",
     "data_preprocessor": "it is an argument of the model",
     "optimizer": "it stands in 'optim_wrapper', as optim_wrapper.optimizer",
     "optimizer_config": "its keys stand in 'optim_wrapper': clip_grad, accumulative_counts",
     "lr_config": "schedules are listed under 'param_scheduler'",
-    **{f"test_{what}": "nothing is tested after a run: call Runner.val" for what in ("cfg", "dataloader", "evaluator")},
     **{
         key: f"it stands in 'optim_wrapper', as optim_wrapper.{key}"
         for key in ("clip_grad", "accumulative_counts", "paramwise_cfg", "constructor")
@@ -93,7 +98,7 @@ ELSEWHERE = {
         for key in ("max_epochs", "max_iters", "val_interval", "val_begin", "by_epoch")
     },
 }
-"""Keys that mmengine, or another level of the config, has at the top, and what stands for them here."""
+"""Keys that belong to another level of the config, too."""
 
 
 def _placed(path: str, read: Callable[[Any], Any], value: Any) -> Any:

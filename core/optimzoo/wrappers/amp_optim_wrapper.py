@@ -174,7 +174,7 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
     if is_number(loss_scale):
         return {"init_scale": number(loss_scale, "loss_scale", *SCALES)}
     if isinstance(loss_scale, Mapping):
-        calls.raise_all(calls.problems(GradScaler, loss_scale, "loss_scale"))
+        calls.read(GradScaler, loss_scale, "loss_scale")
         for key in OF_THE_SCALER.keys() & loss_scale.keys():
             number(loss_scale[key], f"loss_scale.{key}", *OF_THE_SCALER[key])
         return dict(loss_scale)

@@ -33,7 +33,7 @@ def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | 
     function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
     if kwargs.get("norm_type") == "inf":
         kwargs["norm_type"] = math.inf
-    calls.raise_all(calls.problems(function, kwargs, "clip_grad", given=("parameters",)))
+    calls.read(function, kwargs, "clip_grad", ("parameters",))
     for key, low in (("max_norm", 0), ("clip_value", 0), ("norm_type", 1e-30)):
         if key in kwargs:
             number(kwargs[key], f"clip_grad.{key}", low)

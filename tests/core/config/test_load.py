@@ -209,3 +209,46 @@ def test_the_text_of_a_config_loads_again_with_classes_by_name(write):
         "loss": "<builtins.function object>",
         "name": "größer",
     }
+
+
+def _aliases(first, form):
+    """Return YAML in which each line holds the one before nine times."""
+    lines = [f"k0: &k0 {first}"]
+    lines += [f"k{n + 1}: &k{n + 1} {form.format(', '.join([f'*k{n}'] * 9), n)}" for n in range(7)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", _aliases("[x]", "[{0}]")),
+        ("a.yaml", _aliases("{x: 1}", "{{<<: [{0}], y{1}: 1}}")),
+        ("a.yaml", "a: " + "[" * 3000 + "]" * 3000),
+        ("a.toml", "a = " + "[" * 3000 + "]" * 3000),
+        ("a.json", '{"a": ' + "[" * 3000 + "]" * 3000 + "}"),
+        ("a.json", '{"a": ' + "9" * 5000 + "}"),
+        ("a.json", '{"a": ' + "9" * 400 + "}"),
+        ("a.toml", f"{'a' * 1001} = 1"),
+    ],
+    ids=["aliases", "merges", "deep yaml", "deep toml", "deep json", "digits", "a large number", "a long key"],
+)
+def test_a_small_file_that_stands_for_a_huge_config_is_refused(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=name):
+        load_config(tmp_path / name)
+
+
+def test_a_base_is_read_once_however_often_it_is_named(tmp_path):
+    for n in range(60):
+        (tmp_path / f"{n}.toml").write_text(f'_base_ = ["{n + 1}.toml", "{n + 1}.toml"]\nx{n} = {n}\n')
+    (tmp_path / "60.toml").write_text("last = 1\n")
+    assert len(load_config(tmp_path / "0.toml")) == 61
+
+
+@pytest.mark.parametrize("key", [".".join("a" * 3000), "a" + "[0]" * 3000, ".".join("a" * 60)])
+def test_a_key_on_the_command_line_has_a_depth_too(key, tmp_path):
+    (tmp_path / "a.toml").write_text("b = 1\n")
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(tmp_path / "a.toml", [f"{key}=1"])
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(tmp_path / "a.toml", ["a=" + "[" * 3000 + "]" * 3000])

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optimzoo import calls
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import ConfigError, Problems, did_you_mean, near
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.store.checkpoint import checkpoints_in
@@ -41,9 +40,11 @@ class CheckpointHook(Hook):
         usr1: str = "save",
     ) -> None:
         settings = {"interval": interval, "keep": keep}
-        found = [p for key, value in settings.items() for p in calls.caught(whole_number, value, key, 1)]
-        found += calls.caught(one_of, rule, (None, "greater", "less"), "rule")
-        calls.raise_all([*found, *calls.caught(one_of, usr1, ("save", "requeue"), "usr1")])
+        with Problems() as problems:
+            for key, value in settings.items():
+                problems.catch(whole_number, value, key, 1)
+            problems.catch(one_of, rule, (None, "greater", "less"), "rule")
+            problems.catch(one_of, usr1, ("save", "requeue"), "usr1")
         self.interval, self.keep = interval, keep
         self.best = best
         self.usr1 = usr1
