@@ -34,14 +34,14 @@ def create_optimizer(
 ) -> Optimizer:
     """Build the optimizer that ``cfg`` describes over ``groups``.
 
-    A learning rate that is a tensor is copied for each group, since a schedule writes into it.
+    A learning rate that is a tensor is copied for each group, since a schedule writes into it. ``fused=True`` is chosen
+    where the optimizer and every parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``, and turned off
+    again if a gradient of the first step is sparse.
 
     Args:
         cfg: ``type`` and the optimizer's arguments, or what was read of them.
         groups: Parameter groups; their dicts are copied.
-        model: The model the parameters belong to. With it, ``fused=True`` is chosen where the optimizer and every
-            parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``; it is turned off again if a gradient
-            of the first step is sparse.
+        model: The model the parameters belong to, for what an error says of it.
 
     Raises:
         ConfigError: ``cfg`` is wrong, there is nothing to optimize, or the groups do not suit the optimizer.
@@ -79,7 +79,7 @@ def _create(
             built.register_step_pre_hook(lambda optimizer, *_: check_rates(needs, optimizer))
         return built
 
-    if model is not None and _may_fuse(cls, given, groups):
+    if _may_fuse(cls, given, groups):
         try:
             built = build(fused=True)
         except ConfigError as error:

@@ -11,6 +11,12 @@ class TestTheFastestKernel:
     def test_it_is_chosen_where_the_optimizer_has_one(self, name, model):
         assert build_optimizer(model, dict(type=name, lr=0.1)).defaults["fused"] is True
 
+    @pytest.mark.parametrize("name", ["AdamW", "SGD", "Lion"])
+    def test_it_is_the_same_for_a_model_and_for_its_parameters(self, name, model):
+        forms = (model, model.parameters(), model.named_parameters(), [dict(params=list(model.parameters()))])
+        built = [build_optimizer(form, dict(type=name, lr=0.1)).param_groups[0].get("fused") for form in forms]
+        assert built == [name != "Lion" or None] * len(forms)
+
     @pytest.mark.parametrize("said", [dict(fused=False), dict(foreach=True), dict(foreach=False)])
     def test_what_the_user_says_stands(self, said, model):
         optimizer = build_optimizer(model, dict(type="AdamW", lr=0.1, **said))
