@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -82,3 +83,13 @@ def test_removed_its_names_raise_an_error_that_says_so(run):
     assert done.returncode == 1
     assert "there is no constructor 'HeadOptimWrapperConstructor': no installed plugin registers it" in done.stderr
     assert "there is no optimizer 'SignDescent': no installed plugin registers it" in done.stderr
+
+
+def test_what_the_classifiers_promise_is_what_pip_is_told():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    named = [
+        c.rpartition(" ")[2] for c in project["classifiers"] if c.startswith("Programming Language :: Python :: 3.")
+    ]
+    assert named[0] == oldest
+    assert named == sorted(named, key=lambda version: int(version.partition(".")[2]))
