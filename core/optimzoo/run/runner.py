@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.run.course import Course
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
@@ -24,11 +24,10 @@ from optimzoo.run.hooks.log import LoggerHook
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.metrics import Means, measured, unmeasured
+from optimzoo.run.loop.metrics import Means, Metric, measured, unmeasured
 from optimzoo.run.loop.modes import Modes, evaluation_mode
 from optimzoo.run.loop.nonfinite import LossWatch
-from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
-from optimzoo.run.loop.signals import StopSignals
+from optimzoo.run.loop.randomness import RandomStates, seed_all, seed_of
 from optimzoo.run.loop.step import LossFunction, TrainStep
 from optimzoo.run.members import members
 from optimzoo.run.parts import check_state, restore, state_of
@@ -38,7 +37,7 @@ from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History
-from optimzoo.run.store.work_dir import hold, make_room, write_config
+from optimzoo.run.store.work_dir import LOCK, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -164,7 +163,6 @@ class Runner:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
         logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
         self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
-        self._saver = saver
         self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False
         self.random = RandomStates()
@@ -176,7 +174,8 @@ class Runner:
         self.config["randomness"] = {"seed": self.seed}
         self.moved_to: Path | None = None
         self._begun = False
-        self._signals = StopSignals(saver.usr1 == "requeue")
+        self._held: contextlib.ExitStack | None = None
+        self._course = Course(self, saver)
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any], resume: bool | str | Path = False, on_change: str = "error") -> Runner:
@@ -228,25 +227,15 @@ class Runner:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.processes.together())
             self.processes.on_first(lambda: stack.enter_context(hold(self.work_dir)))
-            stack.enter_context(self._signals)
+            stack.enter_context(self._course.signals)
+            self._held = stack
+            stack.callback(setattr, self, "_held", None)
             if not self._begun:
                 self.moved_to = self.processes.on_first(self._begin)
                 self._begun = True
             self.train_step.begin(self.iter, self.max_iters or -1)
             self.modes.train()
-            try:
-                self.hooks.call("before_train", self)
-                if self.random.now is not None:
-                    set_random_state(self.random.now)
-                self._validate()
-                self.random.now = random_state()
-                while not self.finished:
-                    self._train_epoch()
-                self.hooks.call("after_train", self)
-            except BaseException as error:
-                self.random.now = random_state()  # for another call of train
-                self.hooks.tell(self, error)
-                raise
+            self._course.train()
             self.modes.eval()
         return self.model
 
@@ -261,21 +250,30 @@ class Runner:
         """
         if self.val_dataloader is None:
             raise ConfigError("there is no validation data", "val_dataloader")
-        start_epoch(self.val_dataloader, self.seed, 0)
-        metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
         means = Means(self.device)
-        averaged = self.hooks.evaluating(self)
-        with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
-            batches = self.strategy.in_step(self.val_dataloader)
-            for (batch, counts), size in zip(batches, sample_counts(self.val_dataloader)):
-                if self.validation_due and self._signals.received and self.processes.size == 1:
-                    raise InterruptedError("a signal cuts the validation short")
-                batch = to_device(batch, self.device)
-                means.add(measured(metrics, self.model, batch), (size or batch_size(batch) or 1) * counts)
+        with self.evaluated() as batches:
+            for values, count in batches:
+                means.add(values, count)
         found = means.over(self.processes)
         if not found:
             raise ConfigError("it yields no batch, or the metrics no value", "val_dataloader")
         return found
+
+    @contextlib.contextmanager
+    def evaluated(self) -> Iterator[Iterator[tuple[dict[str, Any], int]]]:
+        """Return the context of the values of each validation batch, and of how many samples they are the means."""
+        metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
+        averaged = self.hooks.evaluating(self)
+        with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
+            yield self._evaluate(self.val_dataloader or (), metrics)
+
+    def _evaluate(self, loader: Iterable[Any], metrics: Sequence[Metric]) -> Iterator[tuple[dict[str, Any], int]]:
+        start_epoch(loader, self.seed, 0)
+        for (batch, counts), size in zip(self.strategy.in_step(loader), sample_counts(loader)):
+            if self.validation_due and self._course.signals.received and self.processes.size == 1:
+                raise InterruptedError("a signal cuts the validation short")
+            batch = to_device(batch, self.device)
+            yield measured(metrics, self.model, batch), (size or batch_size(batch) or 1) * counts
 
     def plot(self) -> Figure:
         """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
@@ -298,6 +296,7 @@ class Runner:
                 f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
                 "has happened: save in checkpoint_due, or after train()"
             )
+        self.keep_folder()
         if self._begun:
             self.hooks.call("before_checkpoint", self)
         state = self.state_dict()
@@ -313,52 +312,17 @@ class Runner:
         self.watch.check_parameters(self.model, self.iter, self.processes)
         return state_of(self)
 
-    def _train_epoch(self) -> None:
-        by_epoch, interval = self.plan.by_epoch, self.plan.val_interval
-        self.model.train()
-        self.hooks.call("before_epoch", self)
-        for batch in self._batches():
-            self._train_iter(to_device(batch, self.device))
-            if not by_epoch and (self.iter % interval == 0 or self.finished):
-                self._save_and_validate(self.iter)
-            self._stop_if_asked()
-            if self.finished:
-                break
-        if self.iter_in_epoch == 0:
-            raise ConfigError("it yields no batch", "train_dataloader")
-        if self.finished and self.iter_in_epoch != self.epoch_length:
-            return
-        self.epoch += 1
-        self.iter_in_epoch = 0
-        self.hooks.call("after_epoch", self)
-        if by_epoch:
-            self._save_and_validate(self.epoch)
-            self._stop_if_asked()
+    def keep_folder(self) -> None:
+        """Make the folder of the run anew, if it was removed while the run is in it; all processes call it."""
+        if self._held is not None:
+            self.processes.on_first(self._keep_folder)
 
-    def _batches(self) -> Iterator[Any]:
-        """Yield the batches of the current epoch, or those that are left of it."""
-        if self.iter_in_epoch == 0:
-            self.random.epoch_start = random_state()
-        set_random_state(self.random.epoch_start)  # what shuffles the data may be drawn from it
-        start_epoch(self.train_dataloader, self.seed, self.epoch)
-        batches = iter(self.train_dataloader)
-        if self.iter_in_epoch:
-            collections.deque(itertools.islice(batches, self.iter_in_epoch), maxlen=0)
-            assert self.random.now is not None
-            set_random_state(self.random.now)
-        with self._errors_of_a_stop():
-            yield from batches
-
-    def _train_iter(self, batch: Any) -> None:
-        self.hooks.call("before_iter", self, batch)
-        outcome, logs = self.train_step(batch)
-        logs = self.processes.mean(logs)
-        self.iter += 1
-        self.iter_in_epoch += 1
-        self.watch.add(self.iter, outcome, logs)
-        if self.device.type == "cpu" or self.iter % self.log_interval == 0:
-            self.watch.check()
-        self.hooks.call("after_iter", self, outcome, logs)
+    def _keep_folder(self) -> None:
+        if self._held is not None and not (self.work_dir / LOCK).exists():
+            self._held.enter_context(hold(self.work_dir))
+            write_config(self.config, self.work_dir)
+            message = f"{self.work_dir} was removed during the run, and is made anew"
+            warnings.warn(message, OptimzooWarning, stacklevel=2)
 
     def _find(self, resume: bool | str | Path) -> tuple[Path, dict[str, Any]]:
         path, state = find_checkpoint(resume, self.work_dir)
@@ -370,46 +334,6 @@ class Runner:
         moved_to = make_room(self.work_dir, self.resumed_from)
         write_config(self.config, self.work_dir)
         return moved_to
-
-    def _save_and_validate(self, count: int) -> None:
-        plan = self.plan
-        due = count >= plan.val_begin and (count % plan.val_interval == 0 or self.finished)
-        self.validation_due = due and self.val_dataloader is not None
-        self.hooks.call("checkpoint_due", self)
-        self._validate()
-
-    def _validate(self) -> None:
-        """Run the validation that is due. One that does not come to its end is due again when the run goes on."""
-        if not self.validation_due:
-            return
-        before = random_state()
-        with self._errors_of_a_stop():
-            try:
-                self.hooks.call("before_val", self)
-                metrics = self.val()
-            except BaseException:
-                set_random_state(before)
-                raise
-        self.validation_due = False
-        self.hooks.call("after_val", self, metrics)
-
-    @contextlib.contextmanager
-    def _errors_of_a_stop(self) -> Iterator[None]:
-        """Stop the run where an error follows from a signal, as that of a loader whose workers were ended by it."""
-        try:
-            yield
-        except Exception:
-            if self.processes.size == 1:
-                self._stop_if_asked()
-            raise
-
-    def _stop_if_asked(self) -> None:
-        asked = self.processes.largest(self._signals.asked)  # all do so at the same step, whichever was asked
-        if asked and self._signals.act(asked):
-            self.hooks.call("on_stop", self)
-            self._signals.raise_received()
-        elif asked:
-            self._saver.on_stop(self)
 
     def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
         return {"loss": self.train_step.loss(model, batch)}

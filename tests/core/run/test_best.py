@@ -20,7 +20,14 @@ class TestBest:
         ],
     )
     def test_it_is_the_checkpoint_of_the_best_validation(self, cfg, value, epochs, make_runner, tmp_path, val):
-        measured = iter([{"grade": 1, "error": 5}, {"grade": 2, "error": 1}, {"grade": 3, "error": float("nan")}])
+        measured = iter(
+            [
+                {"grade": 9, "error": 0},
+                {"grade": 1, "error": 5},
+                {"grade": 2, "error": 1},
+                {"grade": 3, "error": float("nan")},
+            ]
+        )
         runner = make_runner(**{**val, "metrics": lambda model, batch: next(measured)}, checkpoint=cfg)
         runner.train()
         best = load_checkpoint(tmp_path / "run" / "best.pt")
@@ -28,7 +35,7 @@ class TestBest:
         assert runner.hooks[-1].best_value == value
 
     def test_the_best_value_outlives_a_resume(self, make_runner, tmp_path, val):
-        grades = iter([9, 1, 2, 3])
+        grades = iter([0, 9, 1, 2, 3])
         settings = {**val, "metrics": lambda model, batch: {"grade": next(grades)}, "checkpoint": dict(best="grade")}
         make_runner(**settings).train()
         make_runner(**settings, resume=True, train_cfg=dict(max_epochs=4)).train()
@@ -49,7 +56,7 @@ class TestBest:
         assert list(resumed.history.rows()) == rows
 
     def test_a_run_that_is_resumed_from_it_keeps_it_and_the_log_up_to_it(self, make_runner, tmp_path, val):
-        grades = iter([9, 1, 2, 3, 4])
+        grades = iter([0, 9, 1, 2, 3, 4])
         settings = {**val, "metrics": lambda model, batch: {"grade": next(grades)}, "checkpoint": dict(best="grade")}
         make_runner(**settings).train()
         best = tmp_path / "run" / "best.pt"
@@ -67,7 +74,7 @@ class TestBest:
         assert (tmp_path / "run" / "previous-1" / "best.pt").read_bytes() == saved
 
     def test_a_metric_that_is_none_is_named_with_those_there_are(self, make_runner, val):
-        with pytest.raises(ConfigError, match=r"^checkpoint\.best: .*no 'val_eror'; it has val_loss, val_error\. Did"):
+        with pytest.raises(ConfigError, match=r"^checkpoint\.best: .*no metric 'eror'; it has loss, error\. Did"):
             make_runner(**val, checkpoint=dict(best="eror")).train()
 
     def test_without_validation_it_is_an_error(self, make_runner):

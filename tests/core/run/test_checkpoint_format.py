@@ -147,3 +147,29 @@ def test_groups_that_join_during_a_run_come_back(settings, schedule, on_change, 
     assert torch.equal(parameters(resumed), parameters(straight))
     assert not torch.equal(resumed.model[0].weight, model()[0].weight)
     assert resumed.history.column("lr") == straight.history.column("lr")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dict(type="Adafactor", lr=0.01, relative_step=False, scale_parameter=False),
+        dict(type="NAdam", lr=0.01),
+        dict(type="ASGD", lr=0.01),
+        dict(type="AdamW", lr=0.01),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else str(value),
+)
+def test_the_state_of_weights_of_few_bits_is_resumed_bit_by_bit(optimizer, dtype, make_runner, tmp_path):
+    x, y = (tensor.to(dtype).split(4) for tensor in dataset().tensors)
+    settings = dict(train_dataloader=list(zip(x, y)), optim_wrapper=dict(optimizer=optimizer))
+    straight = make_runner(**settings, model=network().to(dtype), work_dir=tmp_path / "straight")
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(**settings, model=network().to(dtype), hooks=[Interrupt()]).train()
+    resumed = make_runner(**settings, model=network().to(dtype), resume=True)
+    saved = load_checkpoint(resumed.resumed_from)["optim_wrapper"]["state"]
+    assert same(resumed.optim_wrapper.optimizer.state_dict()["state"], saved)
+    resumed.train()
+    assert torch.equal(parameters(resumed), parameters(straight))
+    assert same(resumed.optim_wrapper.state_dict()["state"], straight.optim_wrapper.state_dict()["state"])

@@ -8,7 +8,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from .network import error, parameters
+from .network import dataset, error, parameters
 from .plugin import Stop
 
 AVERAGING = dict(optimizer=dict(type="Averaging", lr=0.05))
@@ -59,7 +59,7 @@ class TestModes:
 
 class TestPlateau:
     def test_a_schedule_on_a_metric_is_fed_by_the_validations(self, make_runner, val):
-        grades = iter([1, 2, 2, 3, 1])
+        grades = iter([0, 1, 2, 2, 3, 1])  # the first is to see that there is one
         settings = {**val, "metrics": lambda model, batch: {"grade": next(grades)}}
         runner = make_runner(**settings, param_scheduler=PLATEAU, train_cfg=dict(max_epochs=5))
         runner.train()
@@ -73,6 +73,45 @@ class TestPlateau:
         runner = make_runner(**settings, resume=True, train_cfg=dict(max_epochs=4))
         runner.train()
         assert [lr for _, lr in runner.history.column("lr")][::5] == [0.01, 0.01, 0.005, 0.0025]
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                dict(param_scheduler=[PLATEAU]),
+                r"^param_scheduler\[0\]\.monitor: .* no metric 'grade'; it has loss, error\.",
+            ),
+            (
+                dict(param_scheduler=[dict(type="ConstantLR"), {**PLATEAU, "monitor": "eror"}]),
+                r"^param_scheduler\[1\]\.monitor: .* Did you mean 'error'\?",
+            ),
+            (dict(param_scheduler=PLATEAU, metrics=None), r"^param_scheduler\[0\]\.monitor: .*; it has loss\."),
+            (dict(checkpoint=dict(best="val_grade")), r"^checkpoint\.best: .* no metric 'grade'"),
+        ],
+    )
+    def test_a_metric_that_nothing_returns_is_told_before_the_first_epoch(self, change, said, make_runner, val):
+        begun = []
+
+        class Begin(Hook):
+            def before_epoch(self, runner):
+                begun.append(runner.epoch)
+
+        with pytest.raises(ConfigError, match=said):
+            make_runner(**{**val, **change}, hooks=[Begin()]).train()
+        assert not begun
+
+    def test_a_metric_of_some_batches_is_one_and_looking_for_it_changes_nothing(self, make_runner, tmp_path):
+        def sometimes(model, batch):
+            noise = torch.rand(())
+            return {"grade": noise} if batch[0][0, 0] > 0.5 else {}
+
+        val = dict(val_dataloader=dict(dataset=dataset(8), batch_size=1, shuffle=True), metrics=sometimes)
+        watching = make_runner(**val, param_scheduler={**PLATEAU, "factor": 1 - 1e-12}, work_dir=tmp_path / "watching")
+        watching.train()
+        plain = make_runner(**val)
+        plain.train()
+        assert watching.history.column("val_grade") == plain.history.column("val_grade") != []
+        assert torch.allclose(parameters(watching), parameters(plain), rtol=0, atol=1e-6)
 
     def test_without_validation_it_is_an_error(self, make_runner):
         with pytest.raises(ConfigError, match=r"^param_scheduler\[0\]: it watches a metric"):

@@ -21,6 +21,7 @@ class TensorBoardHook(Hook):
 
     def __init__(self) -> None:
         self._writer: Any = None
+        self._open: Any = None
         self._written = 0
 
     def before_train(self, runner: Run) -> None:
@@ -33,6 +34,7 @@ class TensorBoardHook(Hook):
             message = f"tensorboard cannot be imported, so nothing is written for it: {describe_error(error)}"
             warnings.warn(message, OptimzooWarning, stacklevel=2)
             return
+        self._open = SummaryWriter
         folder = runner.work_dir / "tensorboard"
         self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
         self._writer = SummaryWriter(folder, purge_step=runner.iter)
@@ -63,14 +65,24 @@ class TensorBoardHook(Hook):
         self._close(runner)
 
     def _update(self, runner: Run) -> None:
-        if self._writer is None:
+        writer = self._writer
+        if writer is None:
             return
-        for row in runner.history.rows(self._written):
-            for name, value in row.items():
-                if name not in ("iter", "epoch"):
-                    self._writer.add_scalar(name, value, row["iter"])
-        self._written = len(runner.history)
-        self._writer.flush()
+        folder = runner.work_dir / "tensorboard"
+        try:
+            if not folder.exists():  # removed during the run
+                self._written = 0
+                self._writer = writer = self._open(folder)
+            for row in runner.history.rows(self._written):
+                for name, value in row.items():
+                    if name not in ("iter", "epoch"):
+                        writer.add_scalar(name, value, row["iter"])
+            self._written = len(runner.history)
+            writer.flush()
+        except OSError as error:  # these are copies of the history, and no reason for a run to fail
+            self._writer = None
+            message = f"nothing more is written to {folder}: {describe_error(error)}"
+            warnings.warn(message, OptimzooWarning, stacklevel=2)
 
     def _close(self, runner: Run) -> None:
         self._update(runner)

@@ -48,7 +48,8 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         tensors = {t.untyped_storage().data_ptr(): t for t in tree_leaves(readable) if isinstance(t, Tensor)}
         wanted = sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
-        raise CheckpointError(f"{unwritten(path, wanted, error)}. Earlier checkpoints are untouched") from error
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise CheckpointError(f"{unwritten(path, wanted, cause)}. Earlier checkpoints are untouched") from error
 
 
 class _Summed:

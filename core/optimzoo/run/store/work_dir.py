@@ -20,6 +20,7 @@ try:
 except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
+LOCK = ".lock"
 MARKER = "# Written by optimzoo"
 RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard", "config.yaml")
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
@@ -45,7 +46,7 @@ def hold(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+", encoding="utf-8")
+        lock = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written to ({error}); choose another folder", "work_dir") from error
     with lock:
@@ -60,10 +61,9 @@ def hold(folder: Path) -> Iterator[None]:
             ) from error
         except OSError:  # a file system without locks
             pass
-        with telling(folder / ".lock", 8):
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with telling(folder / LOCK, 8):
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield
 
 

@@ -1,0 +1,140 @@
+"""A disk that takes no more, a folder that is gone: typed errors that say how much was wanted, and nothing lost."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, WriteError
+from optimzoo.run import Hook
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.run.store.history import History
+
+from ..conftest import REPO
+from ..core.run.network import dataset, error, parameters
+
+SWEEP = """
+import json, resource, sys, warnings
+from pathlib import Path
+from optimzoo import Runner
+from optimzoo.errors import OptimzooError
+from optimzoo.run import Hook
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
+from tests.core.run.network import dataset, error, mse, network
+
+class Limit(Hook):
+    def __init__(self, size):
+        self.size = size
+    def after_epoch(self, runner):
+        if runner.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+
+warnings.simplefilter("ignore")
+sys.stdout, told = open("/dev/null", "w"), sys.stdout
+for size in (0, 3, 50, 150, 300, 500, 620, 700, 900, 3000, 15000, 20000):
+    for late in (False, True):
+        folder = Path(f"run-{size}-{late}")
+        runner = Runner(
+            model=network(), work_dir=folder, loss=mse, metrics=error, randomness=dict(seed=1), log_interval=2,
+            train_dataloader=dict(dataset=dataset(), batch_size=4), train_cfg=dict(max_epochs=3),
+            val_dataloader=dict(dataset=dataset(8), batch_size=8), checkpoint=dict(best="error"),
+            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)), hooks=[Limit(size)] if late else [],
+        )
+        if not late:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        try:
+            runner.train()
+            found = None
+        except BaseException as raised:
+            found = [type(raised).__name__, isinstance(raised, OptimzooError), str(raised)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        saved = [load_checkpoint(path)["iter"] for path in checkpoints_in(folder)]
+        print(json.dumps([size, late, found, saved]), file=told, flush=True)
+"""
+
+
+def test_wherever_a_file_cannot_grow_the_error_is_typed_and_names_the_file_and_the_size(run, tmp_path):
+    pytest.importorskip("resource")
+    done = run("-c", SWEEP, path=[REPO])
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 24
+    for size, late, found, saved in rows:
+        assert found is not None, (size, late)
+        kind, typed, said = found
+        assert typed, found
+        assert kind in ("WriteError", "CheckpointError"), found
+        assert f"run-{size}-{late}/" in said, found
+        assert " bytes were wanted, and " in said, found
+        if late:
+            assert 5 in saved, found
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_fail_a_finished_run(make_runner, tmp_path, monkeypatch):
+    def broken(self):
+        raise MemoryError("no room for a canvas")
+
+    runner = make_runner()
+    monkeypatch.setattr(type(runner), "plot", broken)
+    with pytest.warns(OptimzooWarning, match=r"curves\.png cannot be drawn: .*MemoryError: no room for a canvas"):
+        runner.train()
+    assert runner.finished
+    assert not list((tmp_path / "run").glob("curves*"))
+
+
+def test_rows_that_could_not_be_written_are_written_later_once(tmp_path, monkeypatch):
+    history = History(tmp_path / "run" / "metrics.csv")
+    history.append({"iter": 1, "epoch": 1, "loss": 0.5})
+    with pytest.raises(WriteError, match="metrics.csv cannot be written: .* bytes were wanted, and the folder is gone"):
+        history.flush()
+    (tmp_path / "run").mkdir()
+    history.flush()
+    history.append({"iter": 2, "epoch": 1, "loss": 0.25})
+    history.path.with_suffix(".jsonl").unlink()
+    with pytest.raises(WriteError, match="metrics.jsonl"):
+        history.flush()
+    history.flush()
+    assert history.path.read_text() == "iter,epoch,loss\n1,1,0.5\n2,1,0.25\n"
+    assert len(history.path.with_suffix(".jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_a_folder_that_is_removed_during_the_run_is_made_anew_and_nothing_is_lost(step, make_runner, tmp_path):
+    class Remove(Hook):
+        def after_iter(self, runner, outcome, logs):
+            if runner.iter == step:
+                shutil.rmtree(runner.work_dir)
+
+    settings = dict(val_dataloader=dict(dataset=dataset(8), batch_size=8), metrics=error)
+    straight = make_runner(**settings, work_dir=tmp_path / "straight")
+    straight.train()
+    with pytest.warns(OptimzooWarning, match="run was removed during the run, and is made anew"):
+        make_runner(**settings, hooks=[Remove()]).train()
+    folder = tmp_path / "run"
+    assert (folder / "metrics.csv").read_text() == (tmp_path / "straight" / "metrics.csv").read_text()
+    assert load_checkpoint(checkpoints_in(folder)[-1])["iter"] == 15
+    assert torch.equal(parameters(make_runner(**settings, resume=True)), parameters(straight))
+
+
+def test_the_folder_that_is_made_anew_is_held_against_others(make_runner, tmp_path):
+    class Remove(Hook):
+        def after_iter(self, runner, outcome, logs):
+            if runner.iter == 2:
+                shutil.rmtree(runner.work_dir)
+
+        def after_epoch(self, runner):
+            if runner.epoch == 2:
+                with pytest.raises(ConfigError, match="another run .* is writing to"):
+                    make_runner().train()
+
+    with pytest.warns(OptimzooWarning, match="is made anew"):
+        make_runner(hooks=[Remove()]).train()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_before_the_first_step(make_runner, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match=r"^work_dir: .* cannot be written to"):
+            make_runner(work_dir=folder).train()
+    with pytest.raises(CheckpointError, match="the folder is gone"):
+        make_runner().save(tmp_path / "nowhere" / "checkpoint.pt")
