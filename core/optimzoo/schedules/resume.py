@@ -90,6 +90,8 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
             yield like.with_arguments(saved_arguments(state), optimizers[place])  # type: ignore[union-attr]
             continue
         try:
+            if ":" in name:
+                raise ConfigError("nothing that only a checkpoint names is imported; name it in the config")
             optimizer = optimizers[place]
             stand = {"optimizer": StandIn.of(optimizer)}
             built: ParamScheduler = calls.call(PARAM_SCHEDULERS.get(name), {**stand, **saved_arguments(state)})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from optimzoo import OptimWrapper
 from optimzoo.errors import CheckpointError
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.parts import PARTS
@@ -126,30 +127,26 @@ class Interrupt(Hook):
 @pytest.mark.parametrize("schedule", [None, dict(type="CosineAnnealingLR", by_epoch=False, T_max=15)])
 @pytest.mark.parametrize("settings", [{}, dict(lr=0.001, weight_decay=0.5)])
 def test_groups_that_join_during_a_run_come_back(settings, schedule, on_change, make_runner, tmp_path):
-    def model():
-        frozen = network()
-        frozen[0].requires_grad_(False)
-        return frozen
+    def config():
+        model = network()
+        model[0].requires_grad_(False)
+        groups = [{"params": [(f"3.{n}", p)], "weight_decay": decay} for (n, p), decay in
+                  zip(model[3].named_parameters(), (0.1, 0.0))]  # fmt: skip
+        wrapper = OptimWrapper(torch.optim.AdamW(groups, lr=0.01))
+        return dict(model=model, optim_wrapper=wrapper, param_scheduler=schedule)
 
-    config = dict(
-        optim_wrapper=dict(
-            optimizer=dict(type="AdamW", lr=0.01, weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0)
-        ),
-        param_scheduler=schedule,
-    )
-    straight = make_runner(**config, model=model(), hooks=[Unfreeze(**settings)], work_dir=tmp_path / "straight")
+    straight = make_runner(**config(), hooks=[Unfreeze(**settings)], work_dir=tmp_path / "straight")
     straight.train()
     with pytest.raises(KeyboardInterrupt):
-        make_runner(**config, model=model(), hooks=[Unfreeze(**settings), Interrupt()]).train()
-    resumed = make_runner(**config, model=model(), hooks=[Unfreeze(**settings)], resume=True, on_change=on_change)
+        make_runner(**config(), hooks=[Unfreeze(**settings), Interrupt()]).train()
+    resumed = make_runner(**config(), hooks=[Unfreeze(**settings)], resume=True, on_change=on_change)
     assert len(resumed.optim_wrapper.optimizer.param_groups) == 3
     resumed.train()
     assert torch.equal(parameters(resumed), parameters(straight))
-    assert not torch.equal(resumed.model[0].weight, model()[0].weight)
+    assert not torch.equal(resumed.model[0].weight, network()[0].weight)
     assert resumed.history.column("lr") == straight.history.column("lr")
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -158,9 +155,10 @@ def test_groups_that_join_during_a_run_come_back(settings, schedule, on_change, 
         dict(type="ASGD", lr=0.01),
         dict(type="AdamW", lr=0.01),
     ],
-    ids=lambda value: value["type"] if isinstance(value, dict) else str(value),
+    ids=lambda value: value["type"],
 )
-def test_the_state_of_weights_of_few_bits_is_resumed_bit_by_bit(optimizer, dtype, make_runner, tmp_path):
+def test_the_state_of_weights_of_few_bits_is_resumed_bit_by_bit(optimizer, make_runner, tmp_path):
+    dtype = torch.bfloat16
     x, y = (tensor.to(dtype).split(4) for tensor in dataset().tensors)
     settings = dict(train_dataloader=list(zip(x, y)), optim_wrapper=dict(optimizer=optimizer))
     straight = make_runner(**settings, model=network().to(dtype), work_dir=tmp_path / "straight")
