@@ -11,6 +11,8 @@ from optimzoo.names.entry import NEEDS
 
 from .conformance import BROKEN_UPSTREAM, NAMES, PAGE, STEPS, WORKING, config, page
 
+NOT_IN_BFLOAT16 = ("PytorchLARS",)  # asserts that gradients are float32
+
 
 class Task:
     """A regression that every kind of optimizer can do: a table of numbers, matrices only, or a small network."""
@@ -47,9 +49,11 @@ class Task:
             wrapper.update_params(self.loss(), curvature=self.sampled_loss)
 
 
-def start(name):
+def start(name, dtype=torch.float32):
     needs = OPTIMIZERS.entry(name).needs
     task = Task(needs)
+    task.model.to(dtype)
+    task.x, task.y = (each.to(dtype) if each.is_floating_point() else each for each in (task.x, task.y))
     return task, build_optim_wrapper(task.model, dict(optimizer=config(name))), needs
 
 
@@ -83,6 +87,28 @@ def test_its_state_continues_a_run_after_saving_and_loading(name, tmp_path):
     twin = copy.deepcopy(task)
     resumed = build_optim_wrapper(twin.model, dict(optimizer=config(name)))
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for each, updated in ((task, wrapper), (twin, resumed)):
+        torch.manual_seed(1)
+        for _ in range(3):
+            each.update(updated, needs)
+    for mine, theirs in zip(task.model.parameters(), twin.model.parameters()):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in WORKING if name not in NOT_IN_BFLOAT16])
+def test_in_bfloat16_its_state_comes_back_to_the_bit(name, tmp_path):
+    task, wrapper, needs = start(name, torch.bfloat16)
+    for _ in range(3):
+        task.update(wrapper, needs)
+    torch.save(wrapper.state_dict(), tmp_path / "state.pt")
+    twin = copy.deepcopy(task)
+    resumed = build_optim_wrapper(twin.model, dict(optimizer=config(name)))
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for mine, theirs in zip(resumed.optimizer.state.values(), wrapper.optimizer.state.values()):
+        for key in theirs.keys() if isinstance(theirs, dict) else ():
+            if isinstance(theirs[key], torch.Tensor):
+                assert mine[key].dtype == theirs[key].dtype, key
+                assert torch.equal(mine[key], theirs[key]), key
     for each, updated in ((task, wrapper), (twin, resumed)):
         torch.manual_seed(1)
         for _ in range(3):

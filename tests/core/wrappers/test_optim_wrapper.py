@@ -90,6 +90,24 @@ class TestUpdate:
                 assert model(torch.ones(1, 2)).item() == 2.0
 
 
+@pytest.mark.parametrize("cfg", [dict(momentum=0.9), dict(momentum=0.9, nesterov=True, weight_decay=0.1), {}])
+@pytest.mark.parametrize("wrapper", [{}, dict(type="AmpOptimWrapper", dtype="float16", loss_scale=64.0)])
+def test_a_layer_whose_first_gradient_comes_late_trains_as_by_hand(cfg, wrapper):
+    models = [nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    updated = build_optim_wrapper(models[0], dict(optimizer=dict(type="SGD", lr=0.1, **cfg), **wrapper))
+    optimizer = torch.optim.SGD(models[1].parameters(), lr=0.1, **cfg)
+    for number, x in enumerate(batches(5)):
+        for model in models:
+            model[0].requires_grad_(number > 1)
+        updated.update_params(models[0](x).square().mean())
+        models[1](x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for mine, theirs in zip(*(model.parameters() for model in models)):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-6)
+
+
 class TestAccumulation:
     def test_its_updates_equal_those_of_the_joined_batches_the_remainder_included(self, linear):
         twin, xs = copy.deepcopy(linear), batches(7)
