@@ -183,7 +183,7 @@ class TestLookUp:
 
     def test_a_class_that_a_newer_version_brings_says_which(self):
         registry = registry_of(Entry("Nova", "torch.optim:Nova", since="9.1", **ACME))
-        with pytest.raises(PluginError, match=r"but torch \S+ has no 'Nova'. It came with version 9.1"):
+        with pytest.raises(PluginError, match=r"but torch \S+ has no 'Nova'. It came with torch 9.1"):
             registry.get("Nova")
 
     def test_an_entry_is_found_by_its_class_without_importing_anything(self):
