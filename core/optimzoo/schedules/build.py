@@ -275,6 +275,7 @@ def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:
 
 def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path: str) -> None:
     """Warn where a schedule counts in a unit that the run's length does not fit."""
+    epochs = run.max_epochs or 0
     for schedule in schedules:
         length = run.steps(str(schedule.by), schedule.target)
         reach = schedule.reach
@@ -292,7 +293,7 @@ def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path:
                 f"{name} counts to {schedule.by} {reach}, and the run has {length}: are its units right? by_epoch says "
                 "what it counts, and convert_to_iter_based=True turns epochs into iterations"
             )
-        elif schedule.by != "epoch" and FAR * reach <= length and reach <= (run.max_epochs or 0) and reach == last:
+        elif schedule.by != "epoch" and FAR * reach <= length and epochs / 2 <= reach <= epochs and reach == last:
             _warn(
                 f"{name} counts to {schedule.by} {reach} of {length}: were epochs meant? by_epoch=True counts them, "
                 "and convert_to_iter_based=True turns them into iterations"

@@ -3,7 +3,6 @@
 import copy
 import functools
 import json
-import random
 
 import pytest
 import torch
@@ -13,55 +12,6 @@ from optimzoo import OptimWrapper, OptimWrapperDict, StepOutcome, build_optim_wr
 from optimzoo.bundled import bundled_schedules
 from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.schedules import CosineAnnealingLR, LinearLR, MultiStepLR, ParamScheduler, SchedulerGroup
-
-STEPS = 30
-
-CONFIGS = {
-    "Constant": dict(factor=0.0, begin=2, end=9),
-    "CosineAnnealing": dict(T_max=7, eta_min_ratio=0.1),
-    "CosineRestart": dict(periods=[5, 9], restart_weights=[1, 0.5]),
-    "Exponential": dict(gamma=0.9),
-    "InverseSqrt": dict(warmup=6),
-    "Linear": dict(start_factor=0.0, begin=3, end=20),
-    "MultiStep": dict(milestones=[4, 9, 9]),
-    "OneCycle": dict(eta_max=[0.3, 0.7], end=25),
-    "Poly": dict(power=0.9, eta_min_ratio=0.01, end=25),
-    "QuadraticWarmup": dict(end=12),
-    "ReduceOnPlateau": dict(patience=1, cooldown=1, factor=0.5, min_value=[0.1, 0.2]),
-    "Sequence": dict(curves=[dict(type="Linear", start_factor=0, steps=6), dict(type="Exponential", gamma=0.8)]),
-    "Step": dict(step_size=4),
-    "WSD": dict(warmup=4, decay=8, end=28),
-}
-RUN = """
-import json, sys, torch
-from torch import nn
-from optimzoo import build_param_scheduler
-
-def optimizer():
-    return torch.optim.SGD([{"params": nn.Parameter(torch.zeros(1)), "lr": lr} for lr in (1.0, 0.3)], lr=1.0)
-
-def course(optimizer, group, begin, end):
-    found = []
-    for step in range(begin, end):
-        found.append([g["lr"] for g in optimizer.param_groups])
-        for schedule in group:
-            schedule.step()
-            if schedule.need_val_args:
-                schedule.step({"loss": (step * 7 % 5) / 5})
-    return found
-"""
-
-
-def in_a_fresh_process(run, tmp_path, code):
-    (tmp_path / "go.py").write_text(RUN + code)
-    return json.loads(run(tmp_path / "go.py", path=[str(p) for p in _paths()]).stdout)
-
-
-def _paths():
-    import optimzoo
-    import optimzoo_plugins
-
-    return {optimzoo.__path__[0].rpartition("/")[0], optimzoo_plugins.__path__[0].rpartition("/")[0]}
 
 
 def optimizer_of(*lrs, **kwargs):
@@ -77,43 +27,6 @@ def advance(group, iterations):
 
 def lrs(optimizer):
     return [group["lr"] for group in optimizer.param_groups]
-
-
-def test_every_curve_continues_in_a_fresh_process_as_if_it_had_never_stopped(run, tmp_path):
-    curves = {schedule.name.removesuffix("LR") for schedule in bundled_schedules() if schedule.name.endswith("LR")}
-    assert {*CONFIGS, "Lambda"} == curves, "a new curve wants a line in CONFIGS"
-    scope: dict = {}
-    exec(RUN, scope)
-    chosen = random.Random(4)
-    expected, stops, cfgs = {}, {}, {}
-    for curve, arguments in CONFIGS.items():
-        chain = [{"type": f"{curve}LR", **arguments}, dict(type="MultiStepLR", milestones=[3, 12], gamma=0.7)]
-        cfgs[curve], stops[curve] = chain, chosen.randrange(1, STEPS - 1)
-        whole, first = scope["optimizer"](), scope["optimizer"]()
-        expected[curve] = scope["course"](whole, build_param_scheduler(whole, chain), 0, STEPS)[stops[curve] :]
-        group = build_param_scheduler(first, chain)
-        scope["course"](first, group, 0, stops[curve])
-        torch.save({"optimizer": first.state_dict(), "schedule": group.state_dict()}, tmp_path / f"{curve}.pt")
-    (tmp_path / "cfgs.json").write_text(json.dumps([cfgs, stops]))
-    found = in_a_fresh_process(
-        run,
-        tmp_path,
-        f"""
-cfgs, stops = json.load(open("cfgs.json"))
-found = {{}}
-for curve, cfg in cfgs.items():
-    for order in ("optimizer", "schedule"), ("schedule", "optimizer"):
-        own = optimizer()
-        parts = {{"optimizer": own, "schedule": build_param_scheduler(own, cfg)}}
-        state = torch.load(f"{{curve}}.pt", weights_only=True)
-        for name in order:
-            parts[name].load_state_dict(state[name])
-        found.setdefault(curve, []).append(course(own, parts["schedule"], stops[curve], {STEPS}))
-print(json.dumps(found))
-""",
-    )
-    for curve in CONFIGS:
-        assert found[curve] == [expected[curve]] * 2, curve
 
 
 COSINE = dict(type="CosineAnnealingLR", by_epoch=False)

@@ -1,8 +1,10 @@
 import inspect
 import math
+import re
 
 import pytest
 import torch
+from tests.conftest import REPO
 from torch import nn
 
 import optimzoo.schedules
@@ -297,3 +299,35 @@ def test_values_are_logged_when_asked_for(caplog):
     with caplog.at_level("INFO", "optimzoo"):
         LinearLR(sgd(), start_factor=0.5, end=3, verbose=True)
     assert "lr of group 0 is now 5.0000e-01" in caplog.text
+
+
+MISSPELT = """
+import torch
+import optimzoo
+from optimzoo import CosineAnnealingLR, LinearLR, MultiStepLR
+from optimzoo.schedules import PolyMomentum, StepParamScheduler
+
+opt = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+CosineAnnealingLR(opt, T_max=5)
+LinearLR(opt, 0.1, 1.0, begin=3, groups="*.bias").start_factor + 1.0
+MultiStepLR(opt, [8, 11], 0.1)
+StepParamScheduler(opt, "weight_decay", 3)
+CosineAnnealingLR(opt, T_maxx=5)  # line 12
+optimzoo.LinearLR(opt, strat_factor=0.5)
+PolyMomentum(opt, power="x")
+LinearLR(opt, 0.1, 1.0, 3)
+optimzoo.math
+"""
+
+
+def test_a_type_checker_knows_every_argument(tmp_path):
+    import mypy.api
+
+    file = tmp_path / "program.py"
+    file.write_text(MISSPELT)
+    out, _, _ = mypy.api.run(["--config-file", str(REPO / "pyproject.toml"), "--strict", str(file)])
+    found = dict(re.findall(r"program\.py:(\d+): error: (.*)", out))
+    assert list(found) == ["12", "13", "14", "15", "16"], out
+    assert 'did you mean "T_max"?' in found["12"]
+    assert 'did you mean "start_factor"?' in found["13"]
+    assert "positional" in found["15"]
