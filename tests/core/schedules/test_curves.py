@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from optimzoo import build_param_scheduler
-from optimzoo.names.bundled import bundled_schedules
+from optimzoo.bundled import bundled_schedules
 
 
 def half_cosine(progress):

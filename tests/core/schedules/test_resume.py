@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, OptimWrapperDict, StepOutcome, build_optim_wrapper, build_param_scheduler
-from optimzoo.bundled import bundled_schedules
 from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.schedules import CosineAnnealingLR, LinearLR, MultiStepLR, ParamScheduler, SchedulerGroup
 
