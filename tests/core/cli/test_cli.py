@@ -109,6 +109,18 @@ class TestTrain:
             "warning: metric: there is no such key; it is taken for a helper. Did you mean 'metrics'?"
         ]
 
+    def test_keys_of_mmengine_in_a_python_config_are_told(self, optimzoo, config):
+        path = config.with_name("other.py")
+        path.write_text(
+            "from optimzoo import load_config\n"
+            "globals().update(load_config(__file__.replace('other.py', 'task.toml')))\n"
+            "load_from, visualizer = None, dict()\ncustom_hooks = [dict(type='EMAHook')]\n"
+        )
+        told = optimzoo("check", path).stderr
+        assert "custom_hooks: there is no such key, and it is left out. Here hooks are listed under 'hooks'." in told
+        assert "visualizer: " in told
+        assert "load_from" not in told
+
     def test_a_file_gets_plain_lines_and_a_terminal_the_same_after_a_bar(self, config, tmp_path):
         unmatched = "optim_wrapper.paramwise_cfg.custom_keys={nothing={lr_mult=2}}"
         arguments = ["train", str(config), "--set", unmatched, "--set", "train_cfg.max_epochs=4"]
@@ -253,7 +265,8 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            ("optim_wrapper.optimizer.lr=-1.0", "optim_wrapper.optimizer: AdamW refused"),
+            ("optim_wrapper.optimizer.lr=-1.0", "optim_wrapper.optimizer.lr: a number of at least 0"),
+            ("optim_wrapper.optimizer.eps=-1.0", "optim_wrapper.optimizer: AdamW refused"),
             ("optim_wrapper.accumulative_counts=0", "optim_wrapper.accumulative_counts: a whole number"),
             ("param_scheduler[0].end=0", "param_scheduler[0].end: it must be larger than begin"),
             ("optim_wrapper.paramwise_cfg.bias_lr=1", "optim_wrapper.paramwise_cfg.bias_lr: Default"),
