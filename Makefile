@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint types docs bench versions clean
+.PHONY: train test lint types docs bench names versions clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
@@ -28,6 +28,9 @@ bench: $(VENV)/.bench  ## measure against other libraries, and write docs/benchm
 
 versions: $(VENV)/.dev  ## run the tests on every Python and torch that can be had, and write docs/versions.md
 	$(BIN)/python -m bench.versions
+
+names: $(VENV)/.dev  ## read the names, versions and licences of the libraries that are installed
+	$(BIN)/python -W ignore -m tests.plugins.names
 
 clean:
 	rm -rf $(VENV) build dist site runs

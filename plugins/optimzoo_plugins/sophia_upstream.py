@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from optimzoo import hookimpl
 from optimzoo.names.hookspecs import Zoo
+from optimzoo_plugins.library import register
 
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
-    """Register the upstream class."""
-    zoo.optimizer(
-        "SophiaG",
-        "sophia:SophiaG",
-        extra="sophia",
-        about="Upstream's Sophia-G, with the empirical Fisher for curvature",
-        paper="https://arxiv.org/abs/2305.14342",
-        bare=False,
-    )
+    """Register its names."""
+    register(zoo)

@@ -31,8 +31,24 @@ NEEDS = {
     "whole": "works on whole parameters: not on the shares that strategy='fsdp2' gives to each process",
     "modes": "trains other parameters than those to use: call optimizer.train() and .eval(), as the Runner does",
     "sparse": "takes sparse gradients only, as from torch.nn.Embedding(sparse=True)",
+    "graph": "takes second derivatives: the wrapper keeps the graph of the backward pass",
+    "model": "is built with the model, and takes no parameter-wise settings",
+    "named": "is built with named parameters, and takes no parameter-wise settings",
+    "inner": "goes around another optimizer: optimizer = {type = ..., optimizer = {type = ..., lr = ...}}",
+    "loss": "takes the loss itself in step(), which the wrapper does not pass on",
+    "own_backward": "runs the backward pass itself, which no wrapper can accumulate, scale or clip",
+    "many_losses": "takes several losses and their gradients, where an update has one",
+    "own_state": "saves a state of a form that cannot be resumed by the names of parameters",
+    "bare_groups": "refuses groups with keys beyond its own, such as the names of their parameters",
+    "params_only": "takes a list of parameters, not parameter groups",
+    "two_lists": "takes two lists of parameters: give each to an optimizer of its own",
+    "two_passes": "evaluates the loss at two points for each update, where the wrapper has the gradients of one",
 }
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""
+REFUSED = frozenset(
+    ("bare_groups", "loss", "many_losses", "own_backward", "own_state", "params_only", "two_lists", "two_passes")
+)
+"""The needs that nothing here meets: the optimizer is listed, and a build says why it is refused."""
 
 
 @dataclass(frozen=True)

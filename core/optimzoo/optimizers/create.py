@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.needs import check_needs, check_rates
@@ -68,13 +69,16 @@ def _create(
         warnings.warn(f"{f'{key} of ' if key else ''}{cls.__name__}: {note}", OptimzooWarning, stacklevel=3)
 
     def build(**extra: Any) -> Optimizer:
-        own_groups = [dict(group) for group in groups]
-        arguments = {described.first_argument: own_groups, **given, **extra}
+        first = _first_argument(cls, needs, given, groups, model)
+        arguments = {described.first_argument: first, **given, **extra}
         built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
         if not hasattr(built, "param_groups"):
             raise ConfigError(f"{call.label} has no param_groups: its __init__ must call that of Optimizer")
+        names = {id(p): name for group in groups for p, name in zip(group["params"], group.get(NAMES, ()))}
         for group in built.param_groups:
             group.update(_copied(group))
+            if names and NAMES not in group:
+                group[NAMES] = [names[id(p)] for p in group["params"]]
         if "one_lr" in needs:
             built.register_step_pre_hook(lambda optimizer, *_: check_rates(needs, optimizer))
         return built
@@ -89,6 +93,25 @@ def _create(
             _unfuse_for_sparse_gradients(built)
             return built
     return build()
+
+
+def _first_argument(
+    cls: type[Optimizer], needs: Iterable[str], given: dict[str, Any], groups: list[Group], model: nn.Module | None
+) -> Any:
+    """Return what the class is built with: groups, or what it needs in their place, taken out of ``given``."""
+    if "inner" in needs:
+        inner = given.pop("optimizer", None)
+        if inner is None:
+            raise ConfigError(f"{cls.__name__} {NEEDS['inner']}", "optimizer")
+        try:
+            return create_optimizer(inner, groups, model)
+        except ConfigError as error:
+            raise error.under("optimizer") from error.__cause__
+    if "model" not in needs and "named" not in needs:
+        return [dict(group) for group in groups]
+    if len(groups) > 1 or groups[0].keys() - {"params", NAMES} or (model is None and "model" in needs):
+        raise ConfigError(f"{cls.__name__} {NEEDS['model' if 'model' in needs else 'named']}", "type")
+    return model if "model" in needs else list(zip(groups[0][NAMES], groups[0]["params"]))
 
 
 def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimzoo import calls
+from optimzoo.errors import ConfigError, join_path
+from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
 
 
@@ -24,7 +26,7 @@ class DescribedOptimizer:
         settings: Those, and the defaults of the rest.
 
     Raises:
-        ConfigError: ``cfg`` is no dict, or its ``type`` leads nowhere.
+        ConfigError: ``cfg`` is no dict, or its ``type`` leads nowhere, or to what cannot be driven.
     """
 
     def __init__(self, cfg: Any, path: str = "") -> None:
@@ -32,6 +34,10 @@ class DescribedOptimizer:
         self.entry = OPTIMIZERS.entry_of(self.cls)
         self.path = path
         self._call: calls.Call | None = None
+        for need in (need for need in (self.entry.needs if self.entry else ()) if need in REFUSED):
+            raise ConfigError(
+                f"{self.cls.__name__} {NEEDS[need]}. Call it in a loop of your own", join_path(path, "type")
+            )
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
 

@@ -118,6 +118,8 @@ class AmpOptimWrapper(OptimWrapper):
         if not scaler.is_enabled() or not with_grad(self.optimizer):
             return super().step(**kwargs)
         refuse_a_step_by_accelerate(self._window_open)
+        if self._needs_graph:
+            raise OptimzooError("second derivatives of a scaled loss would be scaled too. Use dtype='bfloat16'")
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
         if not self._window_open and any(map(is_left_over, with_grad(self.optimizer))):

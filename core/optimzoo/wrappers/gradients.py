@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -93,3 +94,10 @@ def _largest(grad: Tensor) -> Tensor:
         return (grad * 0).sum()
     largest: Tensor = torch.linalg.vector_norm(grad, ord=math.inf)
     return largest
+
+
+def backward_with_graph(loss: Tensor, **kwargs: Any) -> None:
+    """Back-propagate, and keep the graph for second derivatives; ``zero_grad`` frees it with the gradients."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using backward")  # torch speaks of the cycle that zero_grad breaks
+        loss.backward(**{"create_graph": True, **kwargs})  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from optimzoo.names.zoo import needs_of
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
-from optimzoo.wrappers.gradients import clip, clipping, first_nonfinite
+from optimzoo.wrappers.gradients import backward_with_graph, clip, clipping, first_nonfinite
 from optimzoo.wrappers.ownership import apart_from, note, refuse_a_step_by_accelerate, refuse_the_prepared, with_grad
 from optimzoo.wrappers.windows import Windows
 
@@ -71,6 +71,7 @@ class OptimWrapper(Windows):
         needs = needs_of(optimizer)
         self._needs_closure = "closure" in needs
         self._needs_curvature = "curvature" in needs
+        self._needs_graph = "graph" in needs
         if self._needs_closure and accumulative_counts > 1:
             raise ConfigError(
                 f"{_name(optimizer)} evaluates the loss itself and cannot accumulate", "accumulative_counts"
@@ -160,7 +161,7 @@ class OptimWrapper(Windows):
             optimizers = [[w.optimizer for w in self._others if w._window_open is is_open] for is_open in (True, False)]
             apart = apart_from(*optimizers)  # type: ignore[assignment]
         with apart:
-            loss.backward(**kwargs)  # type: ignore[no-untyped-call]
+            (backward_with_graph if self._needs_graph else Tensor.backward)(loss, **kwargs)
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> StepOutcome:

@@ -1,0 +1,13 @@
+"""prodigyopt (Mishchenko and Defazio): Adam that finds its step size; leave ``lr`` at 1."""
+
+from __future__ import annotations
+
+from optimzoo import hookimpl
+from optimzoo.names.hookspecs import Zoo
+from optimzoo_plugins.library import register
+
+
+@hookimpl
+def optimzoo_register(zoo: Zoo) -> None:
+    """Register its names."""
+    register(zoo, every=("one_lr", "whole"))
