@@ -79,3 +79,22 @@ def test_nor_is_a_schedule_or_an_optimizer_of_its_state(on_change, make_runner, 
             make_runner(**SETTINGS, resume=path, on_change=on_change)
     assert "untrusted_too" not in sys.modules
     assert not (tmp_path / "executed").exists()
+
+
+def test_nor_is_a_curve_inside_a_sequence_of_its_state(make_runner, tmp_path, monkeypatch):
+    def sequence(end):
+        curves = [dict(type="Linear", start_factor=0.5, steps=2), dict(type="Constant", factor=0.5)]
+        return {**SETTINGS, "param_scheduler": dict(type="SequenceLR", curves=curves, begin=0, end=end)}
+
+    make_runner(**sequence(3)).train()
+    path = checkpoints_in(tmp_path / "run")[-1]
+    state = load_checkpoint(path)
+    (tmp_path / "untrusted_curve.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arguments = state["param_scheduler"]["schedulers"][0]["args"]
+    arguments["curves"] = [dict(type="untrusted_curve:Thing", steps=2), dict(type="Constant", factor=0.5)]
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="nothing that only a checkpoint names is imported"):
+        make_runner(**sequence(4), resume=path, on_change="restore")
+    assert "untrusted_curve" not in sys.modules
+    assert not (tmp_path / "executed").exists()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.names.entry import is_dotted
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.schedules.base import UNITS, ParamScheduler, unit_of
 from optimzoo.schedules.hyperparam import HyperParam
@@ -86,12 +87,14 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
         if same and not list(like.differences(state)):  # type: ignore[union-attr]
             yield like  # type: ignore[misc]
             continue
+        if any(map(is_dotted, _texts([name, saved_arguments(state)]))):
+            raise CheckpointError(
+                f"the checkpoint's {name} is not restored: nothing that only a checkpoint names is imported"
+            )
         if same:
             yield like.with_arguments(saved_arguments(state), optimizers[place])  # type: ignore[union-attr]
             continue
         try:
-            if ":" in name:
-                raise ConfigError("nothing that only a checkpoint names is imported; name it in the config")
             optimizer = optimizers[place]
             stand = {"optimizer": StandIn.of(optimizer)}
             built: ParamScheduler = calls.call(PARAM_SCHEDULERS.get(name), {**stand, **saved_arguments(state)})
@@ -99,6 +102,15 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
         except (ConfigError, IndexError) as error:
             raise CheckpointError(f"the checkpoint's {name} cannot be restored: {error}") from error
         yield built
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in saved arguments, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def settle(schedulers: Sequence[ParamScheduler], held: Mapping[str, Sequence[float]]) -> None:
