@@ -110,6 +110,7 @@ class ParamScheduler(ScheduleState):
         self.hyperparam = HyperParam.parse(self.param_name)
         self._initial = f"initial_{self.param_name}"
         self._global_step = -1
+        self._reached = (-1, 1.0)
         self._check()
         self._attach(self.optimizer)
         for number, group in enumerate(self.optimizer.param_groups):
@@ -185,7 +186,12 @@ class ParamScheduler(ScheduleState):
 
     def multiplier(self, step: int) -> float:
         """Return what the height is multiplied by on step ``step``; a curve that knows it exactly may override it."""
-        return self.height(step) / (self.height(step - 1) if step else 1.0)
+        reached, before = self._reached if step else (-1, 1.0)
+        if reached != step - 1:
+            before = self.height(step - 1)
+        height = self.height(step)
+        self._reached = (step, height)
+        return height / before
 
     def floors(self) -> list[float] | None:
         """Return what the height of each group is measured from; None if that is 0."""

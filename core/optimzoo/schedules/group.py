@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from torch.optim import Optimizer
@@ -14,6 +14,20 @@ from optimzoo.schedules.order import FirstStep, update_count, warn
 from optimzoo.schedules.state import own, plain
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
+
+
+class _WhenLoaded:
+    """A hook of a group of schedules; a copy of it, which a copied wrapper takes along, does nothing."""
+
+    def __init__(self, act: Callable[[], None] | None = None) -> None:
+        self._act = act
+
+    def __call__(self, *_: Any) -> None:
+        if self._act is not None:
+            self._act()
+
+    def __reduce__(self) -> tuple[type[_WhenLoaded], tuple[()]]:
+        return _WhenLoaded, ()
 
 
 class SchedulerGroup:
@@ -218,7 +232,7 @@ class SchedulerGroup:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
         resume.replay(self._schedulers, self._optimizers, self.counts, self.updates)
 
-    def _mend(self, *_: Any) -> None:
+    def _mend(self) -> None:
         """Set what the states of the optimizers, as far as they are loaded, left elsewhere than the schedules are."""
         if self._replays:
             self.replay()
@@ -230,7 +244,7 @@ class SchedulerGroup:
     def _listen(self) -> None:
         """Mend again if an optimizer's state is loaded before the next step."""
         for optimizer in self._optimizers:
-            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(self._mend))
+            self._load_hooks.append(own(optimizer).register_load_state_dict_post_hook(_WhenLoaded(self._mend)))
 
     def _stop_listening(self) -> None:
         self._loaded = None

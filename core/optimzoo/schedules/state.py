@@ -19,7 +19,7 @@ from optimzoo.wrappers import BaseOptimWrapper
 NOT_COMPARED = ("optimizer", "last_step", "verbose")
 """Arguments that another run may have otherwise: they do not decide the curve."""
 
-WORKED_OUT = ("_given", "_known", "_initial", "_stop")
+WORKED_OUT = ("_given", "_known", "_initial", "_stop", "_reached")
 """Attributes that follow from the arguments and the groups."""
 
 
