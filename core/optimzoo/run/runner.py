@@ -265,7 +265,7 @@ class Runner:
         metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
         averaged = self.hooks.evaluating(self)
         with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
-            yield self._evaluate(self.val_dataloader or (), metrics)
+            yield self._evaluate(() if self.val_dataloader is None else self.val_dataloader, metrics)
 
     def _evaluate(self, loader: Iterable[Any], metrics: Sequence[Metric]) -> Iterator[tuple[dict[str, Any], int]]:
         start_epoch(loader, self.seed, 0)
