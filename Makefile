@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint types docs bench names versions clean
+.PHONY: train test lint types docs bench facts names versions clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
@@ -25,6 +25,9 @@ docs: $(VENV)/.dev  ## build the site into site/
 
 bench: $(VENV)/.bench  ## measure against other libraries, and write docs/benchmarks.md
 	$(BIN)/python -m bench
+
+facts: $(VENV)/.dev  ## measure every bundled optimizer anew (a quarter of an hour), and write what is found
+	$(BIN)/python -m optimzoo_plugins.facts
 
 versions: $(VENV)/.dev  ## run the tests on every Python and torch that can be had, and write docs/versions.md
 	$(BIN)/python -m bench.versions

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, join_path, near, shown
+from optimzoo.keywords import read_keywords
 from optimzoo.traces import describe_error, user_frames
 from optimzoo.values import is_number, out_of_range
 
@@ -83,14 +84,15 @@ def read(
     signature = parameters(target)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
     named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    taken = [name for name in named if name not in given]
+    read_too = read_keywords(target) if takes_any else frozenset()
+    taken = [name for name in (*named, *sorted(read_too or ())) if name not in given]
     with Problems() as problems:
         for key, value in kwargs.items():
             problem = ""
             if key in named:
                 problem = _value_problem(named[key], value)
                 problem = f"{label} {problem}" if problem else out_of_range(key, value) if ranged else ""
-            elif not takes_any or not isinstance(key, str):
+            elif not isinstance(key, str) or (read_too is not None and key not in read_too):
                 hint = did_you_mean(near(key, [*taken, *(name for name, place in elsewhere.items() if not place)]))
                 hint = hint or f" It takes {', '.join(taken) or 'no arguments'}."
                 told = elsewhere.get(key)

@@ -10,7 +10,6 @@ from optimzoo.names.entry import NEEDS, REFUSED
 from tests.conftest import REPO
 
 PAGE = REPO / "docs" / "optimizers.md"
-MARKS = "<!-- table -->\n", "<!-- end of table -->\n"
 
 # Libraries whose optimizers are tried with their own defaults, but for what ARGUMENTS says.
 BEFORE = ("torch", "bitsandbytes", "dadaptation", "lion", "transformers", "sophia", "sophia_optimizer")
@@ -91,28 +90,66 @@ def status(name):
     return "works" if name in DRIVEN else "not tried"
 
 
+COLUMNS = ("needs", "trains", "lr", "decay", "resume", "state", "groups.merge", "elementwise", "scale")
+
+
 def table() -> str:
     """The rows of every registered optimizer."""
-    lines = ["| name | also | library | licence | on a CPU | tried with | about |", "|---|---|---|---|---|---|---|"]
+    columns = [
+        "name",
+        "also",
+        "library",
+        "licence",
+        "on a CPU",
+        *(column.removesuffix(".merge") for column in COLUMNS),
+        "faults",
+        "about",
+    ]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in NAMES:
         entry = OPTIMIZERS.entry(name)
-        tried = (
-            ", ".join(f"{key}={value}" for key, value in config(name).items() if key != "type")
-            if name in DRIVEN
-            else ""
-        )
-        about = f"[{entry.about}]({entry.paper})" if entry.paper else entry.about
-        aliases = ", ".join(f"`{alias}`" for alias in entry.aliases)
-        lines.append(
-            f"| `{name}` | {aliases} | {entry.library} | {entry.licence} | {status(name)} | {tried} | {about} |"
-        )
+        if entry.bundled:
+            aliases = ", ".join(f"`{alias}`" for alias in entry.aliases)
+            known = [
+                entry.facts.rows.get(column, ("", None, "")) if entry.facts else ("", "", "") for column in COLUMNS
+            ]
+            values = ["" if value is None else str(value) for _, value, _ in known]
+            faults = ", ".join(entry.facts.of_verdict("fault")) if entry.facts else "not measured"
+            about = f"[{entry.about}]({entry.paper})" if entry.paper else entry.about
+            cells = [f"`{name}`", aliases, entry.library, entry.licence, status(name), *values, faults, about]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
+def faults() -> str:
+    """A line for each fault, of all the names that have it for the same reason."""
+    names = {}
+    for name in OPTIMIZERS:
+        entry = OPTIMIZERS.entry(name)
+        if entry.bundled and entry.facts:
+            for fact, (_, _, why) in entry.facts.of_verdict("fault").items():
+                kind = re.sub(r"\d[\d.e+-]*", "…", why)
+                place = f"{entry.library} {entry.facts.version}", fact, kind
+                names.setdefault(place, (why, []))[1].append(f"`{name}`")
+    lines = [
+        f"- **{library}**, `{fact}`: {why}. {', '.join(who)}"
+        for (library, fact, _), (why, who) in sorted(names.items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+MARKS = {
+    ("<!-- table -->\n", "<!-- end of table -->\n"): table,
+    ("<!-- faults -->\n", "<!-- end of faults -->\n"): faults,
+}
+
+
 def page() -> str:
-    """The page, with its table renewed."""
-    start, end = MARKS
-    return re.sub(f"(?s)(?<={start}).*?(?={end})", lambda _: table(), PAGE.read_text())
+    """The page, with its table and its faults renewed."""
+    text = PAGE.read_text()
+    for (start, end), make in MARKS.items():
+        text = re.sub(f"(?s)(?<={start}).*?(?={end})", lambda _: make(), text)  # noqa: B023
+    return text
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ FAULTS = {
     "FailsOnALateGradient": ("gradients.late", "not trained"),
     "DividesByTheNorm": ("gradients.zero", "not finite"),
     "DividesByTheDeviation": ("shapes", "not one element"),
-    "MakesContiguous": ("shapes.layout", "undoes transposed"),
+    "MakesContiguous": ("shapes.layout", "undoes transposed channels_last"),
     "OtherwiseWhenLarge": ("shapes.size", "changes"),
     "OverflowsInDouble": ("dtypes", "not float64"),
     "NormalisesTheMomentumInBfloat16": ("dtypes.bfloat16", "another state"),

@@ -27,13 +27,16 @@ KINDS = {kind.split()[-1]: registry for kind, registry in REGISTRIES.items()}
 def list_names(
     pattern: Annotated[str, typer.Argument(help="A part of a name or library, or a pattern such as '*8bit'.")] = "",
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = "",
+    where: Annotated[
+        str, typer.Option(metavar="FACTS", help="Measured facts, such as 'resume=exact elementwise state<=4'.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the registered names; nothing is imported to do so."""
     if kind and kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(KINDS)} is wanted", param_hint="--kind")
     chosen = {name: registry for name, registry in KINDS.items() if kind in ("", name)}
-    found = {name: _matching(registry, pattern) for name, registry in chosen.items()}
+    found = {name: _meeting(where, _matching(registry, pattern)) for name, registry in chosen.items()}
     if as_json:
         rows = [_as_dict(name, entry) for name, entries in found.items() for entry in entries]
         print(json.dumps(rows, indent=2))
@@ -45,8 +48,8 @@ def list_names(
     for command in dict.fromkeys(entry.install for entry in missing if entry.install):
         out.print(f"to install what is missing: {command}", highlight=False, markup=False, soft_wrap=True)
     if not any(found.values()):
-        hint = did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry]))
-        out.print(f"no name matches {pattern!r}.{hint}", highlight=False, markup=False)
+        hint = did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry])) if pattern else ""
+        out.print(f"no name matches {' '.join(filter(None, (pattern, where)))!r}.{hint}", highlight=False, markup=False)
         raise typer.Exit(1)
 
 
@@ -73,6 +76,13 @@ def _matching(registry: Registry, pattern: str) -> list[Entry]:
         if any(fnmatch.fnmatchcase(word.lower(), wanted) for word in words)
     ]
     return sorted(entries, key=lambda entry: registry.display_name(entry).lower())
+
+
+def _meeting(where: str, entries: list[Entry]) -> list[Entry]:
+    """Return the entries whose measured facts meet all conditions in ``where``."""
+    conditions = where.replace(",", " ").split()
+    known = [(entry, entry.facts if conditions else None) for entry in entries]
+    return [entry for entry, facts in known if not conditions or (facts and all(map(facts.meets, conditions)))]
 
 
 def _as_dict(kind: str, entry: Entry) -> dict[str, object]:
@@ -124,6 +134,7 @@ def _show(registry: Registry, entry: Entry) -> None:
         "needs": "; ".join(NEEDS[need] for need in entry.needs),
         "keys of its groups": ", ".join(entry.group_keys),
         "notes": "\n".join(entry.notes.values()),
+        **_measured(entry),
     }
     try:
         target = entry.load()
@@ -147,6 +158,20 @@ def _is_found(module: str) -> bool:
 def _installed(entry: Entry) -> bool:
     """Whether the library can be found, looked up once for all its names."""
     return not isinstance(entry.target, str) or _is_found(entry.module)
+
+
+def _measured(entry: Entry) -> dict[str, str]:
+    """Return the measured facts for people: where they come from, what is fine, what is to be known, the faults."""
+    measured = entry.facts
+    if measured is None:
+        return {}
+
+    def lines(verdict: str) -> str:
+        return "\n".join(f"{name}: {value} ({why})" for name, (_, value, why) in measured.of_verdict(verdict).items())
+
+    good = ", ".join(f"{name}: {value}" for name, (_, value, _) in measured.of_verdict("fine").items())
+    with_what = f"with {entry.library} {measured.version} and torch {measured.torch}, on {measured.date}"
+    return {"measured": with_what, "faults": lines("fault"), "to know": lines("note"), "fine": good}
 
 
 def _argument(parameter: inspect.Parameter) -> str:

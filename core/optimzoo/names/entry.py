@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.resources
 import importlib.util
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
+from optimzoo.names.facts import Facts, bundled_file, facts_in
 from optimzoo.traces import FAULTS, describe_error
 
 OWN_DISTRIBUTION = "optimzoo"
@@ -73,7 +71,7 @@ class Entry:
             another value than its default; under ``""``, always.
         licence: The licence of the library, as SPDX writes it.
         since: The version of the library that brought it, where older ones are in use.
-        facts_file: ``"package:file.json"``, which holds the measured facts; see ``facts``.
+        facts_file: ``"package:file.json"``, which holds the measured facts; see ``optimzoo.names.facts``.
     """
 
     name: str
@@ -94,10 +92,10 @@ class Entry:
     facts_file: str = ""
 
     @property
-    def facts(self) -> Mapping[str, Mapping[str, Any]]:
-        """What was measured of the optimizer: ``{fact: {"verdict", "value", "why"}}``; read on first use."""
-        found: Mapping[str, Mapping[str, Any]] = facts_of(self.facts_file).get("names", {}).get(self.name, {})
-        return found
+    def facts(self) -> Facts | None:
+        """What was measured of the optimizer, with the installed version of its library or else the newest measured."""
+        file = self.facts_file or (bundled_file(self.library) if self.bundled else "")
+        return facts_in(file, self.name, library_version(self.library)) if file else None
 
     @property
     def qualified(self) -> str:
@@ -177,22 +175,6 @@ class Entry:
                 f"{library_version(self.library)} has no {attribute!r}. {came}{how}", path
             ) from error  # fmt: skip
         return found
-
-
-@cache
-def facts_of(file: str) -> Mapping[str, Any]:
-    """Read ``"package:file.json"``: ``names`` has the facts of each, beside what they were measured with.
-
-    Raises:
-        PluginError: There is no such file, or it is no JSON.
-    """
-    package, _, name = file.partition(":")
-    try:
-        text = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8") if file else "{}"
-        found: Mapping[str, Any] = json.loads(text)
-    except (ImportError, OSError, ValueError) as error:
-        raise PluginError(f"the facts in {file!r} cannot be read: {describe_error(error)}") from error
-    return found
 
 
 def dotted(target: Any) -> str:

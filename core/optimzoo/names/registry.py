@@ -25,6 +25,7 @@ class Registry:
         must_be: The same requirement in words.
         populate: Called before the first look-up; registers what the plugins bring.
         hints: Called when a name is unknown; returns a sentence about plugins that could have brought it.
+        own_keys: Keys of a config that are not arguments of the class.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class Registry:
         must_be: str,
         populate: Callable[[], None] = lambda: None,
         hints: Callable[[], str] = lambda: "",
+        own_keys: tuple[str, ...] = (),
     ) -> None:
         self.kind = kind
         self.base = base
         self.must_be = must_be
+        self.own_keys = own_keys
         self._populate = populate
         self._hints = hints
         self._entries: dict[str, Entry] = {}
@@ -194,7 +197,7 @@ class Registry:
         if "type" not in cfg:
             hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
-        kwargs = {key: value for key, value in cfg.items() if key not in ("type", *MARKS)}
+        kwargs = {key: value for key, value in cfg.items() if key not in ("type", *self.own_keys, *MARKS)}
         return self.get(cfg["type"], join_path(path, "type")), kwargs
 
     @overload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from optimzoo import calls
 from optimzoo.names import builtin
 from optimzoo.names.hookspecs import hookimpl
 from optimzoo.names.manager import PluginManager
@@ -31,7 +32,9 @@ def _hints() -> str:
     return plugins.hints()
 
 
-OPTIMIZERS = Registry("optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer", _populate, _hints)
+OPTIMIZERS = Registry(
+    "optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer", _populate, _hints, own_keys=("vet",)
+)
 OPTIM_WRAPPERS = Registry(
     "optimizer wrapper", "optimzoo.wrappers:BaseOptimWrapper", "a subclass of BaseOptimWrapper", _populate, _hints
 )
@@ -53,6 +56,13 @@ plugins = PluginManager(REGISTRIES, builtin)
 
 
 def needs_of(optimizer: Any) -> frozenset[str]:
-    """Return the ``entry.NEEDS`` of the optimizer's class, or of its nearest registered base."""
-    entry = OPTIMIZERS.entry_of(type(optimizer))
-    return frozenset(entry.needs if entry else ())
+    """Return the ``entry.NEEDS`` of the optimizer's class or its nearest registered base, and what is plain to see.
+
+    A class with the methods ``train`` and ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
+    """
+    cls = type(optimizer)
+    entry = OPTIMIZERS.entry_of(cls)
+    modes = all(callable(getattr(cls, name, None)) for name in ("train", "eval"))
+    closure = calls.parameters(cls.step).get("closure") if hasattr(cls, "step") else None
+    needs_closure = closure is not None and closure.default is closure.empty
+    return frozenset((*(entry.needs if entry else ()), *["modes"] * modes, *["closure"] * needs_closure))

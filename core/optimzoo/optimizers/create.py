@@ -15,6 +15,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.heeded import heed, measure
 from optimzoo.optimizers.needs import check_needs, check_rates
 from optimzoo.optimizers.param_groups import NAMES, Group
 
@@ -40,7 +41,8 @@ def create_optimizer(
     again if a gradient of the first step is sparse.
 
     Args:
-        cfg: ``type`` and the optimizer's arguments, or what was read of them.
+        cfg: ``type`` and the optimizer's arguments, or what was read of them; ``vet = True`` measures a class that no
+            plugin names.
         groups: Parameter groups; their dicts are copied.
         model: The model the parameters belong to, for what an error says of it.
 
@@ -67,6 +69,12 @@ def _create(
     check_needs(cls, needs, described.settings, groups)
     for key, note in described.notes.items():
         warnings.warn(f"{f'{key} of ' if key else ''}{cls.__name__}: {note}", OptimzooWarning, stacklevel=3)
+    if described.vet:
+        measure(cls, given)
+    if any(isinstance(settings.get("lr"), Tensor) for settings in (given, *groups)):
+        heed(cls, "tensor_lr")
+    if len(groups) > 1:
+        heed(cls, "groups")
 
     def build(**extra: Any) -> Optimizer:
         first = _first_argument(cls, needs, given, groups, model)

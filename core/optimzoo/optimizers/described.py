@@ -23,6 +23,7 @@ class DescribedOptimizer:
         cls: The optimizer's class.
         entry: What is registered of the class, or of its nearest base.
         given: The arguments that ``cfg`` gives.
+        vet: Whether the class is to be measured, if no plugin names it.
         settings: Those, and the defaults of the rest.
 
     Raises:
@@ -31,6 +32,7 @@ class DescribedOptimizer:
 
     def __init__(self, cfg: Any, path: str = "") -> None:
         self.cls, self.given = OPTIMIZERS.resolve(cfg, path)
+        self.vet = bool(cfg.get("vet"))
         self.entry = OPTIMIZERS.entry_of(self.cls)
         self.path = path
         self._call: calls.Call | None = None

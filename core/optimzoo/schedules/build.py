@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, join_path, shown
 from optimzoo.names.zoo import PARAM_SCHEDULERS
+from optimzoo.optimizers.heeded import heed
 from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedules.base import unit_of
 from optimzoo.schedules.windows import is_share, share, whole_steps
@@ -97,6 +98,8 @@ def build_param_scheduler(
         path = join_path("param_scheduler", name) if isinstance(read, dict) else "param_scheduler"
         schedules = [r.build(member, run) if isinstance(r, ScheduleRecord) else r for r in records[name]]
         _warn_of_horizons(schedules, run, path)
+        if any(schedule.param_name == "lr" for schedule in schedules):
+            heed(type(member.optimizer if isinstance(member, BaseOptimWrapper) else member), "schedule")
         built += schedules
     _warn_of_floors(built)
     return SchedulerGroup(built, members.values())

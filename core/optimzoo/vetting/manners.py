@@ -70,7 +70,7 @@ def effect(way: Way) -> Fact:
         try:
             if other is not None and torch.equal(course(base | {name: other}), usual):
                 idle[name] = other
-        except Exception:  # the value is refused, or excluded by another: it is read
+        except (Exception, SystemExit):  # the value is refused, or excluded by another: it is read
             continue
     dead = {name: other for name, other in idle.items() if name in CLASSIC}
     if dead:
@@ -103,7 +103,7 @@ def importing(way: Way) -> Fact:
     what = [f"changes {name}" for name in seen["changed"]] + ["warns"] * seen["warns"]
     what += ["prints"] * bool(done.stdout.strip()) + ["writes to the error stream"] * bool(done.stderr.strip())
     what += [f"takes {seen['seconds']:.0f} s"] * (seen["seconds"] > 5)
-    return note(", ".join(what), f"importing {module} {', '.join(what)}") if what else fine("quiet")
+    return note(", ".join(what), f"importing its module {', '.join(what)}") if what else fine("quiet")
 
 
 @measures("manners.quiet")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from optimzoo.errors import ConfigError, did_you_mean, near
-from optimzoo.names.entry import dotted, library_version
+from optimzoo.names.entry import Entry, dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
@@ -51,7 +51,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
     for word in (word for word in words if word not in known):
         raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
     facts = tuple(_measured(cls, kwargs, words, time.monotonic() + seconds))
-    library = cls.__module__.partition(".")[0]
+    library = Entry("", cls).library
     name = target if isinstance(target, str) else dotted(cls)
     return Report(name, dotted(cls), library, library_version(library), torch.__version__, facts)
 

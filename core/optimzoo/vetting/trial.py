@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 Shapes = Sequence[tuple[int, ...]]
@@ -35,6 +36,7 @@ class Way:
         sparse: Whether the gradients are sparse.
         context: The method that returns the context, and its arguments.
         keys: Keys that each group must have.
+        processes: Whether it wants a process group; it gets one of a single process.
     """
 
     cls: Any
@@ -46,6 +48,7 @@ class Way:
     sparse: bool = False
     context: tuple[str, dict[str, Any]] = ("", {})
     keys: dict[str, Any] = field(default_factory=dict)
+    processes: bool = False
 
     @property
     def signature(self) -> dict[str, inspect.Parameter]:
@@ -70,6 +73,8 @@ class Way:
 
     def build(self, params: Sequence[Tensor], split: bool = False, **settings: Any) -> Any:
         """Return the optimizer over ``params``: in one group, or in one for each parameter."""
+        if self.processes and not dist.is_initialized():
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
         model = nn.ParameterList(p for p in params if isinstance(p, nn.Parameter))
         kwargs = {key: model if value == "@model" else value for key, value in (self.kwargs | settings).items()}
         first: Any = {

@@ -13,6 +13,7 @@ from optimzoo.console import as_text
 from optimzoo.errors import PluginError
 from optimzoo.groups.table import group_table
 from optimzoo.names.zoo import plugins
+from optimzoo.optimizers.heeded import heed
 from optimzoo.wrappers.base import BaseOptimWrapper
 from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
 
@@ -20,9 +21,13 @@ logger = logging.getLogger("optimzoo.groups")
 
 
 def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> None:
-    """Log the parameter groups as a table, at the level INFO of ``optimzoo.groups``, and call ``optimzoo_built``."""
+    """Warn of facts that matter, log the groups at the level INFO of ``optimzoo.groups``, call ``optimzoo_built``."""
     members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     members = [member for member in members if isinstance(member, BaseOptimWrapper)]
+    for member in members:
+        heed(type(member.optimizer), "checkpoint")
+        if "max_norm" in (getattr(member, "clip_grad_kwargs", None) or ()):
+            heed(type(member.optimizer), "clip")
     if logger.isEnabledFor(logging.INFO):
         for member in members:
             logger.info("%s", as_text(group_table(member)))

@@ -363,19 +363,21 @@ def described(install_plugin, text):
 
 
 def test_what_a_plugin_says_of_an_optimizer_is_kept_and_shown(optimzoo, install_plugin, run):
-    facts = {"resume": {"verdict": "fault", "value": "lost", "why": "the step count"}}
-    folder = described(install_plugin, json.dumps({"version": "1.0", "names": {"Nova": facts}}))
+    facts = {"resume": ["fault", "inexact", "lost is the step count"], "state": 4.0}
+    measured = {"version": "1.0", "torch": "2.13.0", "date": "2026-11-28", "facts": facts}
+    folder = described(install_plugin, json.dumps({"names": {"Nova": {"1.0": measured}}}))
     shown = optimzoo("show", "Nova", path=[folder]).stdout
     assert all(said in shown for said in ("CC-BY-NC-4.0", "rank", "Shines.", "eps has no effect"))
+    assert all(said in shown for said in ("measured", "2026-11-28", "resume: inexact (lost is the step count)"))
     (row,) = json.loads(optimzoo("list", "Nova", "--json", path=[folder]).stdout)
     assert (row["licence"], row["group_keys"]) == ("CC-BY-NC-4.0", ["rank"])
     program = """
 import json, optimzoo
 nova, sgd = map(optimzoo.OPTIMIZERS.entry, ("Nova", "SGD"))
-print(json.dumps(dict(nova.facts)))
-print(sgd.facts.get("nova"))
+print(json.dumps([nova.facts.rows["resume"], nova.facts.value("state"), nova.facts.version]))
+print(sgd.facts.value("lr"))
 """
-    assert run("-c", program, path=[folder]).stdout.splitlines() == [json.dumps(facts), "None"]
+    assert run("-c", program, path=[folder]).stdout.splitlines() == [json.dumps([facts["resume"], 4.0, "1.0"]), "live"]
 
 
 @pytest.mark.parametrize("text", ["{", ""])

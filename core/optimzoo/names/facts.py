@@ -1,0 +1,122 @@
+"""What is known of an optimizer by measurement, as the files of plugins hold it.
+
+A file holds the facts about the optimizers of a library, by name and version: what ``optimzoo vet`` found, with the
+version of torch and the day. ``make facts`` writes those of the bundled plugins.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from optimzoo.errors import ConfigError, PluginError
+from optimzoo.traces import describe_error
+
+BUNDLED = "optimzoo_plugins.facts"
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
+}  # fmt: skip
+CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)(\S*))?$")
+Row = tuple[str, Any, str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts about one optimizer.
+
+    Args:
+        version: The version of the library that was measured.
+        torch: The version of torch.
+        date: The day.
+        rows: Verdict, value and what there is to say, by the name of the fact.
+    """
+
+    version: str
+    torch: str
+    date: str
+    rows: Mapping[str, Row]
+
+    def value(self, fact: str) -> Any:
+        """Return the value of a fact; None where it is not known."""
+        return self.rows.get(fact, ("", None, ""))[1]
+
+    def of_verdict(self, verdict: str) -> dict[str, Row]:
+        """Return the facts with that ``verdict``."""
+        return {fact: row for fact, row in self.rows.items() if row[0] == verdict}
+
+    def meets(self, condition: str) -> bool:
+        """Whether a condition holds: ``fact`` (it is fine), ``fact=value``, ``fact<=number`` and the like.
+
+        Raises:
+            ConfigError: It is none of these.
+        """
+        parsed = CONDITION.match(condition)
+        if not parsed:
+            raise ConfigError(
+                f"a condition is wanted, such as resume=exact, elementwise or state<=4, got {condition!r}"
+            )
+        fact, sign, wanted = parsed.groups()
+        verdict, value, _ = self.rows.get(fact, ("", None, ""))
+        if not sign:
+            return verdict == "fine"
+        try:
+            return OPERATORS[sign](float(value), float(wanted))
+        except (TypeError, ValueError):
+            return sign in ("=", "!=") and OPERATORS[sign](str(value), wanted)
+
+
+def facts_in(file: str, name: str, version: str) -> Facts | None:
+    """Return the facts about ``name`` in ``"package:file.json"``: those of ``version``, or else of the newest one.
+
+    Raises:
+        PluginError: There is no such file, or it is no file of facts.
+    """
+    try:
+        versions = _read(file)["names"].get(name, {})
+        measured = versions.get(plain_version(version)) or next(reversed(versions.values()), None)
+        return unpacked(measured) if measured else None
+    except (ImportError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PluginError(f"the facts in {file!r} cannot be read: {describe_error(error)}") from error
+
+
+def bundled_file(library: str) -> str:
+    """Return the file of facts about a library that comes with optimzoo, or ``""``."""
+    return (
+        f"{BUNDLED}:{library}.json" if importlib.resources.files(BUNDLED).joinpath(f"{library}.json").is_file() else ""
+    )
+
+
+def packed(report: Mapping[str, Any], date: str) -> dict[str, Any]:
+    """Return what ``optimzoo vet --json`` prints as a file of facts holds it: of what is fine the value alone."""
+    rows = {
+        row["fact"]: row["value"] if row["verdict"] == "fine" else [row["verdict"], row["value"], row["why"]]
+        for row in report["facts"]
+    }
+    versions = {"version": plain_version(report["version"]), "torch": plain_version(report["torch"])}
+    return {**versions, "date": date, "facts": rows}
+
+
+def unpacked(measured: Mapping[str, Any]) -> Facts:
+    """Return the facts that ``packed`` packed."""
+    rows: dict[str, Row] = {
+        fact: (row[0], row[1], row[2]) if isinstance(row, list) else ("fine", row, "")
+        for fact, row in measured["facts"].items()
+    }
+    return Facts(measured["version"], measured["torch"], measured["date"], rows)
+
+
+def plain_version(version: str) -> str:
+    """Return a version without its local part, such as ``+cpu``."""
+    return version.partition("+")[0]
+
+
+@cache
+def _read(file: str) -> Any:
+    package, _, name = file.partition(":")
+    return json.loads(importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8"))

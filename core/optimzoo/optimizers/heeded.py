@@ -1,0 +1,89 @@
+"""What is known of an optimizer by measurement, said where it matters: one sentence, once for each build."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.names.entry import Entry, dotted, library_version
+from optimzoo.names.facts import Facts, packed, unpacked
+from optimzoo.names.zoo import OPTIMIZERS
+
+HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
+    "schedule": {
+        "lr": (("ignored", "late"), "a schedule of its learning rate does not do what it says"),
+        "lr.written": (("written",), "it sets its learning rate itself, on which a schedule builds"),
+    },
+    "tensor_lr": {"lr.tensor": (("written into", "other numbers"), "give it the learning rate as a number")},
+    "clip": {"scale": (("each",), "clipping its gradients by their norm does nothing")},
+    "groups": {
+        "groups.merge": (("depends",), "its results depend on how parameters are grouped, and there are groups")
+    },
+    "checkpoint": {
+        "resume": (("inexact", "fails"), "a run that is resumed does not go on as if it had not stopped"),
+        "state.weights_only": (("refused",), "torch.load reads its checkpoints with weights_only=False only"),
+    },
+}
+"""For each situation, the facts that matter in it: with which values, and what these mean there."""
+
+
+def heed(cls: type, situation: str) -> None:
+    """Warn if a fact about ``cls`` matters in the ``situation``, a key of ``HEEDED``."""
+    facts = known_facts(cls)
+    for fact, (values, meaning) in HEEDED[situation].items() if facts else ():
+        if facts and facts.value(fact) in values:
+            measured = f"measured with {_library(cls)} {facts.version} and torch {facts.torch}"
+            said = f"{cls.__name__}: {meaning}: {facts.rows[fact][2]} ({measured})"
+            warnings.warn(said, OptimzooWarning, stacklevel=3)
+
+
+def known_facts(cls: type) -> Facts | None:
+    """Return the facts about exactly this class, from the plugin that names it or from the user's cache."""
+    entry = OPTIMIZERS.entry_of(cls)
+    if entry and entry.load() is cls:
+        return entry.facts
+    file = _cache(cls)
+    return unpacked(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def measure(cls: type, kwargs: Mapping[str, Any]) -> None:
+    """Run ``optimzoo vet`` on a class that no plugin names, unless the cache has it for these versions.
+
+    Raises:
+        ConfigError: The class could not be measured.
+    """
+    if known_facts(cls):
+        return
+    plain = {key: value for key, value in kwargs.items() if isinstance(value, (bool, int, float, str, tuple, list))}
+    settings = [part for key, value in plain.items() for part in ("--with", f"{key}={value!r}")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "optimzoo", "vet", dotted(cls), "--json", *settings]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    try:
+        found = packed(json.loads(done.stdout), date.today().isoformat())
+    except ValueError as error:
+        raise ConfigError(f"`optimzoo vet {dotted(cls)}` failed: {done.stderr.strip()[-300:]}", "vet") from error
+    file = _cache(cls)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _library(cls: type) -> str:
+    return Entry(cls.__name__, cls).library
+
+
+def _cache(cls: type) -> Path:
+    """Return the file for a class, the version of its library and that of torch."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    versions = f"{library_version(_library(cls))}-torch{torch.__version__}"
+    return Path(root, "optimzoo", "facts", f"{cls.__module__}.{cls.__qualname__}-{versions}.json")

@@ -1,0 +1,125 @@
+"""What is known by measurement is said at the build: one sentence where it matters, and nothing elsewhere."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import build_optim_wrapper, build_optimizer, build_param_scheduler
+from optimzoo.errors import OptimzooWarning
+from optimzoo.names.facts import Facts, unpacked
+from optimzoo.optimizers import heeded
+
+ROWS = {
+    "lr": ["fault", "late", "one update late"],
+    "lr.tensor": ["fault", "other numbers", "0.1 apart"],
+    "scale": ["note", "each", "the size changes nothing"],
+    "groups.merge": ["note", "depends", "0.2 apart"],
+    "resume": ["fault", "inexact", "lost is current_step"],
+    "state.weights_only": ["note", "refused", "because of a deque"],
+}
+
+
+class Strange(torch.optim.SGD):
+    pass
+
+
+@pytest.fixture
+def facts(monkeypatch):
+    def of_strange(rows):
+        found = unpacked({"version": "1.2", "torch": "2.13.0", "date": "2026-11-28", "facts": rows})
+        known = heeded.known_facts
+        monkeypatch.setattr(heeded, "known_facts", lambda cls: found if cls is Strange else known(cls))
+
+    return of_strange
+
+
+def tensor_lr(cls):
+    build_optimizer(nn.Linear(2, 2), dict(type=cls, lr=torch.tensor(0.1)))
+
+
+def schedule(cls):
+    optimizer = build_optimizer(nn.Linear(2, 2), dict(type=cls, lr=0.1))
+    build_param_scheduler(optimizer, dict(type="LinearLR", start_factor=0.1, end=5))
+
+
+def clip(cls):
+    build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=cls, lr=0.1), clip_grad=dict(max_norm=1.0)))
+
+
+def groups(cls):
+    build_optim_wrapper(
+        nn.Linear(2, 2),
+        dict(optimizer=dict(type=cls, lr=0.1, weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0)),
+    )
+
+
+def checkpoint(cls):
+    build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=cls, lr=0.1)))
+
+
+SITUATIONS = [
+    ("lr", schedule, "a schedule of its learning rate does not do what it says: one update late"),
+    ("lr.tensor", tensor_lr, "give it the learning rate as a number: 0.1 apart"),
+    ("scale", clip, "clipping its gradients by their norm does nothing"),
+    ("groups.merge", groups, "its results depend on how parameters are grouped, and there are groups: 0.2 apart"),
+    ("resume", checkpoint, "a run that is resumed does not go on as if it had not stopped: lost is current_step"),
+    (
+        "state.weights_only",
+        checkpoint,
+        "torch.load reads its checkpoints with weights_only=False only: because of a deque",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fact", "build", "sentence"), SITUATIONS)
+def test_one_sentence_says_it_where_it_matters(fact, build, sentence, facts):
+    facts({fact: ROWS[fact]})
+    with pytest.warns(OptimzooWarning) as caught:
+        build(Strange)
+    (warning,) = caught
+    assert f"Strange: {sentence}" in str(warning.message)
+    assert "1.2 and torch 2.13.0" in str(warning.message)
+
+
+@pytest.mark.parametrize(("fact", "build", "sentence"), SITUATIONS)
+def test_a_healthy_fact_says_nothing(fact, build, sentence, facts):
+    facts({fact: "fine"})
+    build(Strange)
+
+
+def test_where_no_fact_matters_nothing_is_said(facts):
+    facts(ROWS)
+    build_optimizer(nn.Linear(2, 2), dict(type=Strange, lr=0.1))
+
+
+@pytest.mark.parametrize("name", ["Rprop", "ASGD"])
+def test_a_schedule_of_an_optimizer_of_torch_that_does_not_follow_it_is_told(name):
+    with pytest.warns(OptimzooWarning, match=f"{name}: a schedule of its learning rate does not do what it says"):
+        schedule(name)
+
+
+@pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint])
+def test_nothing_is_said_of_adamw(build):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("AdamW")
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("resume=exact", True), ("resume", True), ("elementwise", True), ("state<=4", True), ("state<4", False),
+        ("state>=4", True), ("state!=4", False), ("lr=live", False), ("lr", False), ("lr!=live", True),
+        ("unheard_of", False), ("unheard_of=1", False), ("state=4", True), ("resume<=4", False),
+    ],
+)  # fmt: skip
+def test_conditions_on_facts(condition, holds):
+    rows = {
+        "resume": ("fine", "exact", ""),
+        "elementwise": ("fine", "yes", ""),
+        "state": ("fine", 4.0, ""),
+        "lr": ("fault", "late", "x"),
+    }
+    assert Facts("1", "2", "2026-11-28", rows).meets(condition) is holds

@@ -1,0 +1,86 @@
+"""Classes that no plugin names: what is plain to see is used, and `vet = true` measures the rest once."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import build_optim_wrapper
+from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.names.zoo import needs_of
+
+
+class WithModes(torch.optim.SGD):
+    def train(self):
+        self.mode = "train"
+
+    def eval(self):
+        self.mode = "eval"
+
+
+class WithClosure(torch.optim.SGD):
+    def step(self, closure):
+        return super().step(closure)
+
+
+class HalfOfIt(torch.optim.SGD):
+    def eval(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("cls", "needs"), [(WithModes, {"modes"}), (WithClosure, {"closure"}), (HalfOfIt, set()), (torch.optim.SGD, set())]
+)
+def test_what_the_methods_say_is_needed(cls, needs):
+    assert needs_of(cls(nn.Linear(1, 1).parameters(), lr=0.1)) == needs
+
+
+def test_a_required_closure_is_asked_for_by_name():
+    model = nn.Linear(1, 1)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=WithClosure, lr=0.1)))
+    with pytest.raises(OptimzooError, match="closure"):
+        wrapper.update_params(model(torch.ones(1, 1)).sum())
+
+
+WOBBLE = """
+import torch
+class Wobble(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.count = 0
+    def step(self, closure=None):
+        self.count += 1
+        for group in self.param_groups:
+            group["lr"] = 0.1 / self.count
+        return super().step(closure)
+"""
+PROGRAM = """
+import torch, warnings
+from optimzoo import build_optimizer, build_param_scheduler
+optimizer = build_optimizer(torch.nn.Linear(1, 1), dict(type="wobble:Wobble", vet=True))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    build_param_scheduler(optimizer, dict(type="LinearLR", end=5))
+print(*(str(w.message) for w in caught))
+"""
+
+
+def test_vet_measures_a_class_once_and_what_it_finds_is_told(run, tmp_path):
+    (tmp_path / "wobble.py").write_text(WOBBLE)
+    cache = tmp_path / "cache"
+    first = run("-c", PROGRAM, path=[tmp_path], XDG_CACHE_HOME=str(cache))
+    assert "Wobble: it sets its learning rate itself, on which a schedule builds" in first.stdout
+    (file,) = cache.rglob("wobble.Wobble-*.json")
+    kept = json.loads(file.read_text())
+    assert kept["facts"]["lr.written"][:2] == ["fault", "written"]
+    file.write_text(json.dumps(kept | {"facts": {}}))  # what is kept is what counts
+    assert run("-c", PROGRAM, path=[tmp_path], XDG_CACHE_HOME=str(cache)).stdout.strip() == ""
+
+
+def test_a_class_that_cannot_be_measured_is_an_error_with_its_place():
+    class Local(torch.optim.SGD):
+        pass
+
+    with pytest.raises(ConfigError, match="optim_wrapper.optimizer.vet: `optimzoo vet .*Local` failed"):
+        build_optim_wrapper(nn.Linear(1, 1), dict(optimizer=dict(type=Local, lr=0.1, vet=True)))

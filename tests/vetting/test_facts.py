@@ -1,0 +1,65 @@
+"""The facts that travel with the bundled names: they are there, they are true, and what plugins declare agrees."""
+
+from datetime import date
+
+import pytest
+
+from optimzoo import OPTIMIZERS
+from optimzoo.names.entry import library_version
+from optimzoo.names.facts import bundled_file, plain_version
+from optimzoo.vetting import vet
+from optimzoo_plugins.facts.__main__ import WITH
+
+BUNDLED = {name: OPTIMIZERS.entry(name) for name in OPTIMIZERS if OPTIMIZERS.entry(name).bundled}
+ENTRIES = {name: entry for name, entry in BUNDLED.items() if bundled_file(entry.library)}
+MEASURED = {name: entry for name, entry in ENTRIES.items() if entry.facts and entry.installed}
+OTHER_VERSION = [name for name, e in MEASURED.items() if e.facts.version != plain_version(library_version(e.library))]
+TODAY = date.today().toordinal()
+SAMPLE = [*OTHER_VERSION, *(sorted(MEASURED)[(TODAY * 3 + i) % len(MEASURED)] for i in range(3))][:5]
+MEASURABLE = {"closure", "matrices", "sparse", "modes", "process_group"}
+"""The declared needs that are measured too."""
+AGAIN = ("needs", "lr", "decay", "resume", "state", "groups", "elementwise", "scale")
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_name_has_its_facts(name):
+    facts = ENTRIES[name].facts
+    assert facts, f"run: python -m optimzoo_plugins.facts {name}"
+    assert facts.date >= "2026-11-28"
+    assert {"needs", "trains", "lr", "resume", "state", "groups.merge", "elementwise", "scale"} <= facts.rows.keys()
+    assert {verdict for verdict, _, _ in facts.rows.values()} <= {"fine", "note", "fault", "unmeasured"}
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(SAMPLE))
+def test_a_sample_that_changes_from_day_to_day_is_measured_again(name):
+    stored = MEASURED[name].facts.rows
+    for fact in vet(name, only=AGAIN, **WITH.get(name, {})).facts:
+        if stored[fact.fact][0] != "unmeasured":
+            assert (fact.fact, fact.verdict, fact.value) == (fact.fact, *stored[fact.fact][:2])
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_a_plugin_declares_is_what_was_measured(name):
+    entry = MEASURED[name]
+    needs = entry.facts.value("needs")
+    if needs != "nothing works":
+        assert set(entry.needs) & MEASURABLE == set(needs.split()) & MEASURABLE
+    if entry.facts.value("groups.merge") == "same":
+        assert "one_group" not in entry.needs
+
+
+def test_names_are_found_by_their_facts(optimzoo):
+    printed = optimzoo("list", "--kind", "optimizer", "--where", "resume=exact elementwise state<=4", "--json").stdout
+    assert '"name": "Lion"' in printed
+    assert '"name": "AdamW"' not in printed  # 8 bytes
+    assert '"name": "Muon"' not in printed  # not elementwise
+    failed = optimzoo("list", "--where", "state=<4", check=False)
+    assert failed.returncode == 1
+    assert "a condition is wanted, such as resume=exact, elementwise or state<=4, got 'state=<4'" in failed.stderr
+
+
+def test_show_tells_the_facts_with_their_versions(optimzoo):
+    shown = optimzoo("show", "Rprop").stdout
+    assert "lr: ignored (half the rate changes nothing" in shown
+    assert "resume: exact" in shown
+    assert "measured:" in shown
