@@ -22,7 +22,7 @@ BUNDLED = "optimzoo_plugins.facts"
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
-CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)(\S*))?$")
+CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s]\S*))?$")
 Row = tuple[str, Any, str]
 
 
