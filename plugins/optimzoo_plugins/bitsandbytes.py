@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from optimzoo import hookimpl
 from optimzoo.names.hookspecs import Zoo
+from optimzoo_plugins.library import licence
 
 METHODS = {
     "AdEMAMix": "https://arxiv.org/abs/2409.03137",
@@ -50,6 +51,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             name,
             f"bitsandbytes.optim:{name}",
             extra="bitsandbytes",
+            licence=licence(zoo.plugin),
             about=about,
             paper=paper,
             bare=not shared,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from optimzoo import hookimpl
 from optimzoo.names.hookspecs import Zoo
+from optimzoo_plugins.library import licence
 
 NEEDS = {
     "Adafactor": ("whole",),  # torch's DTensor has no rule for some of their operations in place
@@ -34,6 +35,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             f"torch.optim:{name}",
             about=about,
             paper=paper,
+            licence=licence(zoo.plugin),
             needs=NEEDS.get(name, ()),
             aliases=ALIASES.get(name, ()),
             discovered=True,

@@ -21,6 +21,7 @@ SPDX = {
     r"attribution-noncommercial": "CC-BY-NC-4.0",
 }
 """What a licence says of itself, in metadata or in its own text, and its identifier."""
+PERMISSIVE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT"}
 
 
 def classes_of(module, skip=()):
