@@ -15,6 +15,7 @@ from torch import nn
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.groups.modules import is_depthwise, is_norm
+from optimzoo.groups.patterns import TITLES
 from optimzoo.groups.rules import MULTIPLIERS, Place, Row, argument, multiplier, read_rule, settled
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.values import MARKS
@@ -218,7 +219,7 @@ class _Reading:
                 sets[key] = self.read(argument, self.optimizer, key, value, f"paramwise_cfg.{label}")
             else:
                 sets[key] = value
-                if near(key, MULTIPLIERS) or not self.optimizer.may_read(key):
+                if key not in TITLES and (near(key, MULTIPLIERS) or not self.optimizer.may_read(key)):
                     hint = did_you_mean(near(key, (*MULTIPLIERS, *self.optimizer.settings)))
                     what = f"{key!r} is no multiplier and no argument of {self.optimizer.cls.__name__}"
                     self.odd(f"{what}, so it is copied into the group, where nothing reads it.{hint}", label)

@@ -15,6 +15,9 @@ from optimzoo.errors import ConfigError
 parser: Any = importlib.import_module("re._parser")
 MOST_REPETITIONS = 4
 
+TITLES = ("name", "part")
+"""Keys that a group may be called by, where a schedule asks for some groups only."""
+
 
 def paths(name: str) -> list[str]:
     """Return the names of the modules that the parameter ``name`` is in, from the outermost on, and its own."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError
-from optimzoo.groups.patterns import name_pattern, names_any
+from optimzoo.groups.patterns import TITLES, name_pattern, names_any
 from optimzoo.schedules.state import StandIn
 
 
@@ -76,7 +76,7 @@ class Subset(StandIn):
 
 
 def _titles(group: Mapping[str, Any]) -> list[str]:
-    return [group[key] for key in ("name", "part") if isinstance(group.get(key), str)]
+    return [group[key] for key in TITLES if isinstance(group.get(key), str)]
 
 
 def _describe(group: Mapping[str, Any], number: int) -> str:
