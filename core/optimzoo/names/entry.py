@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -195,6 +196,7 @@ def is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+@functools.cache
 def library_version(library: str) -> str:
     """Return the installed version of the distribution that brings the top-level module ``library``, or ``""``."""
     try:
