@@ -108,7 +108,7 @@ def _table(registry: Registry, entries: list[Entry]) -> Table:
     table = Table(title=f"{registry.kind}s", title_justify="left")
     for heading in ("name", "library"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("about")
+    table.add_column("about", overflow="fold")
     for entry in entries:
         name = Text("\n").join(
             [Text(registry.display_name(entry), "bold"), *(Text(f"  {a}", "dim") for a in entry.aliases)]

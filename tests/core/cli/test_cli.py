@@ -302,7 +302,8 @@ class TestNames:
             for pattern in ("lion", "DAdapt*", "bnb_Adam", "bitsandbytes", "sophia.soph*")
         }
         assert {"Lion", "Lion8bit", "DAdaptLion", "bitsandbytes.Lion"} <= names["lion"]
-        assert names["DAdapt*"] == {f"DAdapt{v}" for v in ("AdaGrad", "Adam", "Adan", "Lion", "SGD")}
+        variants = {f"DAdapt{v}" for v in ("AdaGrad", "Adam", "Adan", "Lion", "SGD")}
+        assert names["DAdapt*"] == variants | {f"pytorch_optimizer.{name}" for name in variants}
         assert names["bnb_Adam"] == {"bitsandbytes.Adam", "bitsandbytes.AdamW"}
         assert {"AdamW8bit", "Lion8bit", "bitsandbytes.Adam"} <= names["bitsandbytes"], "by their library"
         assert names["sophia.soph*"] == {"Sophia", "SophiaG"}, "by their qualified name"
