@@ -12,7 +12,7 @@ from optimzoo import calls
 from optimzoo.calls import Call
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near
 from optimzoo.groups.merge import aliases_of, merge_groups, name_groups
-from optimzoo.groups.modules import is_deformable, unwrap
+from optimzoo.groups.modules import is_deformable, plain_name, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
 from optimzoo.groups.rules import Place, apply_rules, settled
 from optimzoo.groups.unmet import tell_untrained, unmet
@@ -138,7 +138,7 @@ class DefaultOptimWrapperConstructor:
             params.append(group)
         holds_offset = is_deformable(module)
         for child_name, child in module.named_children():
-            child_prefix = f"{prefix}.{child_name}" if prefix else child_name
+            child_prefix = plain_name(f"{prefix}.{child_name}" if prefix else child_name)
             self.add_params(params, child, prefix=child_prefix, is_dcn_module=holds_offset)
 
     def param_options(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
-from optimzoo.groups.modules import KINDS, class_names, is_norm
+from optimzoo.groups.modules import KINDS, class_names, is_norm, plain_name
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.param_groups import NAMES, Group
@@ -195,7 +195,7 @@ def apply_rules(
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     places = [
-        Place(name, parameter, [model, *(modules[path] for path in paths(name)[:-1])])
+        Place(plain_name(name), parameter, [model, *(modules[path] for path in paths(name)[:-1])])
         for name, parameter in model.named_parameters()
     ]
     met: dict[int, list[Row]] = {}

@@ -12,6 +12,7 @@ from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimiz
 from optimzoo.constructors.reading import WrapperRecord
 from optimzoo.errors import OptimzooError, Problems
 from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS
+from optimzoo.optimizers.heeded import heed
 from optimzoo.run.reading import RunRecord, read_run
 from optimzoo.schedules.build import build_param_scheduler, by_member
 from optimzoo.schedules.preview import stand_ins
@@ -25,9 +26,7 @@ def config_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
     problems = Problems()
     record = problems.catch(read_run, cfg)
     if record is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a run repeats them
-            problems.catch(_try, record)
+        problems.catch(_try, record)
     return problems.found
 
 
@@ -43,7 +42,13 @@ def _try(record: RunRecord) -> None:
     plan = record.train_cfg
     with Problems() as problems:
         for name, schedules in by_member(record.param_scheduler, stands).items():
-            problems.catch(build_param_scheduler, stands[name], schedules, LONG_EPOCH, plan.max_epochs, plan.max_iters)
+            lengths = LONG_EPOCH, plan.max_epochs, plan.max_iters
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a length that is not the run's
+                built = problems.catch(build_param_scheduler, stands[name], schedules, *lengths)
+            parts = getattr(record.optim_wrapper.members[name].constructor, "parts", None)
+            if parts and any(schedule.param_name == "lr" for schedule in built or ()):
+                heed(parts[0].cls, "schedule")
 
 
 def _try_member(record: WrapperRecord) -> None:

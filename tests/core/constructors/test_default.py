@@ -399,3 +399,22 @@ class TestSubclasses:
         Other(dict(optimizer=SGD), dict(num_layers=12))
         with pytest.warns(OptimzooWarning, match="is it meant for Other.*Did you mean 'bias_lr_mult'"):
             Other(dict(optimizer=SGD), dict(bias_lr_mlt=12))
+
+
+@pytest.mark.parametrize(
+    "paramwise_cfg",
+    [
+        dict(custom_keys={"body.0": dict(lr_mult=0.1)}),
+        dict(rules=[dict(match="body.0.*", lr_mult=0.1)]),
+        dict(rules=[dict(match="body.0.weight", lr_mult=0.1), dict(match="body.0.bias", lr_mult=0.1)]),
+    ],
+)
+def test_rules_know_a_compiled_part_by_the_names_of_the_plain_model(paramwise_cfg):
+    model = torch.nn.ModuleDict({"body": torch.nn.Sequential(torch.nn.Linear(2, 2)), "head": torch.nn.Linear(2, 1)})
+    cfg = dict(optimizer=dict(type="SGD", lr=1.0), paramwise_cfg=paramwise_cfg)
+    plain = build_optim_wrapper(model, cfg)
+    model["body"] = torch.compile(model["body"])
+    compiled = build_optim_wrapper(model, cfg)
+    rates = [{n: g["lr"] for g in w.optimizer.param_groups for n in g["param_names"]} for w in (plain, compiled)]
+    assert rates[0] == rates[1]
+    assert rates[1]["body.0.weight"] == 0.1

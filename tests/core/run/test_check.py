@@ -140,3 +140,23 @@ def test_a_function_says_what_it_returns_whatever_its_arguments_are(config, tmp_
     assert not list(config_problems({**config, "model": dict(type="annotated_module:net")}))
     (problem,) = config_problems({**config, "model": dict(type="annotated_module:other", weights="w.pt")})
     assert "write `def other(weights: 'Path') -> Module:`" in str(problem)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # bitsandbytes, as it is imported
+@pytest.mark.parametrize(
+    ("optimizer", "told"),
+    [
+        (dict(type="bitsandbytes.SGD", lr=0.1, momentum=0.9, nesterov=True), "nesterov"),
+        (dict(type="bitsandbytes.Adam", lr=0.1, amsgrad=True), "amsgrad"),
+        (dict(type="Rprop", lr=0.1), "schedule"),
+        (dict(type="ASGD", lr=0.1), "schedule"),
+    ],
+)
+def test_a_check_tells_what_is_known_of_an_optimizer(config, optimizer, told):
+    cfg = {
+        **config,
+        "optim_wrapper": dict(optimizer=optimizer),
+        "param_scheduler": dict(type="ExponentialLR", gamma=0.9),
+    }
+    with pytest.warns(OptimzooWarning, match=told):
+        assert not config_problems(cfg)
