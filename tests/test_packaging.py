@@ -7,13 +7,9 @@ import tomllib
 import pytest
 
 from tests.conftest import REPO
+from tests.install import pip_install
 
 PLUGIN = REPO / "examples" / "optimzoo-example-plugin"
-
-
-def pip_install(source, target):
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
-    subprocess.run([*command, str(target), str(source)], check=True, timeout=240)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 
 from optimzoo import OPTIMIZERS
 from tests.conftest import REPO
-from tests.test_packaging import pip_install
+from tests.install import pip_install
 
 
 def blocks_of(page):
@@ -86,7 +86,7 @@ def test_the_make_targets_exist():
 
 def test_the_extras_exist():
     extras = set(re.findall(r"^(\w+) = \[", (REPO / "pyproject.toml").read_text().partition("optional-dep")[2], re.M))
-    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*)", README)
+    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*?)(?:: see the table below)?$", README, re.M)
     assert comments
     for first, others in comments:
         assert {first, *re.split(r",\s*", others)} <= extras

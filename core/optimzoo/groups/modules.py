@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection
 
@@ -25,9 +26,14 @@ WRAPPERS = {
 """Classes, by name, whose objects hold the model as ``module``; the last is the base of mmengine's averages."""
 
 
-def class_names(module: nn.Module) -> set[str]:
+def class_names(module: nn.Module) -> frozenset[str]:
     """Return the names of the module's class and of its bases."""
-    return {cls.__name__ for cls in type(module).__mro__}
+    return _names(type(module))
+
+
+@functools.lru_cache(maxsize=512)
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(base.__name__ for base in cls.__mro__)
 
 
 def is_norm(module: nn.Module, but: Collection[str] = ()) -> bool:

@@ -111,9 +111,9 @@ class Paramwise:
                 return [row]
         first: dict[str, Row] = {}
         for row in self.multipliers:
-            if row.holds(at):
-                (setting,) = row.multiplies
-                first.setdefault(setting, row)
+            (setting,) = row.multiplies
+            if setting not in first and row.holds(at):
+                first[setting] = row
         return list(first.values())
 
     def alone(self, settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
