@@ -63,6 +63,8 @@ def out_of_range(name: str, value: Any) -> str:
     """Return what is wrong with the value of an argument that ``RANGES`` knows; objects such as tensors may be any."""
     if name not in RANGES or not isinstance(value, (int, float, str, list, tuple, Mapping)):
         return ""
+    if isinstance(value, float) and math.isinf(value):
+        return f"a finite number is wanted, got {value!r}"
     try:
         number(value, "", *RANGES[name])
     except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ def vet(
     """Measure what the optimizer NAME really does; exit with 1 if it has a fault."""
     from optimzoo.vetting import vet as measure
 
+    if "" not in sys.path:
+        sys.path.append("")  # a module beside the shell may be named, as with `python -m`
     kwargs = dict(map(_setting, settings or ()))
     report = measure(name, only=[word for word in only.split(",") if word], seconds=seconds, **kwargs)
     if as_json:

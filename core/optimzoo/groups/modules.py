@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -28,11 +29,12 @@ WRAPPERS = {
 
 def class_names(module: nn.Module) -> frozenset[str]:
     """Return the names of the module's class and of its bases."""
-    return _names(type(module))
+    cls: Any = type(module)
+    return _names(cls)
 
 
 @functools.lru_cache(maxsize=512)
-def _names(cls: type) -> frozenset[str]:
+def _names(cls: Any) -> frozenset[str]:
     return frozenset(base.__name__ for base in cls.__mro__)
 
 

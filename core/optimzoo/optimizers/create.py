@@ -151,17 +151,21 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def _unfuse_for_sparse_gradients(optimizer: Optimizer) -> None:
     """Turn ``fused`` off in the first step if a gradient is sparse, which no fused kernel takes."""
+    optimizer.register_step_pre_hook(_Unfuse())
+
+
+class _Unfuse:
+    """The hook: an object of a class at the top of a module, which can be pickled with its optimizer."""
+
     first = True
 
-    def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        nonlocal first
-        if first and any(p.grad is not None and p.grad.is_sparse for g in optimizer.param_groups for p in g["params"]):
-            for settings in (optimizer.defaults, *optimizer.param_groups):
+    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        groups = optimizer.param_groups
+        if self.first and any(p.grad is not None and p.grad.is_sparse for g in groups for p in g["params"]):
+            for settings in (optimizer.defaults, *groups):
                 settings["fused"] = False
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
-        first = False  # the hook stays, since torch does not allow to remove it while it runs
-
-    optimizer.register_step_pre_hook(hook)
+        self.first = False  # the hook stays, since torch does not allow to remove it while it runs
 
 
 def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:

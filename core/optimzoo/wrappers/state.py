@@ -50,6 +50,8 @@ def fit_state(
         if key not in saved:
             raise CheckpointError(f"it holds no optimizer state: there is no {key!r} in it, but {_listed(saved)}")
     groups: list[Group] = saved["param_groups"]
+    if any(isinstance(key, str) and key.isdecimal() for key in saved["state"]):
+        raise CheckpointError("the parameters of its state are numbered by strings, as JSON writes them: make them int")
     _check_optimizer(optimizer, saved)
     names = [_names(number, group) for number, group in enumerate(optimizer.param_groups)]
     index_of = _match(optimizer, names, saved, order)
@@ -189,11 +191,17 @@ def _check_shapes(optimizer: Optimizer, state: Mapping[Any, Any], names: list[st
     if "closure" in needs_of(optimizer):
         return  # LBFGS keeps all parameters in one vector
     params = (p for group in optimizer.param_groups for p in group["params"])
+    cls = type(optimizer)
+    whole = cls.__module__.partition("torch.optim.")[0] == "" and cls.__name__ != "Adafactor"  # whose state is factored
     wrong = []
     for number, (parameter, name) in enumerate(zip(params, names)):
         entry = state.get(number, {})
-        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and 0 < v.ndim == parameter.ndim]
-        if shapes and not any(_suits(shape, parameter.shape) for shape in shapes):
+        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and v.ndim > 0]
+        if whole:
+            shapes = [shape for shape in shapes if shape != parameter.shape]
+        else:
+            shapes = [shape for shape in shapes if len(shape) == parameter.ndim]
+        if shapes and (whole or not any(_suits(shape, parameter.shape) for shape in shapes)):
             wrong.append(f"{name} {tuple(parameter.shape)} (saved {tuple(shapes[0])})")
     if wrong:
         raise CheckpointError(f"it is of parameters of other shapes: {_listed(wrong, quote=False)}")

@@ -43,13 +43,15 @@ class Weights:
         Raises:
             OptimzooError: It is no weight.
         """
-        if not isinstance(weight, Tensor) and not (is_number(weight) and 0 <= weight < math.inf):
+        if isinstance(weight, Tensor) and weight.numel() == 1 and weight.device.type == "cpu":
+            weight = weight.item()
+        if not (weight.numel() == 1 if isinstance(weight, Tensor) else is_number(weight) and 0 <= weight < math.inf):
             raise OptimzooError(f"a weight is the number of samples or tokens in a batch, got {weight!r}")
         weight = weight.detach() if isinstance(weight, Tensor) else float(weight)
         if self.unit is None and self._among > 1:
             self.unit = self._over_all(weight, distributed.ReduceOp.MAX).item() or 1.0
         elif self.unit is None:
-            self.unit = weight if isinstance(weight, Tensor) else weight or 1.0
+            self.unit = torch.where(weight > 0, weight, 1) if isinstance(weight, Tensor) else weight or 1.0
         self.total = self.total + weight
         return weight / self.unit
 

@@ -1,13 +1,14 @@
 """A wrapper's state goes by the names of the parameters."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper
-from optimzoo.errors import CheckpointError, OptimzooWarning
+from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
 
 PLAIN = None
 NO_DECAY = dict(bias_decay_mult=0.0, norm_decay_mult=0.0)
@@ -206,3 +207,48 @@ class TestWhatDoesNotFit:
         train(other, wrapper)
         with pytest.raises(CheckpointError, match=r"of other shapes: .*0\.bias \(4,\) \(saved \(5,\)\)"):
             build(network(), optimizer=optimizer, **kwargs).load_state_dict(copy.deepcopy(wrapper.state_dict()))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s["state"][0].update(exp_avg=torch.zeros(3)),
+        lambda s: s["state"][0].update(exp_avg_sq=torch.zeros(2, 1)),
+        lambda s: s.update(state={str(number): entry for number, entry in s["state"].items()}),
+    ],
+)
+def test_a_state_that_a_kernel_would_run_over_is_refused(damage):
+    model = torch.nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="AdamW", lr=0.1)))
+    wrapper.update_params(model(torch.ones(1, 2)).sum())
+    state = copy.deepcopy(wrapper.state_dict())
+    damage(state)
+    with pytest.raises(CheckpointError):
+        wrapper.load_state_dict(state)
+
+
+def test_a_wrapper_whose_kernel_was_chosen_can_be_pickled():
+    model = torch.nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="AdamW", lr=0.1)))
+    other, copied = pickle.loads(pickle.dumps((model, wrapper)))
+    for net, one in ((model, wrapper), (other, copied)):
+        one.update_params(net(torch.ones(1, 2)).sum())
+    assert torch.equal(model.weight, other.weight)
+
+
+@pytest.mark.parametrize("weights", [(0, 8), (torch.tensor(0), torch.tensor(8))])
+def test_a_window_that_begins_with_a_batch_of_no_weight_is_the_rest(weights):
+    model = torch.nn.Linear(2, 1)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1), accumulative_counts=2))
+    before = model.weight.detach().clone()
+    for weight in weights:
+        wrapper.update_params(model(torch.ones(1, 2)).sum(), weight=weight)
+    torch.testing.assert_close(model.weight, before - 0.1)
+
+
+@pytest.mark.parametrize("weight", [torch.tensor(-2.0), torch.tensor(float("nan")), torch.tensor([1, 2])])
+def test_a_tensor_that_is_no_weight_is_refused(weight):
+    model = torch.nn.Linear(2, 1)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1)))
+    with pytest.raises(OptimzooError, match="weight"):
+        wrapper.update_params(model(torch.ones(1, 2)).sum(), weight=weight)
