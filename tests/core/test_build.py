@@ -262,7 +262,7 @@ class TestParamScheduler:
             (dict(type="LinerLR"), "param_scheduler.type", "Did you mean 'LinearLR'"),
             ([dict(type="LinearLR", end=5), dict(typ=1)], "param_scheduler[1]", "'type' is missing"),
             ([dict(type="LinearLR", strat_factor=1)], "param_scheduler[0].strat_factor", "Did you mean 'start_factor'"),
-            ([dict(type="LinearLR", start_factor=2)], "param_scheduler[0].start_factor", "a number from 0 to 1"),
+            ([dict(type="LinearLR", start_factor=-2)], "param_scheduler[0].start_factor", "a number"),
             ([dict(type="LinearLR", begin=5, end=5)], "param_scheduler[0].end", "larger than begin"),
             ([dict(type="LinearLR", end="5")], "param_scheduler[0].end", "wants a number"),
             ([dict(type="LinearLR", begin=[1])], "param_scheduler[0].begin", "a whole number"),

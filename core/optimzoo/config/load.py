@@ -33,11 +33,20 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
     for override in overrides:
-        try:
-            config = _override(config, override)
-        except RecursionError:
-            raise ConfigError(f"{shown(override, 60)} is nested too deeply") from None
+        if _depth(override) > values.MAX_DEPTH:
+            raise ConfigError(f"{shown(override, 60)} is nested too deeply")
+        config = _override(config, override)
     return config
+
+
+def _depth(override: str) -> int:
+    """Return how deep an override leads at most: the parts of its key, and the brackets open at once in its value."""
+    key, _, value = override.partition("=")
+    level = deepest = 0
+    for character in value:
+        level += (character in "[{") - (character in "]}")
+        deepest = max(deepest, level)
+    return key.count(".") + key.count("[") + deepest
 
 
 def merge(base: Any, change: Any) -> Any:

@@ -92,7 +92,7 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     with Problems() as problems:
         cls = problems.catch(OPTIM_WRAPPER_CONSTRUCTORS.get, constructor_of(cfg), "constructor")
         if cls is None:
-            problems.catch(DefaultOptimWrapperConstructor, **arguments)  # for what else is wrong
+            _found(settings, problems)  # what else is wrong, as far as another constructor's keys are known
         elif cls.__module__.partition(".")[0] in OWN_MODULES:
             return WrapperRecord(cls(**arguments), cls.__name__)
         elif issubclass(cls, DefaultOptimWrapperConstructor):

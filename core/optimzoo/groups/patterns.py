@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from optimzoo.errors import ConfigError
+from optimzoo.values import MAX_NAME
 
 parser: Any = importlib.import_module("re._parser")
 MOST_REPETITIONS = 4
@@ -43,6 +44,8 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
     """
     if not isinstance(pattern, str) or not pattern:
         raise ConfigError(f"a pattern such as 'backbone.*' is wanted, got {pattern!r}", path)
+    if len(pattern) > MAX_NAME:
+        raise ConfigError(f"a pattern of at most {MAX_NAME} characters is wanted, got {len(pattern)}", path)
     if not pattern.startswith("re:"):
         return re.compile(fnmatch.translate(pattern))
     try:

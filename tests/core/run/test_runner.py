@@ -21,7 +21,7 @@ class Recorder(Hook):
 
     def __getattribute__(self, name):
         method = super().__getattribute__(name)
-        if name.startswith("_") or name == "events":
+        if name.startswith("_") or name in ("events", "needs"):
             return method
         self.events.append(name)
         return method
