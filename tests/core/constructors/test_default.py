@@ -401,6 +401,7 @@ class TestSubclasses:
             Other(dict(optimizer=SGD), dict(bias_lr_mlt=12))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile, as it is imported
 @pytest.mark.parametrize(
     "paramwise_cfg",
     [
