@@ -10,8 +10,8 @@ train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
 	$(BIN)/optimzoo train examples/digits/lion.toml
 
-test: $(VENV)/.dev  ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## run the whole test suite, in two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes run side by side
+
 import torch
 from torch import nn
 

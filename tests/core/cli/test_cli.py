@@ -141,7 +141,7 @@ class TestTrain:
             (["missing.toml"], "error: there is no file missing.toml"),
             (["{config}", "--set", "optim_wrapper.optimizer.type=Lyon"], "optim_wrapper.optimizer.type: there is no"),
             (["{config}", "--set", "loss='task:lose'"], "has no 'lose'. Did you mean 'loss'?"),
-            (["{config}", "--set", "optim_wrapper.optimizer.lr=inf"], "the loss is nan at step 2"),
+            (["{config}", "--set", "optim_wrapper.optimizer.lr=1e30"], "the loss is inf at step 2"),
             (["{config}", "--work-dir", "/proc/nowhere"], "work_dir: /proc/nowhere cannot be written to"),
             (["{config}", "--set", "loss='task:faulty'"], "task.py:13 in faulty: return batch['x']\n"),
         ],
