@@ -1,5 +1,6 @@
 """A config is checked without training: what it says of the mistakes that training would meet."""
 
+import re
 import sys
 
 import pytest
@@ -69,7 +70,7 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(optim_wrapper=dict(net=dict(optimizer=dict(type="SGD", lr=1.0), modules="*")),
               param_scheduler=dict(net=dict(type="LinearLR", begin=5))), ["param_scheduler.net"]),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # the same in every process
 )  # fmt: skip
 def test_each_mistake_is_found(change, paths, config):
     assert [problem.path for problem in config_problems({**config, **change})] == paths
