@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 
-NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-CALLED_NORM = re.compile(r"\w*([Nn]orm|GRN|FRN|ABN)(\d[dD]?|[BS]\d[a-z]?|Act|Tlu|Fp32|Gated|Channels?(First|Last))*")
-"""What model libraries call norms that they define themselves; ``NormLinear`` and ``LayerNormMLP`` are none."""
+from optimzoo.groups.norms import is_norm
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DEFORMABLE = {"DeformConv2d", "ModulatedDeformConv2d"}
 WRAPPERS = {
@@ -36,22 +32,6 @@ def class_names(module: nn.Module) -> frozenset[str]:
 @functools.lru_cache(maxsize=512)
 def _names(cls: Any) -> frozenset[str]:
     return frozenset(base.__name__ for base in cls.__mro__)
-
-
-def is_norm(module: nn.Module, but: Collection[str] = ()) -> bool:
-    """Whether ``module`` normalizes: a norm of torch, or a module without trained parts whose class is called so.
-
-    Args:
-        module: The module.
-        but: Names of classes that are no norms, whatever they are called.
-    """
-    if not class_names(module).isdisjoint(but):
-        return False
-    if isinstance(module, NORMS):
-        return True
-    if not CALLED_NORM.fullmatch(type(module).__name__):
-        return False
-    return all(next(child.parameters(), None) is None for child in module.children())
 
 
 def is_depthwise(module: nn.Module) -> bool:

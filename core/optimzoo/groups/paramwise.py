@@ -14,7 +14,8 @@ from torch import nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
-from optimzoo.groups.modules import is_depthwise, is_norm
+from optimzoo.groups.modules import is_depthwise
+from optimzoo.groups.norms import is_norm, is_vector
 from optimzoo.groups.patterns import TITLES
 from optimzoo.groups.rules import MULTIPLIERS, Place, Row, argument, multiplier, read_rule, settled
 from optimzoo.optimizers.described import DescribedOptimizer
@@ -47,8 +48,7 @@ def _is_bias(at: Place, cfg: Mapping[str, Any]) -> bool:
 def is_other_bias(at: Place) -> bool:
     """Whether it is a bias by another name, such as ``in_proj_bias`` or ``bias_ih_l0``; tables of biases are not."""
     words = at.own_name.split("_")
-    is_vector = at.parameter.numel() == max(at.parameter.shape, default=1)
-    return len(words) > 1 and "bias" in (words[0], words[-1]) and is_vector
+    return len(words) > 1 and "bias" in (words[0], words[-1]) and is_vector(at.parameter)
 
 
 def _is_norm(at: Place, cfg: Mapping[str, Any]) -> bool:

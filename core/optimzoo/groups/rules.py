@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
-from optimzoo.groups.modules import KINDS, class_names, is_norm, plain_name
+from optimzoo.groups.modules import KINDS, class_names, plain_name
+from optimzoo.groups.norms import is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.param_groups import NAMES, Group

@@ -1,25 +1,11 @@
 import pytest
 import torch
+from tests.core.grouping import SGD, Block, groups_of, settings_of
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from optimzoo import DefaultOptimWrapperConstructor, build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError, OptimzooWarning
-
-SGD = dict(type="SGD", lr=0.1, weight_decay=0.01, momentum=0.9)
-
-
-def groups_of(model, paramwise_cfg, optimizer=SGD):
-    wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=paramwise_cfg))
-    return {
-        name: {k: v for k, v in group.items() if k not in ("params", "param_names")}
-        for group in wrapper.optimizer.param_groups
-        for name in group["param_names"]
-    }
-
-
-def settings_of(model, paramwise_cfg, key):
-    return {name: group[key] for name, group in groups_of(model, paramwise_cfg).items()}
 
 
 class BaseAveragedModel(nn.Module):
@@ -29,21 +15,6 @@ class BaseAveragedModel(nn.Module):
         super().__init__()
         self.module = model
         self.register_buffer("steps", torch.tensor(0))
-
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(4, 4, 3, groups=4)
-        self.norm = nn.BatchNorm2d(4)
-        self.scale = nn.Parameter(torch.ones(4))
-        self.fc = nn.Linear(4, 2)
-
-
-class LlamaRMSNorm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(4))
 
 
 class DeformConv2d(nn.Module):
@@ -79,80 +50,6 @@ class DeformConv2d(nn.Module):
 def test_a_rule_touches_the_parameters_it_speaks_of_and_no_others(rule, key, touched):
     untouched = dict.fromkeys(settings_of(Block(), {"bypass_duplicate": False}, key), SGD[key])
     assert settings_of(Block(), rule, key) == pytest.approx({**untouched, **touched})
-
-
-@pytest.mark.parametrize("norm", [nn.RMSNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm1d(4, affine=True), LlamaRMSNorm()])
-def test_every_kind_of_norm_is_a_norm(norm):
-    found = settings_of(nn.Sequential(norm, nn.Linear(2, 2)), dict(norm_decay_mult=0.0), "weight_decay")
-    assert {name: value for name, value in found.items() if value == 0.0}.keys() == {
-        f"0.{name}" for name, _ in norm.named_parameters()
-    }
-
-
-NAMED = """LayerNorm T5LayerNorm DebertaLayerNorm CohereLayerNorm Pix2StructLayerNorm VitDetLayerNorm UMT5LayerNorm
-LongT5LayerNorm Qwen3NextRMSNorm Qwen3NextRMSNormGated LayerNorm2d LayerNormFp32 RmsNorm RmsNorm2dFp32 SimpleNorm
-SimpleNorm2d EvoNorm2dB0 EvoNorm2dS0a FilterResponseNormTlu2d FilterResponseNormAct2d GlobalResponseNorm GRN ActNorm
-BatchNormAct2d GroupNorm1 Layernorm ScaleNorm""".split()  # noqa: SIM905
-NOT_NAMED = ["NormLinear", "LayerNormMLP", "NormedConv2d", "Normalizer", "Transform", "GRNN", "WeightNormConv2d"]
-
-
-@pytest.mark.parametrize("name", [*NAMED, *NOT_NAMED])
-def test_norms_that_libraries_define_themselves_are_known_by_the_names_of_their_classes(name):
-    own = type(name, (LlamaRMSNorm,), {})()
-    found = settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(norm_decay_mult=0.0), "weight_decay")
-    assert found["0.weight"] == (0.0 if name in NAMED else 0.01)
-    rules = [dict(module="norm", decay_mult=0.0)]
-    assert settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(rules=rules), "weight_decay") == found
-
-
-def test_what_holds_a_norm_and_more_is_no_norm_though_it_is_called_so():
-    pre_norm = type("PreNorm", (nn.Sequential,), {})(nn.LayerNorm(2), nn.Linear(2, 2))
-    found = settings_of(pre_norm, dict(rules=[dict(module="norm", decay_mult=0.0)]), "weight_decay")
-    assert found == {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.01, "1.bias": 0.01}
-
-
-def test_a_class_that_is_called_a_norm_can_be_excluded():
-    model = nn.Sequential(LlamaRMSNorm(), nn.LayerNorm(4))
-    found = settings_of(model, dict(norm_decay_mult=0.0, not_norms=["LlamaRMSNorm"]), "weight_decay")
-    assert found == {"0.weight": 0.01, "1.weight": 0.0, "1.bias": 0.0}
-    rules = [dict(module="norm", decay_mult=0.0)]
-    assert settings_of(model, dict(rules=rules, not_norms=["LlamaRMSNorm"]), "weight_decay") == found
-    with pytest.warns(OptimzooWarning, match=r"not_norms: no .* class 'LamaRMSNorm'. Did you mean 'LlamaRMSNorm'"):
-        settings_of(model, dict(norm_decay_mult=0.0, not_norms=["LamaRMSNorm"]), "weight_decay")
-
-
-class TestBiasesByOtherNames:
-    def model(self):
-        return nn.ModuleDict({"attention": nn.MultiheadAttention(4, 1, add_bias_kv=True), "rnn": nn.GRU(4, 4)})
-
-    OTHERS = ("attention.in_proj_bias", "attention.bias_k", "attention.bias_v", "rnn.bias_ih_l0", "rnn.bias_hh_l0")
-
-    @pytest.mark.parametrize("key", ["bias_decay_mult", "bias_lr_mult"])
-    def test_mmengines_key_leaves_them_and_says_so_once(self, key):
-        with pytest.warns(OptimzooWarning) as said:
-            settings_of(self.model(), {key: 0.0}, "weight_decay")
-        (warning,) = said
-        assert str(warning.message).startswith(f"paramwise_cfg.{key}: it is for parameters called 'bias', and leaves ")
-        assert "all_biases=True takes them too" in str(warning.message)
-
-    @pytest.mark.parametrize("taken", [True, False])
-    def test_they_are_taken_or_left_as_the_config_says(self, taken):
-        found = settings_of(self.model(), dict(bias_decay_mult=0.0, all_biases=taken), "weight_decay")
-        assert {name for name, decay in found.items() if decay == 0.0} == {
-            "attention.out_proj.bias", *(self.OTHERS if taken else ())
-        }  # fmt: skip
-
-    @pytest.mark.parametrize("quiet", [dict(bias_decay_mult=1.0), dict(bias_decay_mult=0.0, flat_decay_mult=0.0)])
-    def test_nothing_is_said_where_it_makes_no_difference(self, quiet):
-        model = nn.ModuleDict({"rnn": nn.GRU(4, 4), "linear": nn.Linear(4, 4)})
-        settings_of(model, quiet, "weight_decay")
-
-    def test_a_table_of_biases_is_none(self):
-        model = nn.Linear(2, 2)
-        model.relative_position_bias_table = nn.Parameter(torch.ones(9, 2))
-        model.position_bias = nn.Parameter(torch.ones(3, 3))
-        found = settings_of(model, dict(bias_decay_mult=0.0, all_biases=True), "weight_decay")
-        assert [name for name, decay in found.items() if decay == 0.0] == ["bias"]
 
 
 @pytest.mark.parametrize("conv", [nn.Conv1d(4, 4, 3, groups=4), nn.Conv3d(4, 8, 3, groups=4)])
@@ -287,89 +184,6 @@ class TestParametersWithAHistory:
         model = nn.ModuleDict({"module": nn.Linear(1, 1)})
         names = build_optim_wrapper(model, dict(optimizer=SGD)).optimizer.param_groups[0]["param_names"]
         assert names == ["module.weight", "module.bias"]
-
-
-class TestMistakes:
-    @pytest.mark.parametrize(
-        ("paramwise_cfg", "path", "said"),
-        [
-            (3, "paramwise_cfg", "a dict is wanted"),
-            (dict(bias_lr=1), "paramwise_cfg.bias_lr", "Did you mean 'bias_lr_mult'"),
-            (dict(xyz=1), "paramwise_cfg.xyz", "It reads custom_keys, "),
-            (dict(custom_keys={0: dict(lr_mult=0.1)}), "paramwise_cfg.custom_keys[0]", "put it in quotes"),
-            (dict(bias_lr_mult="2"), "paramwise_cfg.bias_lr_mult", "a number is wanted"),
-            (dict(bias_lr_mult=-1), "paramwise_cfg.bias_lr_mult", "a number of at least 0 is wanted"),
-            (dict(norm_decay_mult=float("nan")), "paramwise_cfg.norm_decay_mult", "a number of at least 0 is wanted"),
-            (dict(flat_decay_mult=float("inf")), "paramwise_cfg.flat_decay_mult", "a finite one, got inf"),
-            (dict(not_norms="L2Norm"), "paramwise_cfg.not_norms", "a list of names of classes is wanted"),
-            (dict(custom_keys={"fc": dict(lr_mult=-2)}), "paramwise_cfg.custom_keys['fc'].lr_mult", "at least 0"),
-            (
-                dict(custom_keys={"fc": dict(momentum="x")}),
-                "paramwise_cfg.custom_keys['fc'].momentum",
-                "wants a number",
-            ),
-            (dict(bypass_duplicate="yes"), "paramwise_cfg.bypass_duplicate", "true or false is wanted"),
-            (dict(custom_keys=["a"]), "paramwise_cfg.custom_keys", "a dict of dicts"),
-            (dict(custom_keys={"fc": 0.1}), "paramwise_cfg.custom_keys['fc']", "a dict such as"),
-            (
-                dict(custom_keys={"fc": dict(lr_mult="x")}),
-                "paramwise_cfg.custom_keys['fc'].lr_mult",
-                "a number is wanted",
-            ),
-        ],
-    )
-    def test_each_is_named_with_its_place(self, paramwise_cfg, path, said):
-        with pytest.raises(ConfigError) as caught:
-            DefaultOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg)
-        assert (caught.value.path, said in str(caught.value)) == (path, True), str(caught.value)
-
-    def test_a_decay_multiplier_without_a_decay_to_multiply_is_an_error(self):
-        with pytest.raises(
-            ConfigError, match=r"norm_decay_mult: it multiplies weight_decay, .*set optimizer\.weight_decay"
-        ):
-            DefaultOptimWrapperConstructor(dict(optimizer=dict(type="SGD", lr=0.1)), dict(norm_decay_mult=0.0))
-        DefaultOptimWrapperConstructor(dict(optimizer=dict(type="AdamW")), dict(norm_decay_mult=0.0))  # 0.01 by default
-
-    def test_a_custom_key_that_matches_nothing_is_a_warning_or_strictly_an_error(self):
-        with pytest.warns(
-            OptimzooWarning, match=r"custom_keys\['nrom'\]: no parameter's name contains it. Did you mean 'norm'"
-        ):
-            groups_of(Block(), dict(custom_keys={"nrom": dict(lr_mult=0.1)}))
-        with pytest.raises(ConfigError, match=r"custom_keys\['nrom'\]: no parameter's name"):
-            groups_of(Block(), dict(custom_keys={"nrom": dict(lr_mult=0.1)}, strict=True))
-
-    @pytest.mark.parametrize(
-        ("key", "said"),
-        [
-            ("norm_decay_mult", "it is for all parameters of normalization layers"),
-            ("bias_lr_mult", "it is for parameters called `bias`"),
-            ("dcn_offset_lr_mult", "it is for the offset layers"),
-            ("dwconv_decay_mult", "it is for all parameters of depthwise convolutions"),
-            ("flat_decay_mult", "it is for one-dimensional parameters"),
-        ],
-    )
-    def test_a_multiplier_that_meets_no_parameter_is_a_warning_or_strictly_an_error(self, key, said):
-        model = nn.Linear(2, 2, bias=False)
-        with pytest.warns(OptimzooWarning, match=f"paramwise_cfg.{key}: no parameter meets it: {said}"):
-            groups_of(model, {key: 0.0})
-        with pytest.raises(ConfigError, match=f"paramwise_cfg.{key}: no parameter meets it"):
-            groups_of(model, {key: 0.0, "strict": True})
-
-    def test_a_multiplier_beside_what_it_multiplies_does_nothing_and_is_a_warning(self):
-        custom = {"fc": dict(lr=0.5, lr_mult=2.0)}
-        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]\.lr_mult: lr stands beside it and decides"):
-            assert groups_of(Block(), dict(custom_keys=custom))["fc.bias"]["lr"] == 0.5
-
-    def test_a_custom_key_in_the_shadow_of_longer_ones_is_said_to_be(self):
-        custom = {"fc": dict(), "fc.weight": dict(), "fc.bias": dict()}
-        with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]: every parameter that it matches has a"):
-            groups_of(Block(), dict(custom_keys=custom))
-
-    def test_a_multiplier_that_is_nearly_spelt_right_is_a_warning_or_strictly_an_error(self):
-        with pytest.warns(OptimzooWarning, match=r"'decay_multi' is no multiplier.*Did you mean 'decay_mult'"):
-            groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}))
-        with pytest.raises(ConfigError, match="'decay_multi' is no multiplier"):
-            groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}, strict=True))
 
 
 class TestSubclasses:
