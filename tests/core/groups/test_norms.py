@@ -35,19 +35,21 @@ NOT_NAMED = (
     "NormLinear LayerNormMLP LayerNormLinear NormedConv2d NormedLinear Normalize Normalizer Transform GRNN GINConv2d "
     "WeightNormConv2d WeightNorm SpectralNorm ParametrizedLinear ConvNormAct ConvNorm LinearNorm ConvBN Conv2dBN "
     "LinearBn1d BatchNormConv HubertLayerNormConvLayer RobertaPreLayerNormLMHead NormHead NormFreeBlock GradNorm "
-    "SoftNormBottleneck InklingNormedEmbedding DFineConvNormLayer Denorm NormalOutput XLNetModel INBlock InProj LSTM _ _9"
+    "SoftNormBottleneck InklingNormedEmbedding DFineConvNormLayer Denorm NormalOutput XLNetModel INBlock InProj LSTM "
+    "_ _9"
 )
-CALLED = [(name, True) for names in NAMED.values() for name in names.split()]
-CALLED += [(name, False) for name in NOT_NAMED.split()]
 
 
-@pytest.mark.parametrize(("name", "is_one"), CALLED)
-def test_norms_that_libraries_define_themselves_are_known_by_the_names_of_their_classes(name, is_one):
-    own = type(name, (LlamaRMSNorm,), {})()
-    found = settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(norm_decay_mult=0.0), "weight_decay")
-    assert found["0.weight"] == (0.0 if is_one else 0.01)
+@pytest.mark.parametrize("library", [*NAMED, ""])
+def test_norms_that_libraries_define_themselves_are_known_by_the_names_of_their_classes(library):
+    names = NAMED.get(library, NOT_NAMED).split()
+    model = nn.ModuleDict({name: type(name, (LlamaRMSNorm,), {})() for name in names})
+    model["norm"] = nn.LayerNorm(2)
+    found = settings_of(model, dict(norm_decay_mult=0.0), "weight_decay")
+    wrong = [name for name in names if found[f"{name}.weight"] != (0.0 if library else 0.01)]
+    assert not wrong
     rules = [dict(module="norm", decay_mult=0.0)]
-    assert settings_of(nn.Sequential(own, nn.LayerNorm(2)), dict(rules=rules), "weight_decay") == found
+    assert settings_of(model, dict(rules=rules), "weight_decay") == found
 
 
 @pytest.mark.parametrize(
