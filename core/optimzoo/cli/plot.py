@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from optimzoo.cli.runs import ConfigPath, Overrides, read_run_config
+from optimzoo.cli.runs import CodeDir, ConfigPath, Overrides, Trusted, run_config
 from optimzoo.console import out
 from optimzoo.errors import ConfigError
+from optimzoo.names.trust import UnseenError
 
 
 def plot(
     config: ConfigPath,
     overrides: Overrides = None,
+    trust: Trusted = None,
+    code_dir: CodeDir = None,
     picture: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("schedules.png"),
     table: Annotated[bool, typer.Option("--table", help="Print the values at the corners instead.")] = False,
     epoch_length: Annotated[
@@ -22,22 +25,26 @@ def plot(
     ] = None,
 ) -> None:
     """Draw what the schedules of CONFIG will do to every hyperparameter, without building the model."""
-    cfg = read_run_config(config, overrides)
     from optimzoo.run.data import loaders
     from optimzoo.run.loop.train_cfg import TrainPlan
-    from optimzoo.run.objects import look_for_modules_in
     from optimzoo.schedules.preview import plot_schedules, schedule_courses, schedule_table
 
-    look_for_modules_in(cfg["code_dir"])
-    for key in ("optim_wrapper", "train_cfg"):
-        if key not in cfg:
-            raise ConfigError("it is missing", key)
-    plan = TrainPlan.from_cfg(cfg["train_cfg"])
-    if epoch_length is None and plan.by_epoch and "train_dataloader" in cfg:
-        epoch_length = loaders.epoch_length(loaders.build_dataloader(cfg["train_dataloader"], "train_dataloader", 0))
-    lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
-    if table:
-        out.print(schedule_table(schedule_courses(cfg, **lengths)))
-    else:
-        plot_schedules(cfg, picture, **lengths)
-        out.print(f"wrote {picture}", highlight=False)
+    with run_config(config, overrides, trust, code_dir, looks=True) as cfg:
+        for key in ("optim_wrapper", "train_cfg"):
+            if key not in cfg:
+                raise ConfigError("it is missing", key)
+        plan = TrainPlan.from_cfg(cfg["train_cfg"])
+        if epoch_length is None and plan.by_epoch and "train_dataloader" in cfg:
+            try:
+                loader = loaders.build_dataloader(cfg["train_dataloader"], "train_dataloader", 0)
+            except UnseenError as error:
+                raise UnseenError(
+                    f"{error.problem}, or the length of an epoch: --epoch-length N", error.path
+                ) from error
+            epoch_length = loaders.epoch_length(loader)
+        lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
+        if table:
+            out.print(schedule_table(schedule_courses(cfg, **lengths)))
+        else:
+            plot_schedules(cfg, picture, **lengths)
+            out.print(f"wrote {picture}", highlight=False)

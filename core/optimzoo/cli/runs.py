@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 
 from optimzoo.console import out, say
 from optimzoo.errors import did_you_mean, near
+from optimzoo.names.trust import UnseenError, modules_in, under
 
 if TYPE_CHECKING:
     from optimzoo.config.load import Config
@@ -19,11 +22,20 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key: optim_wrapper.optimizer.lr=1e-3. May be repeated."),
 ]
+Trusted = Annotated[
+    list[str] | None,
+    typer.Option("--trust", metavar="PACKAGE", help="Let a config that is data call code of it. May be repeated."),
+]
+CodeDir = Annotated[
+    Path | None, typer.Option(help="Where the modules of the config are, instead of beside it.", file_okay=False)
+]
 
 
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
+    trust: Trusted = None,
+    code_dir: CodeDir = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest checkpoint in the work dir.")
     ] = False,
@@ -40,42 +52,55 @@ def train(
     ] = None,
 ) -> None:
     """Train the model that CONFIG describes."""
-    cfg = read_run_config(config, overrides)
-    if work_dir is not None:
-        cfg["work_dir"] = work_dir
-    from optimzoo.run import Runner
+    with run_config(config, overrides, trust, code_dir) as cfg:
+        if work_dir is not None:
+            cfg["work_dir"] = work_dir
+        from optimzoo.run import Runner
 
-    runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change)
-    try:
-        runner.train()
-    except KeyboardInterrupt as error:
-        raise typer.Exit(128 + signal.SIGINT) from error
+        runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change)
+        try:
+            runner.train()
+        except KeyboardInterrupt as error:
+            raise typer.Exit(128 + signal.SIGINT) from error
 
 
-def check(config: ConfigPath, overrides: Overrides = None) -> None:
+def check(config: ConfigPath, overrides: Overrides = None, trust: Trusted = None, code_dir: CodeDir = None) -> None:
     """Resolve every name and key of CONFIG without training; list every problem, and exit with 1 if there is one."""
-    cfg = read_run_config(config, overrides)
-    from optimzoo.run.check import config_problems
+    with run_config(config, overrides, trust, code_dir, looks=True) as cfg:
+        from optimzoo.run.check import config_problems
 
-    problems = config_problems(cfg)
+        problems = config_problems(cfg)
+    unseen = [problem for problem in problems if isinstance(problem, UnseenError)]
     for problem in problems:
-        say("problem", problem, "bold red")
-    if problems:
+        say(*("note", problem, "cyan") if problem in unseen else ("problem", problem, "bold red"))
+    if len(problems) > len(unseen):
         raise typer.Exit(1)
-    out.print(f"{config}: no problem found", highlight=False)
+    out.print(f"{config}: no problem found{' in what was looked at' * bool(unseen)}", highlight=False)
 
 
-def read_run_config(path: Path, overrides: list[str] | None) -> Config:
-    """Read a run config, and let it name functions and classes of modules beside it."""
+@contextlib.contextmanager
+def run_config(
+    path: Path, overrides: list[str] | None, trusted: list[str] | None, code_dir: Path | None, looks: bool = False
+) -> Iterator[Config]:
+    """Read a run config; inside the context it may name code of modules beside it, and if it is data no other."""
     is_program = path.suffix.lower() == ".py"
     if is_program:
         say("note", f"{path} is a Python config: it is being run as a program", "cyan")
     from optimzoo.config.load import load_config
+    from optimzoo.config.trusted import code_folder, trust_for
 
     cfg = load_config(path, overrides or ())
-    cfg.setdefault("code_dir", str(path.parent.resolve()))
     cfg.setdefault("work_dir", f"runs/{path.stem}")
-    return _without_helpers(cfg) if is_program else cfg
+    if is_program:
+        cfg = _without_helpers(cfg)
+    if code_dir is not None:
+        cfg["code_dir"] = str(code_dir.resolve())
+    elif not is_program:
+        cfg["code_dir"] = str(code_folder(cfg, path))
+    cfg.setdefault("code_dir", str(path.parent.resolve()))
+    trust = None if is_program else trust_for(path, trusted or (), Path(cfg["code_dir"]), looks)
+    with under(trust), modules_in(cfg["code_dir"]):
+        yield cfg
 
 
 def _without_helpers(cfg: dict[str, Any]) -> Config:

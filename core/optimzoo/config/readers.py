@@ -22,6 +22,9 @@ LANGUAGES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", 
 CONTROL = re.compile(r"_[a-z]+_")
 """The form of a key that is addressed to the reader of a config, such as ``_base_``."""
 
+MAX_BYTES = 10_000_000
+"""How large a file may be; more is no config."""
+
 _PYTHON_VALUE = re.compile(r"(True|False|None)\b|[-+]?\.\d[\deE+-]*|\([\w\s.,+-]*\)")
 
 
@@ -46,6 +49,8 @@ def read(path: Path) -> Any:
     kind = language(path)
     if kind == "Python":
         return _run(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

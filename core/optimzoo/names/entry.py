@@ -14,6 +14,7 @@ from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
 from optimzoo.names.facts import Facts, bundled_file, facts_in
+from optimzoo.names.trust import Slot, current
 from optimzoo.traces import FAULTS, describe_error
 
 OWN_DISTRIBUTION = "optimzoo"
@@ -151,6 +152,9 @@ class Entry:
         if not isinstance(self.target, str):
             return self.target
         module_name, _, attribute = self.target.partition(":")
+        trust = current()
+        if trust is not None:
+            trust.admit_own(module_name, path)
         try:
             found: Any = importlib.import_module(module_name)
         except FAULTS as error:
@@ -206,17 +210,20 @@ def library_version(library: str) -> str:
         return importlib.metadata.version(names[0]) if names else ""
 
 
-def import_dotted(target: str, path: str = "") -> Any:
-    """Import ``package.module:attribute`` as written in a config.
+def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any:
+    """Import ``package.module:attribute`` as written in a config, if the config may name it.
 
     Raises:
-        ConfigError: The module or the attribute does not exist, or the module fails to import.
+        ConfigError: The module or the attribute does not exist, the module fails to import, or its code is not trusted.
     """
     module_name, _, attribute = target.partition(":")
     if not is_dotted(target):
         raise ConfigError(
             f"{target!r} is not of the form 'package.module:Name'.{did_you_mean(dotted_forms(target))}", path
         )
+    trust = current()
+    if trust is not None:
+        trust.admit(target, path)
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -230,7 +237,9 @@ def import_dotted(target: str, path: str = "") -> Any:
         ) from error
     except FAULTS as error:
         raise ConfigError(f"importing {module_name!r} failed: {describe_error(error)}", path) from error
-    for part in attribute.split("."):
+    for index, part in enumerate(attribute.split(".")):
+        if trust is not None and index:
+            trust.check(found, target, path, "class")  # of what is no class nothing is looked up: that may run code
         try:
             found = getattr(found, part)
         except AttributeError as error:
@@ -239,6 +248,8 @@ def import_dotted(target: str, path: str = "") -> Any:
             public = [name for name in dir(found) if not name.startswith("_")]
             hint = _hidden(module_name) or did_you_mean(near(part, public))
             raise ConfigError(f"{module_name!r}{where} has no {attribute!r}.{hint}", path) from error
+    if trust is not None:
+        trust.check(found, target, path, slot)
     return found
 
 
@@ -252,7 +263,7 @@ def dotted_forms(name: str) -> list[str]:
     parts = [*module.split("."), attribute]
     if not all(part.isidentifier() for part in parts):
         return []
-    exists = hasattr(sys.modules[module], attribute) if module in sys.modules else is_installed(parts[0])
+    exists = attribute in vars(sys.modules[module]) if module in sys.modules else is_installed(parts[0])
     return [f"{module}:{attribute}"] if exists else []
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, UnknownNameError, a, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import Entry, dotted, dotted_forms, import_dotted
+from optimzoo.names.trust import under
 from optimzoo.values import MARKS
 
 T = TypeVar("T")
@@ -256,7 +257,9 @@ class Registry:
         self.add(entry)
 
     def _checked(self, target: Any, path: str = "") -> Any:
-        if inspect.isclass(target) and issubclass(target, import_dotted(self.base)):
+        with under(None):
+            base = import_dotted(self.base)
+        if inspect.isclass(target) and issubclass(target, base):
             return target
         name = dotted(target) if hasattr(target, "__qualname__") else shown(target)
         raise ConfigError(f"{name} cannot be used as {a(self.kind)}: it must be {self.must_be}", path)

@@ -11,10 +11,12 @@ import torch
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord
 from optimzoo.errors import OptimzooError, Problems
-from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS
+from optimzoo.names.trust import modules_in
+from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
-from optimzoo.run.reading import RunRecord, read_run
-from optimzoo.schedules.build import build_param_scheduler, by_member
+from optimzoo.run.loop.train_cfg import TrainPlan
+from optimzoo.run.reading import read_parts
+from optimzoo.schedules.build import Records, build_param_scheduler, by_member
 from optimzoo.schedules.preview import stand_ins
 
 LONG_EPOCH = 1_000_000
@@ -22,31 +24,31 @@ LONG_EPOCH = 1_000_000
 
 
 def config_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
-    """Return every problem in a run config; no model, data, optimizer, wrapper or constructor of a user's is called."""
-    problems = Problems()
-    record = problems.catch(read_run, cfg)
-    if record is not None:
-        problems.catch(_try, record)
+    """Return every problem in a run config; no code of a user's is called, of no slot."""
+    with modules_in(cfg.get("code_dir")):
+        parts, problems = read_parts(cfg)
+        if parts.get("optim_wrapper") and parts.get("train_cfg"):
+            problems.catch(_try, parts["optim_wrapper"], parts["train_cfg"], parts.get("param_scheduler") or ())
     return problems.found
 
 
-def _try(record: RunRecord) -> None:
+def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str, Records]) -> None:
     """Build the optimizers, their wrappers and the schedules on stand-ins for the model's parameters."""
     with Problems() as problems:
-        for name, member in record.optim_wrapper.members.items():
+        for name, member in wrapper.members.items():
             try:
                 _try_member(member)
             except OptimzooError as error:
                 problems.add(error.under(f"optim_wrapper.{name}" if name else "optim_wrapper"))
-    stands = stand_ins(record.optim_wrapper)
-    plan = record.train_cfg
+    stands = stand_ins(wrapper)
     with Problems() as problems:
-        for name, schedules in by_member(record.param_scheduler, stands).items():
-            lengths = LONG_EPOCH, plan.max_epochs, plan.max_iters
+        for name, own in by_member(schedules, stands).items():
+            known = [s for s in own if PARAM_SCHEDULERS.owner_of(getattr(s, "target", type(s)))]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a length that is not the run's
-                built = problems.catch(build_param_scheduler, stands[name], schedules, *lengths)
-            parts = getattr(record.optim_wrapper.members[name].constructor, "parts", None)
+                lengths = LONG_EPOCH, plan.max_epochs, plan.max_iters
+                built = problems.catch(build_param_scheduler, stands[name], known, *lengths)
+            parts = getattr(wrapper.members[name].constructor, "parts", None)
             if parts and any(schedule.param_name == "lr" for schedule in built or ()):
                 heed(parts[0].cls, "schedule")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from optimzoo import calls
@@ -31,12 +29,6 @@ def read_object(cfg: Any, base: type, path: str) -> Any:
     return calls.read(factory, {key: value for key, value in cfg.items() if key != "type"}, path)
 
 
-def look_for_modules_in(folder: str | Path | None) -> None:
-    """Let dotted paths name modules in ``folder``; an installed module of the same name goes first."""
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
-
 def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
     """Return the subclass of ``base``, or the function annotated to return one, that ``target`` names or is.
 
@@ -44,7 +36,7 @@ def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
         ConfigError: It is neither.
     """
     if isinstance(target, str):
-        target = import_dotted(target, path)
+        target = import_dotted(target, path, "object")
     if _makes(target, base):
         return target  # type: ignore[no-any-return]
     if inspect.isfunction(target):
@@ -65,7 +57,7 @@ def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callabl
     Raises:
         ConfigError: It is no function, or takes other arguments.
     """
-    found = import_dotted(target, path) if isinstance(target, str) else target
+    found = import_dotted(target, path, "function") if isinstance(target, str) else target
     name = path.rpartition(".")[2].partition("[")[0]
     wanted = f"a function of your own is wanted, such as `def {name}({', '.join(arguments)}): ...`"
     if not callable(found) or inspect.isclass(found):

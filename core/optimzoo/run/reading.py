@@ -23,7 +23,7 @@ from optimzoo.run.loop.device import find_device
 from optimzoo.run.loop.metrics import Metric, find_metrics
 from optimzoo.run.loop.randomness import seed_of
 from optimzoo.run.loop.train_cfg import TrainPlan
-from optimzoo.run.objects import find_function, look_for_modules_in, read_object
+from optimzoo.run.objects import find_function, read_object
 from optimzoo.run.spread.strategy import read_strategy
 from optimzoo.run.store.work_dir import folder_of
 from optimzoo.schedules.build import Records, read_param_scheduler
@@ -126,7 +126,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "strategy": read_strategy,
     "device": find_device,
     "log_interval": lambda value: whole_number(plain(value), "log_interval", 1),
-    "code_dir": lambda value: value,
+    "code_dir": lambda value: None if value is None else folder_of(value, "code_dir"),
 }
 """What reads each key, and raises what is wrong with it; in the order in which problems are told."""
 
@@ -137,19 +137,25 @@ def read_run(cfg: Mapping[str, Any]) -> RunRecord:
     Raises:
         ConfigError: The config is wrong; one error lists all that is.
     """
-    look_for_modules_in(cfg.get("code_dir"))
-    with Problems() as problems:
-        for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):
-            hint = f" Here {ELSEWHERE[key]}." if key in ELSEWHERE else did_you_mean(near(key, KEYS))
-            hint = hint or f" A run config has the keys {', '.join(KEYS)}."
-            problems.add(ConfigError(f"there is no such key.{hint}", str(key)))
-        for key in (k for k in REQUIRED if k not in cfg):
-            problems.add(ConfigError("it is missing", key))
-        given = [key for key in READERS if cfg.get(key) is not None or (key in REQUIRED and key in cfg)]
-        parts = {key: problems.catch(READERS[key], cfg[key]) for key in given}
-        if "loss" not in parts:
-            problems.catch(_check_loss, parts.get("model"))
+    parts, problems = read_parts(cfg)
+    problems.raise_all()
     return RunRecord(**parts)
+
+
+def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
+    """Return what each key of a run's config says, None where it is wrong, and all the problems."""
+    problems = Problems()
+    for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):
+        hint = f" Here {ELSEWHERE[key]}." if key in ELSEWHERE else did_you_mean(near(key, KEYS))
+        hint = hint or f" A run config has the keys {', '.join(KEYS)}."
+        problems.add(ConfigError(f"there is no such key.{hint}", str(key)))
+    for key in (k for k in REQUIRED if k not in cfg):
+        problems.add(ConfigError("it is missing", key))
+    given = [key for key in READERS if cfg.get(key) is not None or (key in REQUIRED and key in cfg)]
+    parts = {key: problems.catch(READERS[key], cfg[key]) for key in given}
+    if "loss" not in parts:
+        problems.catch(_check_loss, parts.get("model"))
+    return parts, problems
 
 
 def _check_loss(model: Any) -> None:

@@ -15,6 +15,7 @@ from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.names.trust import modules_in
 from optimzoo.run.course import Course
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
@@ -31,13 +32,13 @@ from optimzoo.run.loop.randomness import RandomStates, seed_all, seed_of
 from optimzoo.run.loop.step import LossFunction, TrainStep
 from optimzoo.run.members import members
 from optimzoo.run.parts import check_state, restore, state_of
-from optimzoo.run.reading import KEYS, REQUIRED, read_run
+from optimzoo.run.reading import KEYS, REQUIRED, RunRecord, read_run
 from optimzoo.run.spread.strategy import build_strategy
 from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History
-from optimzoo.run.store.work_dir import LOCK, hold, make_room, write_config
+from optimzoo.run.store.work_dir import LOCK, folder_of, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -78,7 +79,8 @@ class Runner:
         strategy: How to use several processes: ``"single"``, ``"ddp"``, ``"fsdp2"``, or a dict with one of these as
             ``type`` and its arguments. ``"ddp"`` if torchrun started several, by default.
         log_interval: Iterations from one update of the log to the next.
-        code_dir: A folder with modules that dotted paths may name; looked up after the installed ones.
+        code_dir: A folder with modules that dotted paths may name; looked up after the installed ones, and during the
+            run alone.
 
     Attributes:
         epoch: Passes over the data completed.
@@ -120,7 +122,12 @@ class Runner:
         arguments = {key: value for key, value in locals().items() if key not in ("self", *NOT_OF_THE_CONFIG)}
         self.config = _as_config(arguments)
         self.on_change = one_of(on_change, ("error", "restore", "config"), "on_change")
-        read = read_run(arguments)
+        self._code_dir = None if code_dir is None else folder_of(code_dir, "code_dir")
+        with modules_in(self._code_dir):
+            self._build(read_run(arguments), resume)
+
+    def _build(self, read: RunRecord, resume: bool | str | Path) -> None:
+        """Build what a config that was read says."""
         self.work_dir, self.log_interval, self.plan = read.work_dir, read.log_interval, read.train_cfg
         self.strategy = build_strategy(read.strategy, read.device or find_device(None))
         self.processes = self.strategy.processes
@@ -225,6 +232,7 @@ class Runner:
             SystemExit: SIGTERM or SIGHUP arrived, or a SIGUSR1 that stops the run.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(modules_in(self._code_dir))
             stack.enter_context(self.processes.together())
             self.processes.on_first(lambda: stack.enter_context(hold(self.work_dir)))
             stack.enter_context(self._course.signals)
@@ -264,7 +272,13 @@ class Runner:
         """Return the context of the values of each validation batch, and of how many samples they are the means."""
         metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
         averaged = self.hooks.evaluating(self)
-        with torch.no_grad(), evaluation_mode(self.model), self.modes.evaluating(), averaged:
+        with (
+            modules_in(self._code_dir),
+            torch.no_grad(),
+            evaluation_mode(self.model),
+            self.modes.evaluating(),
+            averaged,
+        ):
             yield self._evaluate(() if self.val_dataloader is None else self.val_dataloader, metrics)
 
     def _evaluate(self, loader: Iterable[Any], metrics: Sequence[Metric]) -> Iterator[tuple[dict[str, Any], int]]:

@@ -93,7 +93,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if "layer_depth" in cfg:
             path = "paramwise_cfg.layer_depth"
             given = cfg["layer_depth"]
-            self._depth_of = import_dotted(given, path) if isinstance(given, str) else given
+            self._depth_of = import_dotted(given, path, "function") if isinstance(given, str) else given
             if not callable(self._depth_of):
                 raise ConfigError(f"a function of a parameter's name is wanted, got {given!r}", path)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sized
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
 from typing import Any
 
 import torch
@@ -19,13 +20,26 @@ from optimzoo.values import MARKS, one_of, plain, whole_number
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """mmengine's samplers; both come to ``shuffle``, which is their only setting here and true by default."""
 
+PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "generator": (lambda value: isinstance(value, torch.Generator), "a torch.Generator, which no text describes,"),
+    **{
+        key: (lambda value: isinstance(value, Iterable) and not isinstance(value, (str, Mapping)), wanted)
+        for key, wanted in (("sampler", "an iterable of indices"), ("batch_sampler", "an iterable of lists of indices"))
+    },
+    "multiprocessing_context": (
+        lambda value: not isinstance(value, str) or value in multiprocessing.get_all_start_methods(),
+        " or ".join(map(repr, multiprocessing.get_all_start_methods())),
+    ),
+}
+"""Arguments of a DataLoader that it takes without a look: what fits, and what is wanted."""
+
 
 def read_dataloader(cfg: Any, path: str) -> Any:
     """Return the call that makes the loader that ``cfg`` describes, or ``cfg`` itself if it is an iterable of batches.
 
     Args:
         cfg: The arguments of ``torch.utils.data.DataLoader``, where ``dataset`` is a dict with ``type``, and
-            ``collate_fn`` may be a dotted path.
+            ``collate_fn`` and ``worker_init_fn`` may be dotted paths.
         path: Where in the config it stands.
 
     Raises:
@@ -39,6 +53,9 @@ def read_dataloader(cfg: Any, path: str) -> Any:
     with Problems() as problems:
         if isinstance(kwargs.get("dataset"), (str, Mapping)):
             kwargs["dataset"] = problems.catch(read_object, kwargs["dataset"], Dataset, f"{path}.dataset")
+        for key, (fits, wanted) in PARTS.items():
+            if kwargs.get(key) is not None and not fits(kwargs[key]):
+                problems.add(ConfigError(f"{wanted} is wanted, got {shown(kwargs[key])}", f"{path}.{key}"))
         call = problems.catch(calls.read, DataLoader, kwargs, path)
         if kwargs.get("batch_size") is not None:
             problems.catch(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
@@ -127,6 +144,8 @@ def _loader_kwargs(cfg: Mapping[str, Any], path: str) -> dict[str, Any]:
         del kwargs["collate_fn"]
     elif collate is not None:
         kwargs["collate_fn"] = find_function(collate, ("samples",), f"{path}.collate_fn")
+    if kwargs.get("worker_init_fn") is not None:
+        kwargs["worker_init_fn"] = find_function(kwargs["worker_init_fn"], ("worker",), f"{path}.worker_init_fn")
     return kwargs
 
 

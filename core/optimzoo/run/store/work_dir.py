@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optimzoo.config.load import config_text
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.run.store.atomic import telling, write
 from optimzoo.run.store.checkpoint import checkpoints_in
 
@@ -26,15 +26,15 @@ RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 
-def folder_of(work_dir: str | Path) -> Path:
-    """Return the folder that a config's ``work_dir`` names.
+def folder_of(value: Any, key: str = "work_dir") -> Path:
+    """Return the folder that the key of a config names.
 
     Raises:
         ConfigError: It is no path.
     """
-    if not isinstance(work_dir, (str, Path)) or not str(work_dir):
-        raise ConfigError(f"the path of a folder is wanted, got {work_dir!r}", "work_dir")
-    return Path(work_dir)
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise ConfigError(f"the path of a folder is wanted, got {shown(value)}", key)
+    return Path(value)
 
 
 @contextlib.contextmanager
@@ -114,7 +114,10 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
 def write_config(config: Mapping[str, Any], folder: Path) -> None:
     """Write the config of a run where ``optimzoo train`` can read it."""
     path = folder / "config.yaml"
-    header = f"{MARKER}: the config of this run. To run it again: optimzoo train {path} --work-dir ANOTHER_FOLDER\n"
+    code = f" --code-dir {config['code_dir']}" if config.get("code_dir") else ""
+    header = (
+        f"{MARKER}: the config of this run. To run it again: optimzoo train {path}{code} --work-dir ANOTHER_FOLDER\n"
+    )
     write(path, header + config_text(config))
 
 

@@ -1,0 +1,279 @@
+"""A config that is data calls what is registered, code of its own folder, and what the user trusts: nothing else."""
+
+import copy
+import json
+import sys
+
+import pytest
+import yaml
+
+from optimzoo import Runner
+from optimzoo.cli.names import show
+from optimzoo.cli.plot import plot
+from optimzoo.cli.runs import run_config
+from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
+from optimzoo.names.trust import UnseenError
+from optimzoo.run.check import config_problems
+
+CODE = """
+import colorsys, functools, os
+from os import fspath
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+from optimzoo import DefaultOptimWrapperConstructor, OptimWrapper
+from optimzoo.run import Hook, Strategy
+from optimzoo.schedules import LinearLR
+
+def data() -> TensorDataset:
+    return TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
+def loss(model, batch):
+    return (model(batch[0]) - batch[1]).square().mean()
+def error(model, batch):
+    return {"error": loss(model, batch)}
+def curvature(model, batch):
+    return loss(model, batch), 1
+def depth(name):
+    return 0, 2
+def worker(number): ...
+def collate(samples):
+    return torch.utils.data.default_collate(samples)
+class Net(nn.Linear):
+    path = staticmethod(os.fspath)
+    hue = colorsys.rgb_to_hsv
+    class Inner(nn.Linear): ...
+class SGD(torch.optim.SGD): ...
+class Wrapper(OptimWrapper): ...
+class Constructor(DefaultOptimWrapperConstructor): ...
+class Curve(LinearLR): ...
+class Told(Hook): ...
+class Alone(Strategy): ...
+text, part, bound, table = "", functools.partial(os.fspath), "x".join, {"x": len}
+"""
+
+CONFIG = {
+    "loss": "{m}:loss",
+    "metrics": ["{m}:error"],
+    "randomness": {"seed": 0},
+    "train_cfg": {"max_epochs": 1},
+    "model": {"type": "torch.nn:Linear", "in_features": 3, "out_features": 1},
+    "train_dataloader": {"batch_size": 4, "dataset": {"type": "{m}:data"}},
+    "val_dataloader": {"batch_size": 4, "dataset": {"type": "{m}:data"}},
+    "optim_wrapper": {
+        "constructor": "LayerDecayOptimWrapperConstructor",
+        "optimizer": {"type": "AdamW", "lr": 0.01},
+        "paramwise_cfg": {"layer_decay_rate": 0.5, "layer_depth": "{m}:depth"},
+    },
+    "param_scheduler": [{"type": "LinearLR", "by_epoch": False, "end": 2}],
+}
+
+SLOTS = {
+    ("model", "type"): "Net",
+    ("train_dataloader", "dataset", "type"): "data",
+    ("train_dataloader", "collate_fn"): "collate",
+    ("train_dataloader", "worker_init_fn"): "worker",
+    ("val_dataloader", "dataset", "type"): "data",
+    ("loss",): "loss",
+    ("metrics", 0): "error",
+    ("metrics",): "error",
+    ("curvature",): "curvature",
+    ("optim_wrapper", "type"): "Wrapper",
+    ("optim_wrapper", "constructor"): "Constructor",
+    ("optim_wrapper", "optimizer", "type"): "SGD",
+    ("optim_wrapper", "paramwise_cfg", "layer_depth"): "depth",
+    ("param_scheduler", 0, "type"): "Curve",
+    ("hooks", 0, "type"): "Told",
+    ("strategy",): "Alone",
+    ("strategy", "type"): "Alone",
+}
+"""Every place of a config that names something by a dotted path, and what in the folder suits it."""
+
+FOREIGN = [
+    *("colorsys:rgb_to_hsv", "os:fspath", "builtins:len", "string:Template", "json.tool:main", "torch:sum"),
+    *("torch.nn.functional:relu", "optimzoo.__main__:main", "optimzoo.config:load_config"),
+    *("{m}:fspath", "{m}:os.fspath", "{m}:os", "{m}:part", "{m}:Net.path", "{m}:Net.hue", "{m}:bound"),
+    *("{m}:text", "{m}:text.join", "{m}:table", "{m}:torch.ops.any"),
+]
+"""What is not of the folder, by whatever path: functions of Python's and of libraries."""
+
+
+def put(cfg, path, value):
+    *above, last = path
+    for key, below in zip(above, path[1:]):
+        empty = [{}] if below == 0 else {}
+        if isinstance(cfg, dict) and not isinstance(cfg.get(key), (dict, list)):
+            cfg[key] = empty
+        cfg = cfg[key]
+    cfg[last] = value
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Write a config with changes beside a module of a name of its own, and return its path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    module = f"own_{abs(hash(tmp_path))}"
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / f"{module}.py").write_text(CODE)
+
+    def write(changes=(), ending=".json"):
+        cfg = copy.deepcopy(CONFIG)
+        for path, value in dict(changes).items():
+            put(cfg, path, value)
+        file = folder / f"config{ending}"
+        file.write_text((json.dumps if ending == ".json" else yaml.safe_dump)(cfg).replace("{m}", module))
+        return file
+
+    write.module = module
+    yield write
+    sys.modules.pop(module, None)
+
+
+def checked(file, trust=()):
+    with run_config(file, None, list(trust), None, looks=True) as cfg:
+        return config_problems(cfg)
+
+
+def prepared(file, trust=(), code_dir=None):
+    with run_config(file, None, list(trust), code_dir) as cfg:
+        return Runner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize("slot", SLOTS, ids=lambda slot: ".".join(map(str, slot)))
+def test_in_every_slot_a_foreign_name_is_refused_and_by_check_not_even_imported(slot, project):
+    before = list(sys.path)
+    for name in FOREIGN:
+        file = project({slot: name})
+        sys.modules.pop("colorsys", None)
+        found = checked(file)
+        assert "colorsys" not in sys.modules, name
+        assert project.module not in sys.modules, name
+        assert any(slot[0] in problem.path for problem in found), name
+        if not name.startswith("{m}"):
+            assert any(slot[0] in p.path for p in found if not isinstance(p, UnseenError)), name
+    for name in FOREIGN:
+        with pytest.raises(ConfigError) as raised:
+            prepared(project({slot: name}))
+        assert any(problem.path.startswith(slot[0]) for problem in raised.value.problems), (name, str(raised.value))
+        assert "--trust" in str(raised.value) or "is a program" in str(raised.value), name
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("slot", SLOTS, ids=lambda slot: ".".join(map(str, slot)))
+@pytest.mark.filterwarnings("ignore:.*was called after:UserWarning", "ignore:optim_wrapper.paramwise_cfg")
+def test_what_the_folder_defines_is_taken_and_by_check_looked_at_if_it_is_trusted(slot, project):
+    changes = {slot: f"{{m}}:{SLOTS[slot]}"}
+    if slot == ("model", "type"):
+        changes["model", "in_features"], changes["model", "out_features"] = 3, 1
+    if slot == ("optim_wrapper", "constructor"):
+        changes["optim_wrapper", "paramwise_cfg"] = {}
+    file = project(changes)
+    unseen = checked(file)
+    assert all(isinstance(problem, UnseenError) for problem in unseen), unseen
+    assert any(
+        p.path.startswith(slot[0]) and f"not looked at: needs --trust {project.module}" in str(p) for p in unseen
+    )
+    assert project.module not in sys.modules
+    assert checked(file, [project.module]) == []
+    assert prepared(file).finished is False
+
+
+@pytest.mark.parametrize("name", ["{m}:missing", "{m}_not:loss", "not_there:loss", "{m}.deeper:loss"])
+def test_a_name_that_is_not_there_is_found_without_an_import(name, project):
+    (problem,) = (p for p in checked(project({("loss",): name})) if not isinstance(p, UnseenError))
+    assert problem.path == "loss"
+    assert project.module not in sys.modules
+
+
+@pytest.mark.parametrize("ending", [".json", ".yaml"])
+def test_plot_imports_nothing_of_it_either(ending, project, capsys):
+    changes = {
+        ("optim_wrapper", "constructor"): "DefaultOptimWrapperConstructor",
+        ("optim_wrapper", "paramwise_cfg"): {},
+    }
+    file = project(changes, ending)
+    with pytest.raises(UnseenError, match=f"--trust {project.module}, or the length of an epoch: --epoch-length N"):
+        plot(file, table=True)
+    plot(file, table=True, epoch_length=2)
+    assert "LinearLR" in capsys.readouterr().out or project.module not in sys.modules
+    for slot in (("optim_wrapper", "optimizer", "type"), ("param_scheduler", 0, "type")):
+        sys.modules.pop("colorsys", None)
+        with pytest.raises(ConfigError, match="not looked at: needs --trust colorsys"):
+            plot(project({**changes, slot: "colorsys:rgb_to_hsv"}, ending), table=True, epoch_length=2)
+        with pytest.raises(UnseenError, match=f"--trust {project.module}"):
+            plot(project({**changes, slot: f"{{m}}:{SLOTS[slot]}"}, ending), table=True, epoch_length=2)
+    assert not {"colorsys", project.module} & sys.modules.keys()
+
+
+@pytest.mark.parametrize("name", ["colorsys:rgb_to_hsv", "os:fspath"])
+def test_show_knows_registered_names_alone(name):
+    sys.modules.pop("colorsys", None)
+    with pytest.raises(UnknownNameError):
+        show(name)
+    assert "colorsys" not in sys.modules
+
+
+def test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_no_config(project, tmp_path):
+    changes = {("train_dataloader", "collate_fn"): "copy:copy"}
+    with pytest.raises(ConfigError, match=r"^train_dataloader.collate_fn: it needs --trust copy"):
+        prepared(project(changes))
+    assert prepared(project(changes), ["copy"]).train_dataloader.collate_fn is copy.copy
+    with pytest.raises(ConfigError, match=r"trust: there is no such key"):
+        prepared(project({**changes, ("trust",): ["copy"]}))
+    settings = tmp_path / "settings" / "optimzoo" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('trust = ["copy"]')
+    assert prepared(project(changes)).train_dataloader.collate_fn is copy.copy
+    for text, said in (
+        ("trust = 3", "names of packages"),
+        ("trsut = []", "Did you mean 'trust'"),
+        ("trust", "not valid"),
+    ):
+        settings.write_text(text)
+        with pytest.raises(OptimzooError, match=said):
+            prepared(project())
+
+
+def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):
+    settings = tmp_path / "settings" / "optimzoo" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'trust = ["{project.module}"]')
+    assert any(isinstance(problem, UnseenError) for problem in checked(project()))
+    assert project.module not in sys.modules
+
+
+def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder_by_check(project, monkeypatch):
+    file = project({("optim_wrapper", "optimizer", "type"): "Lion"})
+    (file.parent / "lion_pytorch.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.setitem(sys.modules, "lion_pytorch", None)
+    monkeypatch.delitem(sys.modules, "lion_pytorch")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "site-packages" not in entry])
+    (problem,) = (p for p in checked(file, [project.module]) if p.path.startswith("optim_wrapper"))
+    assert "the module 'lion_pytorch' is not looked at: needs --trust lion_pytorch" in str(problem)
+
+
+@pytest.mark.parametrize("named", ["..", "/", "~", "lib", ".hidden", "env/site-packages", 3, ["."], "\0", "x" * 5000])
+def test_a_code_dir_is_the_folder_of_the_config_or_below_it(named, project):
+    file = project({("code_dir",): named})
+    for folder in (".hidden", "env/site-packages"):
+        (file.parent / folder).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"^code_dir: "):
+        prepared(file)
+    with pytest.raises(ConfigError, match=r"^code_dir: "):
+        checked(file)
+
+
+def test_code_below_the_folder_is_found_and_that_elsewhere_if_the_command_line_says_so(project, tmp_path):
+    file = project({("code_dir",): "below"})
+    below = file.parent / "below"
+    below.mkdir()
+    (file.parent / f"{project.module}.py").rename(below / f"{project.module}.py")
+    assert prepared(file).config["code_dir"] == str(below)
+    moved = tmp_path / "moved.json"
+    file.rename(moved)
+    with pytest.raises(ConfigError, match=r"^code_dir: .*--code-dir"):
+        prepared(moved)
+    sys.modules.pop(project.module)
+    assert prepared(moved, code_dir=below).config["code_dir"] == str(below)
+    assert str(below) not in sys.path
