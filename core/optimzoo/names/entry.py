@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
 from optimzoo.names.facts import Facts, bundled_file, facts_in
-from optimzoo.names.trust import Slot, current
+from optimzoo.names.trust import Slot, current, defined_names
 from optimzoo.traces import FAULTS, describe_error
 
 OWN_DISTRIBUTION = "optimzoo"
@@ -217,7 +220,7 @@ def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any
         ConfigError: The module or the attribute does not exist, the module fails to import, or its code is not trusted.
     """
     module_name, _, attribute = target.partition(":")
-    if not is_dotted(target):
+    if not is_dotted(target) or module_name.endswith(".py"):
         raise ConfigError(
             f"{target!r} is not of the form 'package.module:Name'.{did_you_mean(dotted_forms(target))}", path
         )
@@ -229,10 +232,9 @@ def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise ConfigError(f"importing {module_name!r} failed: {describe_error(error)}", path) from error
-        hint = did_you_mean(dotted_forms(target)) if module_name.endswith(".py") else _hidden(module_name)
         raise ConfigError(
             f"there is no module {error.name!r} (from {target!r}). Modules are looked up among the installed packages "
-            f"and in the folder of the config file.{hint}",
+            f"and in the folder of the config file.{_hidden(module_name)}",
             path,
         ) from error
     except FAULTS as error:
@@ -254,17 +256,28 @@ def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any
 
 
 def dotted_forms(name: str) -> list[str]:
-    """Return ``package.module:Name`` for a name in another notation: ``package.module.Name``, ``module.py:Name``.
+    """Return ``package.module:Name`` for a name in another notation, ``package.module.Name`` or ``module.py:Name``.
 
-    Nothing is imported: of a module that is not, only that its package is installed is known.
+    It is returned only if there is such a name; nothing is imported to know that.
     """
     module, _, attribute = name.rpartition(":" if ":" in name else ".")
     module = module.removesuffix(".py").replace("/", ".")
-    parts = [*module.split("."), attribute]
-    if not all(part.isidentifier() for part in parts):
-        return []
-    exists = attribute in vars(sys.modules[module]) if module in sys.modules else is_installed(parts[0])
-    return [f"{module}:{attribute}"] if exists else []
+    form = f"{module}:{attribute}"
+    return [form] if is_dotted(form) and _defines(module, attribute) else []
+
+
+def _defines(module: str, attribute: str) -> bool:
+    """Whether a module has the attribute; where it is not imported, its source is read."""
+    if module in sys.modules:
+        return attribute in vars(sys.modules[module])
+    package, *inner = accumulate(module.split("."), "{}.{}".format)
+    try:
+        spec: Any = importlib.util.find_spec(package)
+        for name in inner:
+            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+        return attribute in defined_names(ast.parse(spec.loader.get_source(module)))
+    except Exception:  # there is no such module, or no source: nothing is known of it
+        return False
 
 
 def _hidden(module_name: str) -> str:

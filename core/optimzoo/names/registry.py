@@ -127,10 +127,8 @@ class Registry:
                 stacklevel=4,
             )
             return self.entry(rest, path)
-        known = map(_qualified, self.entries()) if "." in name else self._claims
-        suggestions = [] if name.count(".") > 1 else near(name, known)
-        if not suggestions and "." in name:
-            suggestions = dotted_forms(name)
+        known = self._entries if "." in name else filter(self.__contains__, self._claims)
+        suggestions = dotted_forms(name) or ([] if name.count(".") > 1 else near(name, known))
         raise UnknownNameError(
             f"there is no {self.kind} {name!r}: no installed plugin registers it."
             f"{did_you_mean(suggestions) or ' `optimzoo list` shows every name.'}{self._hints()}", path, suggestions,
@@ -275,10 +273,6 @@ def _leads_to(entry: Entry, cls: type) -> bool:
         return True
     module, _, attribute = dotted(entry.target).partition(":")
     return attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls
-
-
-def _qualified(entry: Entry) -> str:
-    return entry.qualified
 
 
 def _is_list_of_str(value: Any) -> bool:

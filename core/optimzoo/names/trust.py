@@ -142,7 +142,7 @@ class Trust:
                 raise ConfigError(f"there is no module {module!r} (from {target!r}) in {self.folder}", path)
             return
         try:
-            names = set(_defined(ast.parse(files[0].read_bytes())))
+            names = set(defined_names(ast.parse(files[0].read_bytes())))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise ConfigError(f"{files[0]} is not Python: {error}", path) from error
         first = attribute.partition(".")[0]
@@ -203,7 +203,7 @@ def _places(spec: importlib.machinery.ModuleSpec) -> list[Path]:
     return [Path(place).resolve() for place in places]
 
 
-def _defined(tree: ast.AST) -> Iterator[str]:
+def defined_names(tree: ast.AST) -> Iterator[str]:
     """Yield the names that the code of a module may define; ``*`` for those of another module."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -213,4 +213,4 @@ def _defined(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         else:
-            yield from _defined(node)
+            yield from defined_names(node)

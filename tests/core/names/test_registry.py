@@ -121,11 +121,43 @@ class TestLookUp:
         with pytest.raises(ConfigError, match=re.escape(f"Did you mean '{meant}'?")):
             OPTIMIZERS.get(name)
 
-    @pytest.mark.parametrize("name", ["torch.optim.AdmaW", "mmdet.Nothing", "nowhere.core.Mine", "nowhere.py:Mine"])
-    def test_no_hint_offers_a_name_that_leads_nowhere(self, name):
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "torch.optim.AdmaW", "torch.b.AdamW", "mmdet.Nothing", "nowhere.core.Mine", "nowhere.py:Mine",
+            "chore.Nothing", "chore.py:Nothing", "zoo.Mine", "zoo.nothing.Mine", "chore.inner", "chore.error",
+            "chore..Mine", "colorsys.Mine",
+        ],
+    )  # fmt: skip
+    def test_no_hint_offers_a_name_that_leads_nowhere(self, name, tmp_path, monkeypatch):
+        (tmp_path / "chore.py").write_text("def f():\n    inner = 1\ntry: ...\nexcept OSError as error: ...\n")
+        (tmp_path / "zoo").mkdir()
+        monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(ConfigError) as caught:
             OPTIMIZERS.get(name)
         assert "Did you mean" not in str(caught.value)
+        assert "chore" not in sys.modules
+
+    @pytest.mark.parametrize(
+        "line", ["class Mine: ...", "Mine = 1", "from x import y as Mine", "if 1:\n    Mine, b = 1"]
+    )
+    def test_what_a_module_defines_is_offered_without_importing_it(self, line, tmp_path, monkeypatch):
+        (tmp_path / "chore.py").write_text(f"raise SystemExit\n{line}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match="Did you mean 'chore:Mine'"):
+            OPTIMIZERS.get("chore.Mine")
+
+    @pytest.mark.parametrize("name", ["Novo", "acme.Novo", "b.Novo"])
+    def test_each_name_that_is_offered_leads_to_something(self, name):
+        registry = registry_of(
+            Entry("Nova", "torch.optim:SGD", **ACME), Entry("Nova", "torch.optim:Adam", **OTHER),
+            Entry("Novae", "torch.optim:SGD", **OTHER),
+        )  # fmt: skip
+        registry.register_module(name="Novas", module=type("Local", (torch.optim.SGD,), {"__module__": "no.such"}))
+        with pytest.raises(UnknownNameError) as caught:
+            registry.get(name)
+        assert caught.value.suggestions
+        assert all(registry.get(offered) for offered in caught.value.suggestions)
 
     @pytest.mark.parametrize("name", ["mmengine.OptimWrapper", "mmdet.OptimWrapper"])
     def test_the_scope_of_another_project_is_left_away_with_a_warning(self, name):
