@@ -79,8 +79,11 @@ class TestOptimWrapper:
             lambda groups: groups[0].update(params=[]),
             lambda groups: groups[0]["params"].pop(),
             lambda groups: groups.append({"params": []}),
+            lambda groups: groups[0].clear(),
+            lambda groups: groups[0].update(lr=9.0),
+            lambda groups: groups[0].pop("momentum"),
         ],
-        ids=["no groups", "no parameters", "one fewer", "one more"],
+        ids=["no groups", "no parameters", "one fewer", "one more", "nothing in it", "another rate", "no momentum"],
     )
     def test_a_plugin_that_changes_the_groups_is_named_and_they_are_put_back(self, change, model):
         class Meddler:
@@ -98,6 +101,7 @@ class TestOptimWrapper:
             plugins.remove("meddler")
         (group,) = wrapper.param_groups
         assert list(map(id, group["params"])) == list(map(id, model.parameters()))
+        assert (group["lr"], group["momentum"]) == (0.1, 0)
 
     @pytest.mark.parametrize(
         ("cfg", "path", "said"),

@@ -113,9 +113,14 @@ class Entry:
         return f"{self.plugin}.{self.name}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and its aliases, each once."""
+        return tuple(dict.fromkeys((self.name, *self.aliases)))
+
+    @property
     def claims(self) -> tuple[str, ...]:
-        """The bare names that this entry wants to be known by, each once."""
-        return tuple(dict.fromkeys((self.name, *self.aliases) if self.bare else self.aliases))
+        """The bare names that this entry wants to be known by."""
+        return self.names if self.bare else tuple(dict.fromkeys(self.aliases))
 
     @property
     def bundled(self) -> bool:

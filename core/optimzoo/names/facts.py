@@ -10,12 +10,12 @@ import importlib.resources
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from optimzoo.errors import ConfigError, PluginError
+from optimzoo.errors import ConfigError, PluginError, did_you_mean, near
 from optimzoo.traces import describe_error
 
 BUNDLED = "optimzoo_plugins.facts"
@@ -23,6 +23,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
 CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s]\S*))?$")
+VERDICTS = ("fine", "note", "fault", "unmeasured")
 Row = tuple[str, Any, str]
 
 
@@ -51,24 +52,54 @@ class Facts:
         return {fact: row for fact, row in self.rows.items() if row[0] == verdict}
 
     def meets(self, condition: str) -> bool:
-        """Whether a condition holds: ``fact`` (it is fine), ``fact=value``, ``fact<=number`` and the like.
+        """Whether a condition holds: ``fact`` (it is fine), ``fact=value``, ``fact=verdict``, ``fact<=number``.
 
         Raises:
             ConfigError: It is none of these.
         """
-        parsed = CONDITION.match(condition)
-        if not parsed:
-            raise ConfigError(
-                f"a condition is wanted, such as resume=exact, elementwise or state<=4, got {condition!r}"
-            )
-        fact, sign, wanted = parsed.groups()
+        fact, sign, wanted = _parsed(condition)
         verdict, value, _ = self.rows.get(fact, ("", None, ""))
         if not sign:
             return verdict == "fine"
         try:
             return OPERATORS[sign](float(value), float(wanted))
         except (TypeError, ValueError):
-            return sign in ("=", "!=") and OPERATORS[sign](str(value), wanted)
+            return sign in ("=", "!=") and (wanted in (str(value), verdict)) == (sign == "=")
+
+
+def _parsed(condition: str) -> tuple[str, str, str]:
+    """Return the fact, the sign and the value of a condition."""
+    parsed = CONDITION.match(condition)
+    if not parsed:
+        raise ConfigError(f"a condition is wanted, such as resume=exact, elementwise or state<=4, got {condition!r}")
+    fact, sign, wanted = parsed.groups()
+    return fact, sign or "", wanted or ""
+
+
+def check_condition(condition: str, measured: Iterable[Facts]) -> None:
+    """Raise if a condition speaks of a fact, or asks for a value of one, that nothing measured has.
+
+    Raises:
+        ConfigError: It does, or it is no condition.
+    """
+    fact, sign, wanted = _parsed(condition)
+    values: dict[str, dict[str, None]] = {}
+    for name, (_, value, _) in (row for facts in measured for row in facts.rows.items()):
+        values.setdefault(name, dict.fromkeys(VERDICTS))[str(value)] = None
+    if fact not in values:
+        hint = did_you_mean(near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
+        raise ConfigError(f"there is no fact {fact!r}.{hint}")
+    if sign in ("=", "!=") and wanted not in values[fact] and not _is_number(wanted):
+        hint = did_you_mean(near(wanted, values[fact])) or f" It is {', '.join(sorted(values[fact]))}."
+        raise ConfigError(f"no measured optimizer has {fact}={wanted}.{hint}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def facts_in(file: str, name: str, version: str) -> Facts | None:

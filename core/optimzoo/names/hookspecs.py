@@ -5,7 +5,6 @@ Hooks are called once per process or per build, never inside a training step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,43 +62,29 @@ class Zoo:
         """Name a subclass of ``optimzoo.run.Strategy``, for the ``strategy`` of a run."""
         self._stage("strategy", name, target, **about)
 
-    def _stage(
-        self,
-        kind: str,
-        name: str,
-        target: Any,
-        *,
-        about: str = "",
-        aliases: Iterable[str] = (),
-        extra: str | None = None,
-        paper: str = "",
-        needs: Iterable[str] = (),
-        bare: bool = True,
-        discovered: bool = False,
-        group_keys: Iterable[str] = (),
-        notes: Mapping[str, str] | None = None,
-        licence: str = "",
-        since: str = "",
-        facts: str = "",
-    ) -> None:
-        texts: dict[str, Any] = {"about": about, "paper": paper, "extra": extra, "licence": licence, "since": since}
-        texts |= {"facts": facts}
-        notes = dict(notes or {})
-        for what, text in (*texts.items(), *(("a note", text) for text in (*notes, *notes.values()))):
-            if not isinstance(text, str) and (what, text) != ("extra", None):
+    def _stage(self, kind: str, name: str, target: Any, *, facts: str = "", **about: Any) -> None:
+        for what, value in about.items():
+            if what in ("aliases", "needs", "group_keys"):
+                if isinstance(value, str):
+                    raise PluginError(f"{what} is a sequence of strings, got the string {value!r}")
+                about[what] = tuple(value)
+        about["notes"] = dict(about.get("notes") or {})
+        about |= {"facts_file": facts, "plugin": self.plugin, "distribution": self.distribution}
+        entry = Entry(name, target, **about)
+        texts = {what: getattr(entry, what) for what in ("about", "paper", "licence", "since")}
+        texts |= {"facts": facts, "extra": "" if entry.extra is None else entry.extra}
+        for what, text in (*texts.items(), *(("a note", text) for item in entry.notes.items() for text in item)):
+            if not isinstance(text, str):
                 raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
-        aliases, needs = _strings("aliases", aliases), _strings("needs", needs)
-        for word in (name, *aliases):
+        for word in (name, *entry.aliases):
             if not (isinstance(word, str) and word.isidentifier()):
                 raise PluginError(f"a name is a Python identifier, got {word!r}")
         if not isinstance(target, type) and not (isinstance(target, str) and is_dotted(target)):
             raise PluginError(f"the target of {name!r} is 'module:Class' or a class, got {target!r}")
-        for need in needs:
+        for need in entry.needs:
             if need not in NEEDS:
                 raise PluginError(f"{name!r} declares the unknown need {need!r}.{did_you_mean(near(need, NEEDS))}")
-        given = {**texts, "aliases": aliases, "needs": needs, "notes": notes, "bare": bare, "discovered": discovered}
-        given |= {"group_keys": _strings("group_keys", group_keys), "facts_file": given.pop("facts")}
-        self.stage(kind, Entry(name, target, **given))
+        self.stage(kind, entry)
 
     def stage(self, kind: str, entry: Entry) -> None:
         """Hold ``entry`` for this plugin until all of the plugin has loaded."""
@@ -109,7 +94,9 @@ class Zoo:
                 f"{entry.name!r} is registered twice, as {dotted(entries[entry.name].target)} and as "
                 f"{dotted(entry.target)}"
             )
-        entries[entry.name] = replace(entry, plugin=self.plugin, distribution=self.distribution)
+        if entry.plugin != self.plugin:
+            entry = replace(entry, plugin=self.plugin, distribution=self.distribution)
+        entries[entry.name] = entry
 
 
 class Hooks:
@@ -126,9 +113,3 @@ class Hooks:
     @hookspec
     def optimzoo_commands(self, app: typer.Typer) -> None:
         """Add commands to the ``optimzoo`` command line."""
-
-
-def _strings(what: str, value: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise PluginError(f"{what} is a sequence of strings, got the string {value!r}")
-    return tuple(value)

@@ -42,15 +42,19 @@ def _show(members: list[Any], wrapper: Any, model: nn.Module, hook: Callable[...
     finally:
         for optimizer, groups in before:
             if _identities(_groups(optimizer)) != _identities(groups):
+                for group, kept in groups:
+                    group.clear()
+                    group.update(kept)
                 optimizer.param_groups[:] = [group for group, _ in groups]
-                for group, params in groups:
-                    group["params"] = params
                 raise PluginError("it changed the parameter groups; they are put back: a hook may only look at them")
 
 
-def _groups(optimizer: Any) -> list[tuple[dict[str, Any], list[Any]]]:
-    return [(group, [*group.get("params", ())]) for group in optimizer.param_groups]
+def _groups(optimizer: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(group, {**group, "params": [*group.get("params", ())]}) for group in optimizer.param_groups]
 
 
-def _identities(groups: list[tuple[dict[str, Any], list[Any]]]) -> list[tuple[int, list[int]]]:
-    return [(id(group), [*map(id, params)]) for group, params in groups]
+def _identities(groups: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Any]:
+    return [
+        (id(group), {key: [*map(id, value)] if key == "params" else id(value) for key, value in kept.items()})
+        for group, kept in groups
+    ]

@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import shutil
@@ -7,6 +6,7 @@ import sys
 
 import pytest
 from tests.conftest import REPO
+from tests.core.named import PLUGIN
 
 CONFIG = """
 loss = "task:loss"
@@ -40,14 +40,6 @@ def square(model, batch):
 
 def error(model, batch):
     return {"error": (model(batch[0]) - batch[1]).abs().mean()}
-"""
-
-PLUGIN = """
-from optimzoo import hookimpl
-
-@hookimpl
-def optimzoo_register(zoo):
-    zoo.optimizer("Nova", "{target}", {more})
 """
 
 
@@ -301,137 +293,6 @@ class TestPlot:
         assert done.returncode == 1
         assert done.stderr.startswith(f"error: {picture} cannot be written: ")
         assert done.stderr.count("\n") == 1
-
-
-class TestNames:
-    def test_list_finds_names_by_part_pattern_and_alias(self, optimzoo):
-        names = {
-            pattern: {row["name"] for row in json.loads(optimzoo("list", pattern, "--json").stdout)}
-            for pattern in ("lion", "DAdapt*", "bnb_Adam", "bitsandbytes", "sophia.soph*")
-        }
-        assert {"Lion", "Lion8bit", "DAdaptLion", "bitsandbytes.Lion"} <= names["lion"]
-        variants = {f"DAdapt{v}" for v in ("AdaGrad", "Adam", "Adan", "Lion", "SGD")}
-        assert names["DAdapt*"] == variants | {f"pytorch_optimizer.{name}" for name in variants}
-        assert names["bnb_Adam"] == {"bitsandbytes.Adam", "bitsandbytes.AdamW"}
-        assert {"AdamW8bit", "Lion8bit", "bitsandbytes.Adam"} <= names["bitsandbytes"], "by their library"
-        assert names["sophia.soph*"] == {"Sophia", "SophiaG"}, "by their qualified name"
-
-    def test_list_says_what_is_installed_and_how_to_install_the_rest(self, optimzoo, tmp_path):
-        assert "not installed" not in optimzoo("list", "SophiaG").stdout
-        rows = json.loads(optimzoo("list", "Lion", "--json").stdout)
-        assert {row["install"] for row in rows if row["name"] == "Lion"} == {"pip install 'optimzoo[lion]'"}
-
-    def test_list_covers_every_kind_and_can_be_held_to_one(self, optimzoo):
-        kinds = {row["kind"] for row in json.loads(optimzoo("list", "--json").stdout)}
-        assert kinds == {"optimizer", "wrapper", "constructor", "scheduler", "hook", "strategy"}
-        rows = json.loads(optimzoo("list", "--kind", "constructor", "--json").stdout)
-        assert {row["kind"] for row in rows} == {"constructor"}
-        assert {row["name"] for row in rows} >= {"DefaultOptimWrapperConstructor", "LayerDecayOptimWrapperConstructor"}
-
-    def test_list_says_so_when_nothing_matches(self, optimzoo):
-        done = optimzoo("list", "lyon", check=False)
-        assert (done.returncode, "Did you mean 'Lion'?" in done.stdout) == (1, True)
-        assert optimzoo("list", "--kind", "optimiser", check=False).returncode == 2
-
-    def test_list_imports_no_library(self, run):
-        code = """
-import sys
-sys.argv = ["optimzoo", "list"]
-try:
-    from optimzoo.cli import main; main()
-except SystemExit:
-    pass
-print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion_pytorch") if m in sys.modules])
-"""
-        assert run("-c", code).stdout.splitlines()[-1] == "[]"
-
-    def test_show_tells_all_there_is_to_know(self, optimzoo):
-        shown = optimzoo("show", "Sophia2").stdout
-        for fact in (
-            "sophia.Sophia",
-            "DecoupledSophia, Sophia2",
-            "https://arxiv.org/abs/2305.14342",
-            "the wrapper runs the estimate",
-            "betas = (0.965, 0.99)",
-        ):
-            assert fact in shown
-        assert re.search(r"library: +lion_pytorch 0\.\d", optimzoo("show", "Lion").stdout)
-        assert "start_factor = 0.333" in optimzoo("show", "LinearLR").stdout
-
-    def test_show_of_a_missing_library_says_how_to_install_it(self, optimzoo, run, tmp_path):
-        code = "import sys; sys.modules['lion_pytorch'] = None; sys.argv = ['optimzoo', 'show', 'Lion']\n"
-        done = run("-c", code + "from optimzoo.cli import main; main()")
-        assert "lion_pytorch (not installed)" in done.stdout
-        assert "pip install 'optimzoo[lion]'" in done.stdout
-
-    def test_a_missing_library_is_listed_with_what_installs_it_if_that_is_known(self, optimzoo, install_plugin):
-        folder = install_plugin(PLUGIN.format(target="no_such_library:Nova", more="extra='nova'"))
-        listed = optimzoo("list", "nova", path=[folder]).stdout
-        assert re.search(r"Nova +│ no_such_library", listed)
-        assert "(not installed)" in listed
-        assert "to install what is missing: pip install 'acme-plugin[nova]'" in listed
-        assert "pip install 'acme-plugin[nova]'" in optimzoo("show", "Nova", path=[folder]).stdout
-        (folder / "acme_plugin.py").write_text(PLUGIN.format(target="no_such_library:Nova", more=""))
-        assert "pip" not in optimzoo("list", "nova", path=[folder]).stdout
-        assert "pip" not in optimzoo("show", "Nova", path=[folder]).stdout
-
-    def test_show_of_a_library_that_fails_to_import_says_why(self, optimzoo, install_plugin):
-        folder = install_plugin(PLUGIN.format(target="faulty_library:Nova", more="extra='nova'"))
-        (folder / "faulty_library.py").write_text("raise OSError('no driver')")
-        shown = " ".join(optimzoo("show", "Nova", path=[folder]).stdout.split())
-        assert "OSError: no driver" in shown
-        assert "The library is installed" in shown
-        assert "pip" not in shown
-
-    def test_show_of_a_name_that_two_plugins_claim_shows_both(self, optimzoo, install_plugin):
-        folders = [
-            install_plugin(PLUGIN.format(target=target, more=""), name)
-            for name, target in (("acme", "torch.optim:SGD"), ("other", "torch.optim:Adam"))
-        ]
-        shown = optimzoo("show", "Nova", path=folders).stdout
-        assert re.findall(r"class: +(\S+)", shown) == ["torch.optim:SGD", "torch.optim:Adam"]
-
-    @pytest.mark.parametrize("command", [["list"], ["plugins"], ["show", "LBFGS"]], ids=" ".join)
-    def test_everything_fits_into_eighty_columns(self, command, optimzoo):
-        lines = optimzoo(*command, COLUMNS="80").stdout.splitlines()
-        assert max(map(len, lines)) <= 80
-        assert not [line for line in lines if "…" in line]
-
-    def test_show_of_an_unknown_name_says_what_is_near(self, optimzoo):
-        done = optimzoo("show", "Lyon", check=False)
-        assert (done.returncode, "Did you mean 'Lion'?" in done.stderr) == (1, True)
-
-
-def test_the_plugins_are_listed_with_what_they_registered(optimzoo):
-    shown = optimzoo("plugins").stdout
-    assert "LayerDecayOptimWrapperConstructor" in shown
-    assert "Adafactor is transformers.Adafactor: only torch.Adafactor leads here" in shown
-
-
-def test_every_target_of_the_bundled_plugins_loads(optimzoo):
-    assert all(report["faults"] == [] for report in json.loads(optimzoo("plugins", "--load", "--json").stdout))
-
-
-@pytest.mark.parametrize(
-    ("target", "said"),
-    [
-        ("torch.optim:Nova", "has no 'Nova'"),
-        ("torch.nn:Linear", "torch.nn.modules.linear:Linear cannot be used as an optimizer"),
-        ("acme_plugin:nova", "cannot be used as an optimizer"),
-        ("no_such_library:Nova", "'no_such_library', which is not installed"),
-        ("faulty_library:Nova", "OSError: no driver"),
-    ],
-)
-def test_every_target_is_imported_on_demand_and_what_is_wrong_is_told(target, said, optimzoo, install_plugin):
-    folder = install_plugin(PLUGIN.format(target=target, more="") + "\ndef nova(): ...\n")
-    (folder / "faulty_library.py").write_text("raise OSError('no driver')")
-    assert said not in optimzoo("plugins", path=[folder]).stdout
-    done = optimzoo("plugins", "--load", "--json", path=[folder], check=False)
-    faults = {report["name"]: report["faults"] for report in json.loads(done.stdout)}
-    assert done.returncode == 1
-    assert len(faults["acme"]) == 1
-    assert said in faults["acme"][0]
-    assert said in " ".join(optimzoo("plugins", "--load", path=[folder], check=False).stdout.split())
 
 
 def test_the_version_is_the_packages(optimzoo):

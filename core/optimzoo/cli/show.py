@@ -1,0 +1,110 @@
+"""The command that shows what is known of a name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from optimzoo import calls
+from optimzoo.console import out
+from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
+from optimzoo.names.entry import NEEDS, Entry, dotted, library_version
+from optimzoo.names.facts import Facts
+from optimzoo.names.registry import Registry
+from optimzoo.names.zoo import REGISTRIES
+from optimzoo.names.zoo import plugins as plugin_manager
+
+
+def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or an alias.")]) -> None:
+    """Show where a name comes from, what it needs and what arguments it takes."""
+    found = [(registry, entry) for registry in REGISTRIES.values() for entry in registry.claimants(name)]
+    named_so = [entry for registry in REGISTRIES.values() for entry in registry.entries() if name in entry.names]
+    others = [entry for entry in named_so if all(entry is not shown for _, shown in found)]
+    if not found and not others:
+        suggestions = near(name, [n for registry in REGISTRIES.values() for n in registry])
+        raise UnknownNameError(
+            f"no installed plugin registers {name!r}.{did_you_mean(suggestions)}{plugin_manager.hints()}",
+            "",
+            suggestions,
+        )
+    for registry, entry in found:
+        _show(registry, entry)
+    if others:
+        _show_others(name, found[0][1] if found else None, others)
+
+
+def _show(registry: Registry, entry: Entry) -> None:
+    report = next((r for r in plugin_manager.reports() if r.name == entry.plugin), None)
+    version = library_version(entry.library) if entry.installed else "(not installed)"
+    facts = {
+        "kind": registry.kind.split()[-1],
+        "qualified name": entry.qualified,
+        "aliases": ", ".join(entry.aliases),
+        "class": dotted(entry.target),
+        "library": f"{entry.library} {version}",
+        "plugin": f"{report.name} ({report.target}), from {report.distribution} {report.version}" if report else "",
+        "about": entry.about,
+        "paper": entry.paper,
+        "licence": entry.licence,
+        "needs": "; ".join(NEEDS[need] for need in entry.needs),
+        "keys of its groups": ", ".join(entry.group_keys),
+        "notes": "\n".join(entry.notes.values()),
+        **_measured(entry),
+    }
+    try:
+        target = entry.load()
+    except MissingDependencyError as error:
+        facts |= {"fails": error.problem if entry.installed else "", "install": error.install}
+    else:
+        facts["arguments"] = "\n".join(map(_argument, calls.parameters(target).values()))
+    grid = Table.grid(padding=(0, 2))
+    for label, value in facts.items():
+        if value:
+            grid.add_row(f"  {label}:", Text(str(value), overflow="fold"))
+    out.print(registry.display_name(entry), style="bold", highlight=False)
+    out.print(grid)
+
+
+def _show_others(name: str, shown: Entry | None, others: list[Entry]) -> None:
+    """List what else is called ``name``, and how it differs from what was shown, as far as that is measured."""
+    out.print(f"\n{'also ' * bool(shown)}called {name}", style="bold", highlight=False)
+    facts = shown.facts if shown else None
+    grid = Table.grid(padding=(0, 2))
+    for entry in others:
+        version = library_version(entry.library) if entry.installed else "(not installed)"
+        grid.add_row(f"  {entry.qualified}:", Text(f"{entry.library} {version}: {_differences(entry.facts, facts)}"))
+    out.print(grid)
+
+
+def _differences(facts: Facts | None, others: Facts | None) -> str:
+    if facts is None:
+        return "not measured"
+    values = {fact: value for fact, (_, value, _) in facts.rows.items()}
+    if others is None:
+        return ", ".join(f"{fact}: {value}" for fact, value in values.items())
+    differ = [
+        f"{f}: {v}, not {others.value(f)}" for f, v in values.items() if f in others.rows and others.value(f) != v
+    ]
+    return "; ".join(differ) or "no measured fact differs"
+
+
+def _measured(entry: Entry) -> dict[str, str]:
+    """Return the measured facts for people: where they come from, what is fine, what is to be known, the faults."""
+    measured = entry.facts
+    if measured is None:
+        return {}
+
+    def lines(verdict: str) -> str:
+        return "\n".join(f"{name}: {value} ({why})" for name, (_, value, why) in measured.of_verdict(verdict).items())
+
+    good = ", ".join(f"{name}: {value}" for name, (_, value, _) in measured.of_verdict("fine").items())
+    with_what = f"with {entry.library} {measured.version} and torch {measured.torch}, on {measured.date}"
+    return {"measured": with_what, "faults": lines("fault"), "to know": lines("note"), "fine": good}
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name} = {parameter.default!r}"
