@@ -14,7 +14,7 @@ from typing import Any
 from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.keywords import read_keywords
 from optimzoo.traces import describe_error, user_frames
-from optimzoo.values import is_number, out_of_range
+from optimzoo.values import RANGES, is_number, out_of_range
 
 Signature = Mapping[str, inspect.Parameter]
 UNKNOWN: Signature = inspect.signature(lambda **kwargs: kwargs).parameters
@@ -174,7 +174,8 @@ def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
         if not isinstance(value, bool):
             return f"wants true or false for {name!r}, got {shown(value)}"
     elif is_number(default):
-        if isinstance(value, (str, bool, Mapping)):
+        nothing = value is None and name in RANGES and not any(w in str(parameter.annotation) for w in ("None", "Opt"))
+        if nothing or isinstance(value, (str, bool, Mapping)):
             return f"wants a number for {name!r} (default {default!r}), got {shown(value)}"
     elif isinstance(default, tuple) and default and all(is_number(v) for v in default):
         if isinstance(value, (str, Mapping)) or not hasattr(value, "__len__") or len(value) != len(default):

@@ -14,11 +14,10 @@ MARKS = ("_scope_", "_delete_")
 """Keys that mmengine leaves in a config: the registry to look in, a merge that is done. Nothing is built of them."""
 
 
-RANGES: dict[str, tuple[float, float]] = {
-    "lr": (0.0, math.inf),
-    "weight_decay": (0.0, math.inf),
-}
-"""What an argument of an optimizer may be, by its name. NaN is outside of all."""
+RANGES: dict[str, float] = {"lr": 0.0, "weight_decay": 0.0} | dict.fromkeys(
+    ("alpha", "beta1", "beta2", "betas", "dampening", "eps", "momentum", "rho"), -math.inf
+)
+"""The least that an argument of an optimizer may be, by its name; all are finite. What else holds, its class knows."""
 
 MAX_NODES, MAX_DEPTH, MAX_NAME = 100_000, 50, 1000
 """How many values a config may hold, how deeply nested, and how long a key may be; more is a mistake, or malice."""
@@ -60,16 +59,23 @@ def plain(value: Any, path: str = "") -> Any:
 
 
 def out_of_range(name: str, value: Any) -> str:
-    """Return what is wrong with the value of an argument that ``RANGES`` knows; objects such as tensors may be any."""
-    if name not in RANGES or not isinstance(value, (int, float, str, list, tuple, Mapping)):
-        return ""
-    if isinstance(value, float) and math.isinf(value):
-        return f"a finite number is wanted, got {value!r}"
-    try:
-        number(value, "", *RANGES[name])
-    except ConfigError as error:
-        return error.problem
+    """Return what is wrong with the value of an optimizer's argument; objects such as tensors may be any."""
+    low = RANGES.get(name, -math.inf)
+    several = isinstance(value, (list, tuple))
+    if name in RANGES and (isinstance(value, (bool, str, Mapping)) or (several and low == 0)):
+        return f"a number is wanted, got {shown(value)}"
+    for each in filter(is_number, value if several else [value]):
+        if low == 0 and not each >= 0:
+            return f"a number of at least 0 is wanted, got {shown(value)}"
+        if math.isnan(each) or (math.isinf(each) and name in RANGES):
+            return f"a finite number is wanted, got {shown(value)}"
     return ""
+
+
+def scalar(value: Any) -> Any:
+    """Return a number of NumPy, or in a tensor, as one of Python; anything else as it is."""
+    is_one = getattr(value, "ndim", None) == 0 and type(value).__module__.partition(".")[0] in ("numpy", "torch")
+    return value.item() if is_one else value
 
 
 def is_number(value: Any) -> bool:
@@ -78,21 +84,22 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any, path: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """Return ``value`` if it is a number from ``low`` to ``high``."""
-    if not is_number(value) or not low <= value <= high:
+    """Return ``value`` if it is a number from ``low`` to ``high``, as one of Python."""
+    checked: Any = scalar(value)
+    if not is_number(checked) or not low <= checked <= high:
         bounds = {(True, True): "", (False, True): f" of at least {low:g}", (True, False): f" of at most {high:g}"}
         wanted = bounds.get((low == -math.inf, high == math.inf), f" from {low:g} to {high:g}")
         raise ConfigError(f"a number{wanted} is wanted, got {shown(value)}", path)
-    checked: float = value
-    return checked
+    return checked  # type: ignore[no-any-return]
 
 
 def whole_number(value: Any, path: str, low: int | None = None) -> int:
-    """Return ``value`` if it is an int, of at least ``low`` if that is given."""
-    if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
+    """Return ``value`` if it is an int, of at least ``low`` if that is given, as one of Python."""
+    checked: Any = scalar(value)
+    if not isinstance(checked, int) or isinstance(checked, bool) or (low is not None and checked < low):
         wanted = "a whole number" if low is None else f"a whole number of at least {low}"
         raise ConfigError(f"{wanted} is wanted, got {shown(value)}", path)
-    return value
+    return checked
 
 
 def one_of(value: T, options: Iterable[T], path: str) -> T:

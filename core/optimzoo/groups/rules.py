@@ -16,6 +16,7 @@ from optimzoo.groups.modules import KINDS, class_names, plain_name
 from optimzoo.groups.norms import is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.needs import check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.values import is_number, whole_number
 
@@ -174,6 +175,8 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
             what = f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}"
             raise ConfigError(what, f"{path}.{key}")
         calls.read(optimizer.cls, {key: value}, path, hidden, ranged=True)
+        if key != "nesterov":  # which is right or wrong together with the momentum
+            check_settings(optimizer.cls, {key: value}, path)
     return value
 
 

@@ -16,7 +16,7 @@ from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
-from optimzoo.optimizers.needs import check_needs, check_rates
+from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 
 FUSED = {
@@ -62,6 +62,11 @@ def _create(
     entry = OPTIMIZERS.entry_of(cls)
     needs = entry.needs if entry else ()
     groups = [_copied(group) for group in groups]
+    for number, group in enumerate(groups):
+        own = {key: value for key, value in group.items() if key not in ("params", NAMES)}
+        if own:
+            whole = own if own.keys() <= {"lr", "weight_decay"} else {**given, **own}
+            check_settings(cls, whole, f"groups[{number}]")
     if "matrices" in needs:
         groups = [_without_frozen_vectors(group) for group in groups]
     _check_there_are_any(cls.__name__, groups, model)

@@ -9,8 +9,51 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.optimizers.param_groups import NAMES, Group
+from optimzoo.values import RANGES
+
+OF_THE_PROCESS = ("fused", "foreach", "capturable", "differentiable")
+"""Settings that say how this process computes."""
+
+
+def is_torchs(cls: type) -> bool:
+    """Whether it is a class of torch.optim itself."""
+    return f"{cls.__module__}.".startswith("torch.optim.")
+
+
+def check_settings(cls: type, settings: Mapping[str, Any], path: str = "") -> None:
+    """Check the hyperparameters of a group, which torch does not, as those of a build are.
+
+    A class of torch judges by its constructor; of others, who may have conventions of their own, by ``RANGES`` alone.
+
+    Args:
+        cls: The optimizer's class.
+        settings: The hyperparameters; keys that are no arguments of the class are not looked at.
+        path: Where they stand.
+
+    Raises:
+        ConfigError: One of them is wrong, with its place.
+    """
+    signature = calls.parameters(cls)
+    asked = (signature.keys() if is_torchs(cls) else RANGES.keys() & signature.keys()) - {*OF_THE_PROCESS, "params"}
+    own = {k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in settings.items() if k in asked}
+    calls.read(cls, own, path, tuple(signature), ranged=True)
+    if not is_torchs(cls) or own.keys() <= {"lr", "weight_decay"}:
+        return
+
+    def refusal(arguments: Mapping[str, Any]) -> Exception | None:
+        try:
+            cls([torch.zeros(1, 1, requires_grad=True)], **arguments)
+        except Exception as error:
+            return error
+        return None
+
+    error = refusal(own)
+    if error is not None:
+        key = next((key for key, value in own.items() if str(refusal({key: value})) == str(error)), "")
+        raise ConfigError(f"{cls.__name__} refused it: {error}", ".".join(filter(None, (path, key)))) from error
 
 
 def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], groups: list[Group]) -> None:

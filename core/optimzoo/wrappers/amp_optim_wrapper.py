@@ -13,16 +13,18 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
-from optimzoo.values import is_number, number, one_of
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, join_path
+from optimzoo.values import is_number, number, one_of, plain, scalar, whole_number
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
-from optimzoo.wrappers.ownership import is_left_over, refuse_a_step_by_accelerate, with_grad
+from optimzoo.wrappers.ownership import is_noted, refuse_a_step_by_accelerate, with_grad
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 SCALES = (1e-45, torch.finfo(torch.float32).max)
 """What a loss scale, a float32 on the device, may be."""
-OF_THE_SCALER = {"init_scale": SCALES, "growth_factor": (1 + 1e-6, SCALES[1]), "backoff_factor": (1e-6, 1 - 1e-6)}
+FACTORS = {"growth_factor": (1 + 1e-6, SCALES[1]), "backoff_factor": (1e-6, 1 - 1e-6)}
+OF_THE_SCALER = {"init_scale": SCALES, "scale": SCALES, **FACTORS}
+COUNTS = {"growth_interval": 1, "_growth_tracker": 0}
 
 
 class AmpOptimWrapper(OptimWrapper):
@@ -86,7 +88,8 @@ class AmpOptimWrapper(OptimWrapper):
             "enabled": enabled and cast_to in (torch.float16, torch.bfloat16),
             "cache_enabled": cache_enabled,
         }
-        self._scale_update_param = float(loss_scale) if is_number(loss_scale) else None  # type: ignore[arg-type]
+        scale: Any = plain(scalar(loss_scale), "loss_scale")
+        self._scale_update_param = float(scale) if is_number(scale) else None
         scaler_cls: Any = GradScaler
         if use_fsdp:
             from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
@@ -94,7 +97,7 @@ class AmpOptimWrapper(OptimWrapper):
             scaler_cls = ShardedGradScaler
         self.shares_scale = False
         defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
-        self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(loss_scale)})
+        self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(scale)})
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Scale ``loss``, back-propagate it and count the iteration.
@@ -122,7 +125,7 @@ class AmpOptimWrapper(OptimWrapper):
             raise OptimzooError("second derivatives of a scaled loss would be scaled too. Use dtype='bfloat16'")
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
-        if not self._window_open and any(map(is_left_over, with_grad(self.optimizer))):
+        if not self._window_open and any(map(is_noted, with_grad(self.optimizer))):
             raise OptimzooError(
                 "these gradients are those of another member's loss, under that one's scale: give the loss to "
                 "update_params of the OptimWrapperDict, or use dtype='bfloat16'"
@@ -157,17 +160,17 @@ class AmpOptimWrapper(OptimWrapper):
         """Return the optimizer's state, with that of the loss scaler as ``loss_scaler``."""
         return {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load what ``state_dict`` returned; without a ``loss_scaler`` in it the scale stays as it is."""
-        scaler = self.loss_scaler
-        if scaler.is_enabled() and state_dict.get("loss_scaler"):
-            scaler = copy.copy(scaler)
+    def _load_own(self, state_dict: Mapping[str, Any]) -> None:
+        """Load the counts, and the scale if the state has one."""
+        super()._load_own(state_dict)
+        saved = state_dict.get("loss_scaler")
+        if self.loss_scaler.is_enabled() and saved:
+            self.loss_scaler = copy.copy(self.loss_scaler)
             try:
-                scaler.load_state_dict(dict(state_dict["loss_scaler"]))
-            except (KeyError, TypeError, ValueError) as error:
+                _check_scaler(saved)
+                self.loss_scaler.load_state_dict(dict(saved))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise CheckpointError(f"its loss_scaler is not that of a GradScaler: {error!r}") from error
-        super().load_state_dict(state_dict)
-        self.loss_scaler = scaler
 
 
 def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
@@ -177,9 +180,17 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
         return {"init_scale": number(loss_scale, "loss_scale", *SCALES)}
     if isinstance(loss_scale, Mapping):
         calls.read(GradScaler, loss_scale, "loss_scale")
-        for key in OF_THE_SCALER.keys() & loss_scale.keys():
-            number(loss_scale[key], f"loss_scale.{key}", *OF_THE_SCALER[key])
+        _check_scaler(loss_scale, "loss_scale")
         return dict(loss_scale)
     raise ConfigError(
         f"'dynamic', a number or the arguments of a GradScaler are wanted, got {loss_scale!r}", "loss_scale"
     )
+
+
+def _check_scaler(settings: Mapping[str, Any], path: str = "") -> None:
+    for key in settings.keys() & {*OF_THE_SCALER, *COUNTS}:
+        place = join_path(path, key)
+        if key in COUNTS:
+            whole_number(settings[key], place, COUNTS[key])
+        else:
+            number(settings[key], place, *OF_THE_SCALER[key])

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, ConfigError, did_you_mean, near
-from optimzoo.wrappers.state import add_missing_groups, fit_base, fit_state
-from optimzoo.wrappers.state_values import describe, keep_saved
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.traces import describe_error
+from optimzoo.wrappers.ownership import is_noted, note, with_grad
+from optimzoo.wrappers.state import add_missing_groups, describe, fit_base, fit_state, keep_saved
 
 
 class StepOutcome(Enum):
@@ -55,10 +56,8 @@ class BaseOptimWrapper(ABC):
         self.optimizer = optimizer
         self.base_param_settings: dict[str, Any] | None = None
         if len(optimizer.param_groups) > 1:
-            rate = {
-                key: value for key, value in optimizer.param_groups[0].items() if key == "lr"
-            }  # not in all defaults
-            self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy({**rate, **optimizer.defaults})}
+            lr = {k: v for k, v in optimizer.param_groups[0].items() if k == "lr"}  # which not all defaults have
+            self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy({**lr, **optimizer.defaults})}
         self.param_rules: dict[str, str] = {}
         self.param_order: list[str] = []
 
@@ -107,12 +106,7 @@ class BaseOptimWrapper(ABC):
             >>> wrapper.explain("0.weight")
             "group 0 (lr 0.1, weight_decay 0.01): the optimizer's own arguments"
         """
-        for index, group in enumerate(self.optimizer.param_groups):
-            if name in group.get("param_names", ()):
-                settings = ", ".join(f"{key} {_value(group[key])}" for key in ("lr", "weight_decay") if key in group)
-                return f"group {index} ({settings}): {self.param_rules.get(name, SELF_EXPLAINED)}"
-        known = [each for group in self.optimizer.param_groups for each in group.get("param_names", ())]
-        raise ConfigError(f"no parameter group holds {name!r}.{did_you_mean(near(name, known))}")
+        return explain({"": self}, name)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -182,11 +176,17 @@ class BaseOptimWrapper(ABC):
             try:
                 self.optimizer.load_state_dict(fitted)
                 keep_saved(self.optimizer, fitted["state"], dtypes)
-            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-                name = type(self.optimizer).__name__
+            except OptimzooError:
+                raise
+            except (Exception, SystemExit) as error:
                 raise CheckpointError(
-                    f"{name} cannot load it; it may be of another optimizer or version: {error!r}"
+                    f"{type(self.optimizer).__name__} cannot load it; it may be of another optimizer or version: "
+                    f"{describe_error(error)}"
                 ) from error
+            self._load_own(state_dict)
+
+    def _load_own(self, state_dict: Mapping[str, Any]) -> None:  # noqa: B027
+        """Load what the state holds beside that of the optimizer."""
 
     def add_saved_groups(self, model: nn.Module, state_dict: Mapping[str, Any]) -> None:
         """Add the parameter groups that the optimizer lacks and a state has, as those that a hook added during a run.
@@ -216,14 +216,33 @@ class BaseOptimWrapper(ABC):
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copied or pickled torch optimizer has lost its hooks, and what its class keeps outside of the state.
-        cls, kept = type(self.optimizer), self.optimizer.__getstate__()
+        # A copied or pickled torch optimizer has lost its hooks, and what its class keeps outside of the state; a
+        # parameter, its gradient.
+        cls, kept, params = type(self.optimizer), self.optimizer.__getstate__(), with_grad(self.optimizer)
         lost = {k: v for k, v in vars(self.optimizer).items() if k not in kept and not hasattr(cls, k)}
-        return {**vars(self), "lost": lost}
+        if any(p.grad.grad_fn for p in params):  # type: ignore[union-attr]
+            raise OptimzooError("its gradients have a graph, which cannot be copied: copy it after the update")
+        return {**vars(self), "lost": lost, "grads": [(p, p.grad, is_noted(p), is_noted(p, kept=True)) for p in params]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({k: v for k, v in state.items() if k != "lost"})
-        vars(self.optimizer).update(state["lost"])
+        lost, grads = state.pop("lost"), state.pop("grads", ())
+        vars(self).update(state)
+        vars(self.optimizer).update(lost)
+        for parameter, parameter.grad, dropped, kept in grads:
+            note([parameter] if dropped or kept else [], kept)
+
+
+def explain(wrappers: Mapping[str, BaseOptimWrapper], name: str) -> str:
+    """Say which member, group and rule gave a parameter its settings; see ``BaseOptimWrapper.explain``."""
+    known: list[str] = []
+    for member, wrapper in wrappers.items():
+        for index, group in enumerate(wrapper.optimizer.param_groups):
+            if name in group.get("param_names", ()):
+                settings = ", ".join(f"{key} {_value(group[key])}" for key in ("lr", "weight_decay") if key in group)
+                rule = wrapper.param_rules.get(name, SELF_EXPLAINED)
+                return f"{f'{member}, ' if member else ''}group {index} ({settings}): {rule}"
+            known += group.get("param_names", ())
+    raise ConfigError(f"no parameter group holds {name!r}.{did_you_mean(near(name, known))}")
 
 
 def _momentum(group: Mapping[str, Any], by_betas: bool) -> Any:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
-from optimzoo.values import number, one_of
+from optimzoo.values import number, one_of, plain
 
 CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
 
@@ -27,9 +27,9 @@ def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | 
     """
     if clip_grad is None:
         return None, None
-    if not isinstance(clip_grad, Mapping):
+    kwargs = plain(clip_grad, "clip_grad")
+    if not isinstance(kwargs, dict):
         raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
-    kwargs = dict(clip_grad)
     kind = kwargs.pop("type", "value" if "clip_value" in kwargs and "max_norm" not in kwargs else "norm")
     function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
     if kwargs.get("norm_type") == "inf":
@@ -37,7 +37,7 @@ def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | 
     calls.read(function, kwargs, "clip_grad", ("parameters",))
     for key, low in (("max_norm", 0), ("clip_value", 0), ("norm_type", 1e-30)):
         if key in kwargs:
-            number(kwargs[key], f"clip_grad.{key}", low)
+            kwargs[key] = number(kwargs[key], f"clip_grad.{key}", low)
     return function, kwargs
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.names.zoo import needs_of
+from optimzoo.traces import describe_error
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
@@ -72,7 +73,7 @@ class OptimWrapper(Windows):
         self._needs_closure = "closure" in needs
         self._needs_curvature = "curvature" in needs
         self._needs_graph = "graph" in needs
-        if self._needs_closure and accumulative_counts > 1:
+        if self._needs_closure and self._accumulative_counts > 1:
             raise ConfigError(
                 f"{_name(optimizer)} evaluates the loss itself and cannot accumulate", "accumulative_counts"
             )
@@ -236,7 +237,10 @@ class OptimWrapper(Windows):
             raise
 
     def _update(self, kwargs: Mapping[str, Any]) -> StepOutcome:
-        self.optimizer.step(**kwargs)
+        try:
+            self.optimizer.step(**kwargs)
+        except SystemExit as error:
+            raise OptimzooError(f"{_name(self.optimizer)}.step called exit(): {describe_error(error)}") from error
         return StepOutcome.UPDATED
 
     def _record(self, outcome: StepOutcome) -> StepOutcome:

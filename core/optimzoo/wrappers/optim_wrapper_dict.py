@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
 from optimzoo.wrappers.amp_optim_wrapper import AmpOptimWrapper
-from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
+from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome, explain
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
 from optimzoo.wrappers.ownership import with_grad
 
@@ -52,6 +52,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             if not isinstance(wrapper, BaseOptimWrapper):
                 raise ConfigError(f"an optimizer wrapper is wanted, got {wrapper!r}", name)
         self.optim_wrappers = optim_wrappers
+        self._run: tuple[nn.Module, int, int] | None = None
         self._link()
 
     def _link(self) -> None:
@@ -108,6 +109,10 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
         if problem:
             raise OptimzooError(f"the optimizers {', '.join(self)} cannot share a loss, for they {problem}")
         first, *rest = members = cast("list[OptimWrapper]", list(self.values()))
+        if self._run is not None:
+            for wrapper in members:
+                wrapper.initialize_count_status(*self._run)
+            self._run = None
         scaled = [wrapper for wrapper in members if isinstance(wrapper, AmpOptimWrapper)]
         for each in scaled:
             each.loss_scaler = scaled[0].loss_scaler
@@ -167,7 +172,11 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             yield
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Do nothing, as in mmengine: a member counts its own backward passes, and only the model knows how many."""
+        """Tell the members how long the run is, if they share their losses: see ``update_params``.
+
+        A member that has losses of its own counts these; only the model knows how many there will be.
+        """
+        self._run = (model, init_counts, max_counts)
 
     def explain(self, name: str) -> str:
         """Say which member, which group and which rule gave a parameter its settings.
@@ -175,13 +184,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
         Raises:
             ConfigError: No member has a parameter of that name.
         """
-        known = []
-        for member, wrapper in self.items():
-            names = [each for group in wrapper.optimizer.param_groups for each in group.get("param_names", ())]
-            if name in names:
-                return f"{member}, {wrapper.explain(name)}"
-            known += names
-        raise ConfigError(f"no parameter group holds {name!r}.{did_you_mean(near(name, known))}")
+        return explain(self, name)
 
     def get_lr(self) -> dict[str, list[float]]:
         """Return what each member's ``get_lr`` does, the member's name put before each key."""
@@ -213,7 +216,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
                 try:
                     wrapper.load_state_dict(state_dict[name])
                 except CheckpointError as error:
-                    raise CheckpointError(f"{name}: {error}") from error.__cause__
+                    raise error.under(name) from error.__cause__
 
     def add_saved_groups(self, model: nn.Module, state_dict: Mapping[str, Any]) -> None:
         """Add to each member the groups that its state has and its optimizer lacks; see ``BaseOptimWrapper``."""

@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,21 +35,19 @@ def note(params: Iterable[Tensor], kept: bool = False) -> None:
         setattr(grad, NOTE, (grad._version, kept))
 
 
-def is_left_over(parameter: Tensor) -> bool:
-    """Whether the gradient is what a member's backward pass left in a parameter of another member."""
-    return getattr(parameter.grad, NOTE, None) == (parameter.grad._version, False)  # type: ignore[union-attr]
+def is_noted(parameter: Tensor, kept: bool = False) -> bool:
+    """Whether the gradient is what a member's backward pass left in a parameter of another, or zeros that are kept."""
+    return getattr(parameter.grad, NOTE, None) == (parameter.grad._version, kept)  # type: ignore[union-attr]
 
 
 def drop_all_but_own(optimizer: Optimizer) -> None:
     """Drop the gradients that are there before the first backward pass of a window, and warn of unknown ones."""
     unknown: list[Tensor] = []
     for parameter in with_grad(optimizer):
-        grad: Any = parameter.grad
-        version, kept = getattr(grad, NOTE, (None, False))
-        if version == grad._version and kept:
+        if is_noted(parameter, kept=True):
             continue
-        if version != grad._version:
-            unknown.append(grad)
+        if not is_noted(parameter):
+            unknown.append(parameter.grad)  # type: ignore[arg-type]
         parameter.grad = None
     if unknown and any(bool(torch.as_tensor((grad != 0).any())) for grad in map(_values, unknown)):
         warnings.warn(
@@ -77,7 +74,7 @@ def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer]) -
     """Keep a backward pass out of the gradients that some optimizers accumulate, and note what it leaves in others."""
     held = [(p, p.grad) for each in accumulating for group in each.param_groups for p in group["params"]]
     others = list(others)
-    unknown = {id(p) for each in others for p in with_grad(each) if not is_left_over(p)}
+    unknown = {id(p) for each in others for p in with_grad(each) if not is_noted(p)}
     for parameter, _ in held:
         parameter.grad = None
     try:

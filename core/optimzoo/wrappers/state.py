@@ -1,4 +1,4 @@
-"""Optimizer state by parameter name: a saved state, laid out for the parameter groups that it is loaded into.
+"""Optimizer state by parameter name: a saved state, laid out for the groups that it is loaded into.
 
 torch numbers parameters by their place in the groups, so a state fits only the grouping that it was saved with. Here
 the names in the groups decide; where there are none (a plain torch.optim, mmengine), the order of the parameters does.
@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.groups.modules import plain_name, unwrap
-from optimzoo.names.zoo import needs_of
 from optimzoo.values import is_number
-from optimzoo.wrappers.state_values import cls_of, kind_of, of_one_kind
+from optimzoo.wrappers.state_checks import (
+    OF_THE_LOADER,
+    Group,
+    check_entries,
+    check_layout,
+    check_optimizer,
+    cls_of,
+    kind_of,
+    listed,
+    params_of,
+)
 
-Group = Mapping[str, Any]
 
-OF_THE_LOADER = ("params", "param_names", "fused", "foreach", "capturable", "differentiable")
-"""Keys of a group that say how this process computes, which no checkpoint changes."""
-
-DECOUPLED = "decoupled_weight_decay"
-"""The setting that makes another algorithm, of Adam that of AdamW."""
+def describe(optimizer: Optimizer) -> dict[str, Any]:
+    """Return what a state says of its optimizer: the class, and the dtypes of the parameters."""
+    return {"optimizer": kind_of(optimizer), "dtypes": [_dtype(p) for p in params_of(optimizer)]}
 
 
 def fit_state(
@@ -44,15 +51,11 @@ def fit_state(
             one group per parameter, or with one for all.
 
     Raises:
-        CheckpointError: It is of other parameters or of another optimizer.
+        CheckpointError: It is damaged, or of other parameters, or of another optimizer.
     """
-    for key in ("state", "param_groups"):
-        if key not in saved:
-            raise CheckpointError(f"it holds no optimizer state: there is no {key!r} in it, but {_listed(saved)}")
+    check_layout(saved)
+    check_optimizer(optimizer, saved)
     groups: list[Group] = saved["param_groups"]
-    if any(isinstance(key, str) and key.isdecimal() for key in saved["state"]):
-        raise CheckpointError("the parameters of its state are numbered by strings, as JSON writes them: make them int")
-    _check_optimizer(optimizer, saved)
     names = [_names(number, group) for number, group in enumerate(optimizer.param_groups)]
     index_of = _match(optimizer, names, saved, order)
     home = {index: group for group in groups for index in group["params"]}
@@ -65,16 +68,16 @@ def fit_state(
         number += len(group_names)
         indices = [index_of.get(name) for name in group_names]
         state.update({n: saved["state"][i] for n, i in zip(numbers, indices) if i in saved["state"]})
-        dtypes += [saved["dtypes"][i] if i is not None else "" for i in indices] if "dtypes" in saved else []
+        dtypes += [saved["dtypes"][i] if i is not None else "" for i in indices] if saved.get("dtypes") else []
         sources = list({id(home[index]): home[index] for index in indices if index is not None}.values())
         fitted.append({**_settings(optimizer, sources, len(fitted)), "params": list(numbers)})
-    _check_shapes(optimizer, state, [name for group_names in names for name in group_names])
+    check_entries(optimizer, state, fitted, [name for group_names in names for name in group_names])
     return {"state": state, "param_groups": fitted}, dtypes
 
 
 def add_missing_groups(optimizer: Optimizer, model: nn.Module, saved: Mapping[str, Any]) -> None:
     """Add the groups of a saved state all of whose parameters the model has, by name, and the optimizer has not."""
-    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    held = set(params_of(optimizer))
     parameters = {plain_name(name): parameter for name, parameter in unwrap(model).named_parameters()}
     for group in saved.get("param_groups", ()):
         names = [plain_name(name) for name in group.get("param_names", ())]
@@ -92,6 +95,40 @@ def fit_base(current: Group, optimizer: Optimizer, saved: Mapping[str, Any]) -> 
     return {**own, **{k: _like(own.get(k), v) for k, v in copy.deepcopy(base).items() if k not in OF_THE_LOADER}}
 
 
+def keep_saved(optimizer: Optimizer, saved: Mapping[Any, Any], dtypes: Sequence[str]) -> None:
+    """Put the values of a state back that torch has changed in loading it.
+
+    torch casts floats to the dtype of their parameter, integers too, and makes of a string the text of a generator.
+    The cast is right for a parameter that had another dtype when it was saved, alone.
+
+    Args:
+        optimizer: It has just loaded the state.
+        saved: The state of each parameter by its number.
+        dtypes: The dtypes that the parameters had, if known.
+    """
+    rounded: set[str] = set()
+    for number, parameter in enumerate(params_of(optimizer)):
+        loaded, given = optimizer.state.get(parameter), saved.get(number)
+        if isinstance(loaded, dict) and isinstance(given, Mapping):
+            known = _dtype(parameter) == dtypes[number] if dtypes else None
+            for key in loaded.keys() & given.keys() - {"step"}:
+                loaded[key] = _as_saved(loaded[key], given[key], bool(known))
+                if known is None and _is_narrower(loaded[key], given[key]):
+                    rounded.add(str(key))
+    if rounded:
+        warnings.warn(
+            f"{', '.join(sorted(rounded))} in the state were rounded to the dtype of the parameters, "
+            "since it does not tell which dtype these had; the state_dict of an optimizer wrapper does",
+            OptimzooWarning,
+            stacklevel=4,
+        )
+    _tell_of_bits(optimizer)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _names(number: int, group: Group) -> list[str]:
     names = group.get("param_names") or (f"parameter {i} of group {number}" for i in range(len(group["params"])))
     return list(map(plain_name, names))
@@ -103,8 +140,7 @@ def _match(
     """Return the saved number of each parameter."""
     groups = saved["param_groups"]
     flat = [name for group in names for name in group]
-    params = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    frozen = {name for name, parameter in zip(flat, params) if not parameter.requires_grad}
+    frozen = {name for name, parameter in zip(flat, params_of(optimizer)) if not parameter.requires_grad}
     indices = [index for group in groups for index in group["params"]]
     if all("param_names" in group for group in (*groups, *optimizer.param_groups)):
         by_name = dict(zip((plain_name(name) for group in groups for name in group["param_names"]), indices))
@@ -112,7 +148,7 @@ def _match(
         lost = [name for name in by_name.keys() - set(flat) if by_name[name] in saved["state"]]
         if missing or lost:
             raise CheckpointError(
-                f"it is of other parameters: it lacks {_listed(missing)}, and has a state of {_listed(sorted(lost))} "
+                f"it is of other parameters: it lacks {listed(missing)}, and has a state of {listed(sorted(lost))} "
                 "that nothing here takes"
             )
         return by_name
@@ -121,15 +157,15 @@ def _match(
         flat, order = ([name for name in each if name not in frozen] for each in (flat, order))
     if len(indices) != len(flat):
         raise CheckpointError(
-            f"it is of {len(indices)} parameters without names, and the optimizer has {len(flat)}: {_listed(flat)}"
+            f"it is of {len(indices)} parameters without names, and the optimizer has {len(flat)}: {listed(flat)}"
         )
     sizes, own = ([len(each) for each in layout] for layout in ([group["params"] for group in groups], names))
     if sizes != own:
         in_order = len(sizes) == 1 or set(sizes) == {1}
         if not in_order or (len(own) > 1 and not order):
             raise CheckpointError(
-                f"it has no parameter names, and groups of {_listed(sizes)} parameters where the optimizer has "
-                f"{_listed(own)}, so that what belongs to which cannot be told. Load it into the same groups, or save "
+                f"it has no parameter names, and groups of {listed(sizes)} parameters where the optimizer has "
+                f"{listed(own)}, so that what belongs to which cannot be told. Load it into the same groups, or save "
                 "it with names, as build_optim_wrapper gives them"
             )
         flat = list(order) or flat
@@ -149,7 +185,7 @@ def _settings(optimizer: Optimizer, sources: list[Group], number: int) -> dict[s
             split.append(key)
     if split:
         warnings.warn(
-            f"the parameters of group {number} ({_listed(_names(number, group))}) come from saved groups that differ "
+            f"the parameters of group {number} ({listed(_names(number, group))}) come from saved groups that differ "
             f"in {', '.join(split)}; the group keeps its own",
             OptimzooWarning,
             stacklevel=5,
@@ -164,54 +200,34 @@ def _like(current: Any, value: Any) -> Any:
     return value.item() if is_number(current) and isinstance(value, Tensor) else value
 
 
-def _check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Refuse the state of another optimizer; an older version of the same may lack a key, or have one more."""
-    groups: list[Group] = saved["param_groups"]
-    for group, own in zip(groups, optimizer.param_groups):
-        lacks = [k for k, v in optimizer.defaults.items() if k not in group and (is_number(v) or isinstance(v, tuple))]
-        has = [k for k in group if k not in own and k not in OF_THE_LOADER and not k.startswith("initial_")]
-        if lacks and has:
-            raise CheckpointError(
-                f"it is of another optimizer than {type(optimizer).__name__}: it has {_listed(has)}, but not "
-                f"{_listed(lacks)}"
-            )
-        if DECOUPLED in own and group.get(DECOUPLED, own[DECOUPLED]) != own[DECOUPLED]:
-            raise CheckpointError(
-                f"it is of another algorithm than {type(optimizer).__name__} here: its {DECOUPLED} is "
-                f"{group[DECOUPLED]}, and that of the optimizer {own[DECOUPLED]}"
-            )
-    if "optimizer" in saved and not of_one_kind(saved["optimizer"], kind_of(optimizer)):
-        raise CheckpointError(
-            f"it is of another optimizer than {type(optimizer).__name__}: of {saved['optimizer']}, and this is "
-            f"{kind_of(optimizer)}"
+def _as_saved(loaded: Any, saved: Any, keep: bool) -> Any:
+    if isinstance(loaded, Tensor) and isinstance(saved, Tensor):
+        own = not keep and saved.ndim > 0 and saved.is_floating_point()  # of the parameter's kind
+        return loaded if loaded.dtype == saved.dtype or own else saved.to(loaded.device)
+    if isinstance(loaded, dict) and isinstance(saved, Mapping):
+        return {key: _as_saved(value, saved[key], keep) for key, value in loaded.items() if key in saved}
+    if type(loaded) in (list, tuple) and isinstance(saved, (list, tuple)) and len(loaded) == len(saved):
+        return type(loaded)(_as_saved(mine, theirs, keep) for mine, theirs in zip(loaded, saved))
+    return saved if isinstance(saved, (str, bytes)) else loaded
+
+
+def _is_narrower(loaded: Any, saved: Any) -> bool:
+    if not (isinstance(loaded, Tensor) and isinstance(saved, Tensor) and saved.is_floating_point()):
+        return False
+    return bool(torch.finfo(loaded.dtype).bits < torch.finfo(saved.dtype).bits) and loaded.ndim > 0
+
+
+def _tell_of_bits(optimizer: Optimizer) -> None:
+    """Warn if an 8-bit optimizer of bitsandbytes goes on with a state of 32 bits, as its step does in silence."""
+    arguments = getattr(optimizer, "args", None)
+    if getattr(arguments, "optim_bits", 32) >= 32:
+        return
+    least = getattr(arguments, "min_8bit_size", 0)
+    whole = [s["state1"] for p, s in optimizer.state.items() if p.numel() >= least and "state1" in s]
+    if any(value.is_floating_point() for value in whole):
+        name = type(optimizer).__name__
+        warnings.warn(
+            f"the state is of 32 bits, and stays so: {name} quantizes a state that it begins itself, no other",
+            OptimzooWarning,
+            stacklevel=4,
         )
-
-
-def _check_shapes(optimizer: Optimizer, state: Mapping[Any, Any], names: list[str]) -> None:
-    if "closure" in needs_of(optimizer):
-        return  # LBFGS keeps all parameters in one vector
-    params = (p for group in optimizer.param_groups for p in group["params"])
-    cls = type(optimizer)
-    whole = cls.__module__.partition("torch.optim.")[0] == "" and cls.__name__ != "Adafactor"  # whose state is factored
-    wrong = []
-    for number, (parameter, name) in enumerate(zip(params, names)):
-        entry = state.get(number, {})
-        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and v.ndim > 0]
-        if whole:
-            shapes = [shape for shape in shapes if shape != parameter.shape]
-        else:
-            shapes = [shape for shape in shapes if len(shape) == parameter.ndim]
-        if shapes and (whole or not any(_suits(shape, parameter.shape) for shape in shapes)):
-            wrong.append(f"{name} {tuple(parameter.shape)} (saved {tuple(shapes[0])})")
-    if wrong:
-        raise CheckpointError(f"it is of parameters of other shapes: {_listed(wrong, quote=False)}")
-
-
-def _suits(saved: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether a tensor of the state may belong to a parameter; a factored one has sizes of 1."""
-    return all(size in (1, own) for size, own in zip(saved, shape))
-
-
-def _listed(names: Iterable[str | int], quote: bool = True) -> str:
-    every = [repr(name) if quote else str(name) for name in names]
-    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "") or "nothing"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 from optimzoo.errors import OptimzooError
-from optimzoo.values import is_number
+from optimzoo.values import is_number, scalar
 
 
 class Weights:
@@ -43,8 +43,8 @@ class Weights:
         Raises:
             OptimzooError: It is no weight.
         """
-        if isinstance(weight, Tensor) and weight.numel() == 1 and weight.device.type == "cpu":
-            weight = weight.item()
+        if not isinstance(weight, Tensor) or (weight.numel() == 1 and weight.device.type == "cpu"):
+            weight = scalar(weight.reshape(()) if isinstance(weight, Tensor) else weight)
         if not (weight.numel() == 1 if isinstance(weight, Tensor) else is_number(weight) and 0 <= weight < math.inf):
             raise OptimzooError(f"a weight is the number of samples or tokens in a batch, got {weight!r}")
         weight = weight.detach() if isinstance(weight, Tensor) else float(weight)
@@ -59,16 +59,25 @@ class Weights:
     def correction(self) -> Any:
         """Return what to multiply the gradients of the window with.
 
+        On a device that is not waited for, weights that add up to 0 leave the gradients, which are 0, as they are.
+
         Raises:
             OptimzooError: All weights are 0.
         """
         total = self.total if self._among == 1 else self._over_all(self.total, distributed.ReduceOp.SUM)
-        if not isinstance(total, Tensor) and total == 0:
-            raise OptimzooError("the weights of an update add up to 0")
-        return self.divisor * self._among * self.unit / total
+        if isinstance(total, Tensor) and total.device.type != "cpu":
+            return over(self.divisor * self._among * self.unit, total)
+        if total == 0:
+            raise OptimzooError("the weights of an update add up to 0: leave out a loss that counts nothing")
+        return self.divisor * self._among * self.unit / scalar(total)
 
     def _over_all(self, value: Any, operation: Any) -> Tensor:
         dtype = torch.float32 if self._device.type == "mps" else torch.float64
         whole = torch.as_tensor(value, dtype=dtype, device=self._device).clone()
         distributed.all_reduce(whole, operation, group=self._group)
         return whole
+
+
+def over(value: Any, total: Tensor) -> Tensor:
+    """Return ``value / total``, or 1 where the total is 0."""
+    return torch.where(total == 0, 1, value / torch.where(total == 0, 1, total))

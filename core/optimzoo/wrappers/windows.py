@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import NoneType
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo.errors import CheckpointError, OptimzooError
-from optimzoo.values import is_number, whole_number
+from optimzoo.values import is_number, number, whole_number
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.gradients import multiply
 from optimzoo.wrappers.ownership import drop_all_but_own, versions, warn_of_changes, with_grad
@@ -102,6 +104,9 @@ class Windows(BaseOptimWrapper):
         """Iterations done, that is, backward passes."""
         return self._inner_count
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_versions": None})
+
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, with ``counts`` of iterations, so that windows go on."""
         counts: dict[str, Any] = {"inner_count": self._inner_count, "max_counts": self._max_counts}
@@ -109,21 +114,18 @@ class Windows(BaseOptimWrapper):
             counts.update(weight_unit=self._weights.unit, weight_total=self._weights.total)
         return {**super().state_dict(), "counts": counts}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load what ``state_dict`` returned, or the state of a torch.optim optimizer or of an mmengine wrapper.
-
-        Where it says how far a run had come, an unfinished one goes on from there, for as long as it was meant to or as
-        ``initialize_count_status`` has said.
-        """
-        with self.unchanged_on_error():
-            super().load_state_dict(state_dict)
-            if "counts" in state_dict:
-                self._load_counts(state_dict["counts"])
-
-    def _load_counts(self, counts: Any) -> None:
+    def _load_own(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where the state says that a run had come, for as long as it was meant to go, or as was said here."""
+        if "counts" not in state_dict:
+            return
+        counts = state_dict["counts"]
         try:
-            done, length = (whole_number(counts[key], key) for key in ("inner_count", "max_counts"))
-        except (KeyError, TypeError, ValueError) as error:
+            done, length = whole_number(counts["inner_count"], "inner_count", 0), counts["max_counts"]
+            whole_number(length, "max_counts", -1)
+            for key in ("weight_unit", "weight_total"):
+                if not isinstance(counts.get(key), (Tensor, NoneType)):
+                    number(counts[key], key, 0, sys.float_info.max)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
         self._window_open = False
         self._inner_count = done
@@ -132,7 +134,7 @@ class Windows(BaseOptimWrapper):
         self._remainder_counts = self._max_counts % self._accumulative_counts
         if "weight_unit" in counts:
             self._weights = self._new_weights()
-            self._weights.unit, self._weights.total = counts["weight_unit"], counts["weight_total"]
+            self._weights.unit, self._weights.total = counts["weight_unit"], counts.get("weight_total") or 0.0
 
     def _begin_window(self) -> bool:
         """Begin a window, unless one is open, by dropping the gradients that are there; return whether one began."""

@@ -134,12 +134,13 @@ class TestOneLossForAll:
     @pytest.mark.parametrize("counts", [1, 2, 4])
     @pytest.mark.parametrize("clip", [None, 0.1])
     @pytest.mark.parametrize("scale", [None, "dynamic"])
-    def test_it_equals_the_loop_by_hand_the_remainder_included(self, counts, clip, scale):
+    @pytest.mark.parametrize("told", ["each", "all"])
+    def test_it_equals_the_loop_by_hand_the_remainder_included(self, counts, clip, scale, told):
         amp = dict(type="AmpOptimWrapper", dtype="float16", loss_scale=dict(growth_interval=2)) if scale else {}
         clip_grad = dict(max_norm=clip) if clip else None
         model, wrappers = self.pair(dict(accumulative_counts=counts, clip_grad=clip_grad, **amp))
-        for member in wrappers.values():
-            member.initialize_count_status(model, 0, len(self.X))
+        for told_of in [wrappers] if told == "all" else wrappers.values():
+            told_of.initialize_count_status(model, 0, len(self.X))
         outcomes = [wrappers.update_params(model(x).square().mean()) for x in self.X]
         scaler = torch.amp.GradScaler("cpu", growth_interval=2) if scale else None
         for mine, theirs in zip(model.parameters(), self.by_hand(counts, clip, scaler).parameters()):
@@ -149,6 +150,12 @@ class TestOneLossForAll:
         for number, outcome in enumerate(outcomes, 1):
             done = StepOutcome.UPDATED if number % counts == 0 or number == 9 else StepOutcome.ACCUMULATING
             assert outcome == {"matrices": done, "others": done}
+
+    def test_a_length_told_to_the_container_is_not_that_of_a_members_own_losses(self):
+        model, wrappers = self.pair(dict(accumulative_counts=2))
+        wrappers.initialize_count_status(model, 0, 3)
+        outcomes = [wrappers["others"].update_params(model(x).square().mean()) for x in self.X[:4]]
+        assert outcomes == [StepOutcome.ACCUMULATING, StepOutcome.UPDATED] * 2
 
     def test_an_overflow_of_one_member_skips_its_update_alone_and_lowers_the_scale_of_all(self):
         model, wrappers = self.pair(dict(type="AmpOptimWrapper", dtype="float16", loss_scale=dict(init_scale=64.0)))

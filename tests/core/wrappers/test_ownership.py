@@ -207,6 +207,23 @@ class TestOtherTrainers:
         ):
             OptimWrapper(prepared)
 
+    @pytest.mark.parametrize(
+        "module",
+        [
+            "lightning.fabric.wrappers",
+            "lightning_fabric.wrappers",
+            "lightning.pytorch.core.optimizer",
+            "deepspeed.zero",
+        ],
+    )
+    def test_one_that_another_library_drives_is_refused_by_its_name(self, module):
+        # Fabric and Lightning make a class of their own from that of the optimizer: "FabricSGD", "LightningSGD".
+        around = type("Around", (), dict(__module__=module))
+        prepared = type("AroundSGD", (around, torch.optim.SGD), {})(nn.Linear(1, 1).parameters(), lr=0.1)
+        library = module.partition(".")[0]
+        with pytest.raises(ConfigError, match=f"^optimizer: AroundSGD of {library} accumulates, scales and skips by"):
+            OptimWrapper(prepared)
+
     @pytest.mark.parametrize("by", ["accelerator.backward", "update_params"])
     def test_a_step_inside_its_accumulation_is_refused(self, by):
         from accelerate import Accelerator

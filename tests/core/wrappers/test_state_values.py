@@ -182,6 +182,22 @@ class TestAnotherOptimizers:
             wrapper.load_state_dict({**state, "optimizer": "somebody.Notes"})
 
 
+@pytest.mark.parametrize("of", ["AdamW", "AdamW8bit"])
+def test_a_state_in_32_bits_stays_so_in_an_8_bit_optimizer_and_that_is_told(of):
+    model = network()
+    saved = build(model, f"bitsandbytes.{of}")
+    train(model, saved, 1)
+    wrapper = build(model, "AdamW8bit")
+    if of == "AdamW8bit":
+        wrapper.load_state_dict(copy.deepcopy(saved.optimizer.state_dict()))
+    else:
+        with pytest.warns(OptimzooWarning, match="the state is of 32 bits, and stays so: AdamW8bit quantizes"):
+            wrapper.load_state_dict(copy.deepcopy(saved.optimizer.state_dict()))
+    train(model, wrapper, 1)
+    kept = torch.uint8 if of == "AdamW8bit" else torch.float32
+    assert wrapper.optimizer.state[model[0].weight]["state1"].dtype is kept
+
+
 @pytest.mark.parametrize("kernel", [dict(fused=True), dict(fused=False, foreach=False), dict(fused=False)])
 def test_a_plain_state_changes_neither_the_kernel_nor_what_a_loss_scale_does(kernel):
     model = network()

@@ -1,0 +1,207 @@
+"""What a saved state has to be: laid out as one, of the class it is loaded into, with all that this class keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo import calls
+from optimzoo.errors import CheckpointError, ConfigError, shown
+from optimzoo.names.zoo import needs_of
+from optimzoo.optimizers.needs import OF_THE_PROCESS, check_settings, is_torchs
+from optimzoo.values import is_number
+
+Group = Mapping[str, Any]
+
+OF_THE_LOADER = ("params", "param_names", *OF_THE_PROCESS)
+"""Keys of a group that no checkpoint changes."""
+
+DECOUPLED = "decoupled_weight_decay"
+"""The setting that makes another algorithm, of Adam that of AdamW."""
+
+LATER = (*OF_THE_LOADER, DECOUPLED, "maximize")
+"""Settings that torch has given to its optimizers over the years, so that a state of an older version lacks them."""
+
+HELD = {
+    "ASGD": ("step", "eta", "mu", "ax"),
+    "Adadelta": ("step", "square_avg", "acc_delta"),
+    "Adafactor": ("step",),
+    "Adagrad": ("step", "sum"),
+    "Adam": ("step", "exp_avg", "exp_avg_sq"),
+    "AdamW": ("step", "exp_avg", "exp_avg_sq"),
+    "Adamax": ("step", "exp_avg", "exp_inf"),
+    "Muon": ("momentum_buffer",),
+    "NAdam": ("step", "mu_product", "exp_avg", "exp_avg_sq"),
+    "RAdam": ("step", "exp_avg", "exp_avg_sq"),
+    "RMSprop": ("step", "square_avg"),
+    "Rprop": ("step", "prev", "step_size"),
+    "SparseAdam": ("step", "exp_avg", "exp_avg_sq"),
+}
+"""What torch's optimizers keep for every parameter that they have updated."""
+
+
+def cls_of(optimizer: Optimizer) -> type:
+    """Return the class whose state it is: that inside of ZeRO, or the optimizer's own."""
+    return type(getattr(optimizer, "optim", optimizer))
+
+
+def kind_of(optimizer: Optimizer) -> str:
+    """Return the name of the class with its package, within which libraries move their classes."""
+    cls = cls_of(optimizer)
+    return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+
+
+def params_of(optimizer: Optimizer) -> list[Tensor]:
+    """Return the parameters of all groups."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def check_layout(saved: Any) -> None:
+    """Check that something is laid out as the state of an optimizer is.
+
+    Raises:
+        CheckpointError: It is not; with the place.
+    """
+    _want(isinstance(saved, Mapping), saved, "a state, which is a dict,", "")
+    for key in ("state", "param_groups"):
+        if key not in saved:
+            raise CheckpointError(f"it holds no optimizer state: there is no {key!r} in it, but {listed(saved)}")
+    state, groups = saved["state"], saved["param_groups"]
+    _want(isinstance(state, Mapping), state, "a dict", "state")
+    if any(isinstance(key, str) and key.isdecimal() for key in state):
+        raise CheckpointError("the parameters of its state are numbered by strings, as JSON writes them: make them int")
+    for number, entry in state.items():
+        _want(isinstance(entry, Mapping) or not isinstance(number, int), entry, "a dict", f"state[{number}]")
+    _want(_is_list_of(groups, Mapping) and len(groups) > 0, groups, "a list of dicts", "param_groups")
+    indices: list[int] = []
+    for number, group in enumerate(groups):
+        params, names = group.get("params"), group.get("param_names", ())
+        _want(_is_list_of(params, int), params, "a list of whole numbers", f"param_groups[{number}].params")
+        named = _is_list_of(names, str) and (not names or len(names) == len(params))
+        _want(named, names, "a list of a name for each parameter", f"param_groups[{number}].param_names")
+        indices += params
+    _want(len(indices) == len(set(indices)), indices, "each parameter once", "param_groups")
+    dtypes, base = saved.get("dtypes", ()), saved.get("base_param_settings")
+    told = _is_list_of(dtypes, str) and (not dtypes or len(dtypes) > max(indices, default=0))
+    _want(told, dtypes, "a list of a dtype for each parameter", "dtypes")
+    _want(base is None or isinstance(base, Mapping), base, "a dict", "base_param_settings")
+    _want(isinstance(saved.get("optimizer", ""), str), saved.get("optimizer"), "the name of a class", "optimizer")
+
+
+def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Refuse the state of another optimizer, or of no optimizer at all: its settings are checked as those of a build.
+
+    An older version of a library may lack a setting, or have one more.
+    """
+    cls, defaults, told = cls_of(optimizer), optimizer.defaults, saved.get("optimizer")
+    own = {key for group in optimizer.param_groups for key in group} | defaults.keys()
+    told_apart = told is not None and not _of_one_kind(told, kind_of(optimizer))
+    others = [key for key in _arguments_of_torch() if key not in own and key not in LATER] if told is None else []
+    for number, group in enumerate(saved["param_groups"]):
+        place = f"param_groups[{number}]"
+        lacks = [k for k, v in defaults.items() if k not in group and (is_number(v) or isinstance(v, tuple))]
+        has = [k for k in group if k not in own and k not in OF_THE_LOADER and not k.startswith("initial_")]
+        what = f"it has {listed(has)}, but not {listed(lacks)}" if has and lacks else ""
+        if told_apart and not what:
+            what = f"of {told}, and this is {kind_of(optimizer)}"
+        elif is_torchs(cls) and not what:  # whose versions are known
+            lacks = [key for key in defaults if key not in group and key not in LATER]
+            has = [key for key in others if key in group]
+            what = f"it lacks {listed(lacks)}" if lacks else f"it has {listed(has)}" if has else ""
+        if what:
+            where = "" if told_apart else place
+            raise CheckpointError(f"it is of another optimizer than {cls.__name__}: {what}", where)
+        if DECOUPLED in own and group.get(DECOUPLED, defaults.get(DECOUPLED)) != defaults.get(DECOUPLED):
+            raise CheckpointError(
+                f"it is of another algorithm than {cls.__name__} here: its {DECOUPLED} is {group[DECOUPLED]}, and "
+                f"that of the optimizer {defaults.get(DECOUPLED)}",
+                place,
+            )
+        _check_settings(cls, group, place)
+    _check_settings(cls, saved.get("base_param_settings") or {}, "base_param_settings")
+
+
+def _check_settings(cls: type, settings: Mapping[str, Any], place: str) -> None:
+    try:
+        check_settings(cls, settings, place)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _arguments_of_torch() -> set[str]:
+    """Return the names of the arguments of all the classes of torch.optim."""
+    return {name for cls in Optimizer.__subclasses__() if is_torchs(cls) for name in calls.parameters(cls)}  # type: ignore[arg-type]
+
+
+def _of_one_kind(saved: str, own: str) -> bool:
+    """Whether two names are of one class; that of a script is ``__main__`` where it is run."""
+    (package, _, name), (own_package, _, own_name) = saved.partition("."), own.partition(".")
+    return name == own_name and (package == own_package or "__main__" in (package, own_package))
+
+
+def check_entries(
+    optimizer: Optimizer, state: Mapping[Any, Any], groups: Sequence[Group], names: Sequence[str]
+) -> None:
+    """Check the state of each parameter: what torch's own classes need of it, and the shapes of its tensors."""
+    if "closure" in needs_of(optimizer):
+        return  # LBFGS keeps all parameters in one vector
+    cls = cls_of(optimizer)
+    whole = is_torchs(cls) and cls.__name__ != "Adafactor"  # whose state is factored
+    wrong = []
+    settings = (group for group in groups for _ in group["params"])
+    for number, (parameter, name, group) in enumerate(zip(params_of(optimizer), names, settings)):
+        entry = state.get(number)
+        if not entry:
+            continue
+        for key in _held(cls, group):
+            value = entry.get(key)
+            fits = isinstance(value, Tensor) or (key == "step" and is_number(value))
+            if not fits or (key == "step" and not (value.numel() == 1 if isinstance(value, Tensor) else True)):
+                what = "lacks" if key not in entry else f"has {shown(value, 50)} as"
+                raise CheckpointError(f"that of {name!r} {what} {key!r}, which {cls.__name__} keeps", "state")
+            if key == "step" and not 0 <= float(value) < math.inf:
+                raise CheckpointError(f"that of {name!r} has made {float(value):g} steps", "state")
+        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and v.ndim > 0]
+        if whole:
+            shapes = [shape for shape in shapes if shape != parameter.shape]
+        else:
+            shapes = [shape for shape in shapes if len(shape) == parameter.ndim]
+        if shapes and (whole or not any(_suits(shape, parameter.shape) for shape in shapes)):
+            wrong.append(f"{name} {tuple(parameter.shape)} (saved {tuple(shapes[0])})")
+    if wrong:
+        raise CheckpointError(f"it is of parameters of other shapes: {listed(wrong, quote=False)}")
+
+
+def _held(cls: type, group: Group) -> tuple[str, ...]:
+    """Return what a class of torch keeps of a parameter under the settings of a group; of other classes nothing."""
+    if not is_torchs(cls):
+        return ()
+    name = cls.__name__
+    more = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg"} | (
+        {"momentum": "momentum_buffer"} if name == "RMSprop" else {}
+    )
+    return (*HELD.get(name, ()), *(kept for setting, kept in more.items() if group.get(setting)))
+
+
+def _suits(saved: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor of the state may belong to a parameter; a factored one has sizes of 1."""
+    return all(size in (1, own) for size, own in zip(saved, shape))
+
+
+def listed(names: Iterable[str | int], quote: bool = True) -> str:
+    """Return the first of some names, and how many more there are."""
+    every = [repr(name) if quote else str(name) for name in names]
+    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "") or "nothing"
+
+
+def _want(holds: bool, value: Any, wanted: str, place: str) -> None:
+    if not holds:
+        raise CheckpointError(f"{wanted} is wanted, got {shown(value)}", place)
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, kind) for item in value)
