@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import torch
 
-from optimzoo import OPTIMIZERS
+from optimzoo_plugins.library import libraries
 from tests.conftest import REPO
 from tests.install import pip_install
 
@@ -86,16 +86,14 @@ def test_the_make_targets_exist():
 
 def test_the_extras_exist():
     extras = set(re.findall(r"^(\w+) = \[", (REPO / "pyproject.toml").read_text().partition("optional-dep")[2], re.M))
-    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*?)(?:: see the table below)?$", README, re.M)
+    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*?)(?:: see docs/libraries.md)?$", README, re.M)
     assert comments
     for first, others in comments:
         assert {first, *re.split(r",\s*", others)} <= extras
 
 
-def test_the_table_of_libraries_counts_right():
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (\d+) \|", README, re.M)
-    counts = {}
-    for entry in OPTIMIZERS.entries():
-        counts[entry.plugin] = counts.get(entry.plugin, 0) + 1
-    assert {plugin: int(count) for plugin, count in rows} == counts
-    assert f"{sum(counts.values())} optimizers come along" in README
+def test_the_optimizers_and_libraries_are_counted_right():
+    counts = {(sum(len(row["names"]) for row in libraries().values()), len(libraries()))}
+    told = re.findall(r"(\d+) optimizers of (\d+) libraries", README + (REPO / "CHANGELOG.md").read_text())
+    assert {(int(names), int(of)) for names, of in told} == counts
+    assert len(told) == 3

@@ -146,9 +146,9 @@ def test_a_generator_and_a_discriminator_have_an_optimizer_each():
 @pytest.mark.parametrize(
     ("cfg", "path"),
     [
-        (dict(optimizer=SGD, constructor="TSMOptimWrapperConstructor", paramwise_cfg=dict(fc_lr5=True)), "constructor"),
-        (dict(generator=dict(optimizer=SGD), constructor="PGGANOptimWrapperConstructor"), "constructor"),
-        (dict(optimizer=dict(type="Lamb", lr=0.01)), "optimizer.type"),
+        (dict(optimizer=SGD, constructor="HeadOnlyOptimWrapperConstructor", paramwise_cfg=dict(lr5=1)), "constructor"),
+        (dict(generator=dict(optimizer=SGD), constructor="GrowingOptimWrapperConstructor"), "constructor"),
+        (dict(optimizer=dict(type="LambOfTheirs", lr=0.01)), "optimizer.type"),
         (dict(type="DeepSpeedOptimWrapper", optimizer=SGD), "type"),
     ],
 )

@@ -1,15 +1,15 @@
-"""What the conformance tests try each optimizer with, and the table of docs/optimizers.md that follows from it.
+"""What the conformance tests try each optimizer with, and the tables of the documents that follow from it.
 
-`python -m tests.plugins.conformance` writes the table.
+`python -m tests.plugins.conformance` writes the tables.
 """
 
 import re
 
 from optimzoo import OPTIMIZERS
 from optimzoo.names.entry import NEEDS, REFUSED
+from optimzoo_plugins.library import OWNERS, libraries, owners
+from optimzoo_plugins.openmmlab import CONSTRUCTORS, SCHEDULES
 from tests.conftest import REPO
-
-PAGE = REPO / "docs" / "optimizers.md"
 
 # Libraries whose optimizers are tried with their own defaults, but for what ARGUMENTS says.
 BEFORE = ("torch", "bitsandbytes", "dadaptation", "lion", "transformers", "sophia", "sophia_optimizer")
@@ -35,6 +35,7 @@ ARGUMENTS = {
     **{name: dict(lr=0.01) for name in (*LR_WANTED, *OPTIMIZERS) if name in LR_WANTED or name.startswith("optimi.")},
     "GaLoreAdamW": dict(no_deprecation_warning=True),
     "pytorch_optimizer.LARS": dict(lr=0.1),
+    "mmpretrain.LARS": dict(lr=1.0),
     "SpectralSphere": dict(lr=0.1),
     "Ranger21": dict(num_iterations=100),
     "OrthoGrad": dict(optimizer=dict(type="AdamW", lr=0.01)),
@@ -138,19 +139,82 @@ def faults() -> str:
     return "\n".join(lines) + "\n"
 
 
+def by_library() -> str:
+    """A row for each library: how many names it has, and how many of them do what."""
+    lines = [
+        "| plugin | library | licence | install | names | no footnote | a footnote | cannot step here | not tried |"
+    ]
+    lines.append("|---" * 9 + "|")
+    for plugin, row in sorted(libraries().items(), key=lambda pair: (-len(pair[1]["names"]), pair[0])):
+        kinds = [kind_of(OPTIMIZERS.display_name(e)) for e in OPTIMIZERS.entries() if e.plugin == plugin]
+        counts = [kinds.count(kind) for kind in ("clean", "noted", "cannot", "not tried")]
+        install = f"`pip install 'optimzoo[{row.get('extra', row['distribution'])}]'`" if plugin != "torch" else "-"
+        library = f"{row['distribution']} {row['version']}"
+        lines.append(
+            f"| {' | '.join(map(str, (f'`{plugin}`', library, row['licence'], install, len(kinds), *counts)))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def kind_of(name: str) -> str:
+    """Whether a name steps here without a footnote, with one, not, or has not been tried."""
+    entry, told = OPTIMIZERS.entry(name), status(name)
+    if told == "not tried":
+        return told
+    if told.startswith(("fails", "refused")):
+        return "cannot"
+    faults = entry.facts.of_verdict("fault") if entry.facts else ()
+    return "noted" if entry.notes or faults or told != "works" else "clean"
+
+
+def by_owner() -> str:
+    """A row for each library that owns bare names, with the reason and the names."""
+    lines = ["| library | why it owns them | bare names |", "|---|---|---|"]
+    for plugin, why in OWNERS.items():
+        qualified = libraries()[plugin].get("qualified", ())
+        names = [n for n in libraries()[plugin]["names"] if owners()[n.lower()] == plugin and n not in qualified]
+        lines.append(f"| `{plugin}` | {why} | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shared() -> str:
+    """A row for each name that several libraries bring: whose the bare one is, and how the others are called."""
+    lines = ["| name | whose | others |", "|---|---|---|"]
+    entries: dict[str, list[str]] = {}
+    for name in OPTIMIZERS:
+        entries.setdefault(name.rpartition(".")[2].lower(), []).append(name)
+    for names in (names for _, names in sorted(entries.items()) if len(names) > 1):
+        bare = [f"`{name}`: {OPTIMIZERS.entry(name).plugin}" for name in names if "." not in name]
+        others = ", ".join(f"`{name}`" for name in names if "." in name)
+        lines.append(f"| {names[0].rpartition('.')[2]} | {', '.join(bare) or 'nobody'} | {others} |")
+    return "\n".join(lines) + "\n"
+
+
+def of_openmmlab() -> str:
+    """A row for each constructor and schedule of OpenMMLab's."""
+    lines = ["| name | scopes | what it is |", "|---|---|---|"]
+    for name, (_, scopes, about) in CONSTRUCTORS.items():
+        lines.append(f"| `{name}` | {', '.join(scopes)} | {about} |")
+    for name, (scope, _, about) in SCHEDULES.items():
+        lines.append(f"| `{name}` | {scope} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
 MARKS = {
-    ("<!-- table -->\n", "<!-- end of table -->\n"): table,
-    ("<!-- faults -->\n", "<!-- end of faults -->\n"): faults,
+    "optimizers.md": {"table": table, "faults": faults},
+    "libraries.md": {"libraries": by_library, "owners": by_owner, "shared": shared},
+    "openmmlab.md": {"names": of_openmmlab},
 }
 
 
-def page() -> str:
-    """The page, with its table and its faults renewed."""
-    text = PAGE.read_text()
-    for (start, end), make in MARKS.items():
-        text = re.sub(f"(?s)(?<={start}).*?(?={end})", lambda _: make(), text)  # noqa: B023
+def page(name: str) -> str:
+    """A page, with its tables renewed."""
+    text = (REPO / "docs" / name).read_text()
+    for mark, make in MARKS[name].items():
+        text = re.sub(f"(?s)(?<=<!-- {mark} -->\n).*?(?=<!-- end of {mark} -->\n)", lambda _: make(), text)  # noqa: B023
     return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for each in MARKS:
+        (REPO / "docs" / each).write_text(page(each))

@@ -439,6 +439,6 @@ def test_what_a_model_of_timm_wants_without_decay_has_none_unless_a_rule_says_so
 
 def test_a_config_for_mmposes_class_of_the_name_is_told():
     with pytest.warns(
-        OptimzooWarning, match=r"num_layers: 4 layers are found, .* for mmpose's class .*flat_decay_mult"
+        OptimzooWarning, match=r"num_layers: 4 layers are found, .* mmpose\.LayerDecayOptimWrapperConstructor"
     ):
         by_layer(stack(4), num_layers=4)

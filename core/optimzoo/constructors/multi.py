@@ -63,7 +63,7 @@ class MultiOptimWrapperConstructor:
                     of_each = "with several optimizers, each member has a paramwise_cfg of its own"
                     problems.add(ConfigError(of_each, "paramwise_cfg"))
                 for name, cfg in optim_wrapper_cfg.items():
-                    self.members[name] = problems.catch(_read_member, name, cfg)
+                    self.members[name] = problems.catch(read_member, name, cfg)
 
     def __call__(self, model: nn.Module) -> BaseOptimWrapper | OptimWrapperDict:
         """Build the wrappers for ``model``."""
@@ -122,7 +122,7 @@ def _read_one(cfg: Mapping[str, Any]) -> Member:
     return _read_patterns(cfg)
 
 
-def _read_member(name: str, cfg: Any) -> Member:
+def read_member(name: str, cfg: Any) -> Member:
     """Return the member that ``cfg`` describes, its errors placed under its name."""
     if isinstance(cfg, BaseOptimWrapper):
         return Member(read_optim_wrapper(cfg), is_built=True)

@@ -63,7 +63,7 @@ class Entry:
         target: ``"module:attribute"``, imported on first use, or the object itself.
         plugin: The plugin that registered it; empty for a class registered in the running program.
         distribution: The distribution the plugin came in.
-        aliases: Further names for the same target.
+        aliases: Further names for the same target; ``"scope.Name"`` is the name in a scope of OpenMMLab's.
         extra: The extra of ``distribution`` that installs the target's library.
         about: One line for people.
         paper: Where the method is described, as a URL.

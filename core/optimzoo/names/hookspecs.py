@@ -76,7 +76,7 @@ class Zoo:
         for what, text in (*texts.items(), *(("a note", text) for item in entry.notes.items() for text in item)):
             if not isinstance(text, str):
                 raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
-        for word in (name, *entry.aliases):
+        for word in (name, *(part for alias in entry.aliases for part in str(alias).split(".", 1))):
             if not (isinstance(word, str) and word.isidentifier()):
                 raise PluginError(f"a name is a Python identifier, got {word!r}")
         if not isinstance(target, type) and not (isinstance(target, str) and is_dotted(target)):

@@ -86,7 +86,7 @@ class Registry:
     def claimants(self, name: str) -> list[Entry]:
         """Return the entries that ``name`` may mean: one, several if they claim it with equal right, or none."""
         self._populate()
-        found = self.owner(name) or self._entries.get(name)
+        found = self._entries.get(name) or self.owner(name)
         return [found] if found else sorted(self._claims.get(name, ()), key=lambda entry: entry.qualified)
 
     def owner(self, name: str) -> Entry | None:
@@ -99,8 +99,9 @@ class Registry:
         return winners[0] if len(winners) == 1 else None
 
     def display_name(self, entry: Entry) -> str:
-        """Return the shortest name that leads to ``entry``."""
-        return entry.name if self.owner(entry.name) is entry else entry.qualified
+        """Return the shortest name that leads to ``entry``: its own, or that of a scope, or the qualified one."""
+        names = (entry.name, *(alias for alias in entry.aliases if "." in alias))
+        return next((name for name in names if self.owner(name) is entry), entry.qualified)
 
     def entry(self, name: str, path: str = "") -> Entry:
         """Return the entry of a bare or qualified name.
@@ -127,7 +128,8 @@ class Registry:
                 stacklevel=4,
             )
             return self.entry(rest, path)
-        known = self._entries if "." in name else filter(self.__contains__, self._claims)
+        scoped = (claim for claim in self._claims if "." in claim)
+        known = (*self._entries, *scoped) if "." in name else filter(self.__contains__, self._claims)
         suggestions = dotted_forms(name) or ([] if name.count(".") > 1 else near(name, known))
         raise UnknownNameError(
             f"there is no {self.kind} {name!r}: no installed plugin registers it."
@@ -197,7 +199,8 @@ class Registry:
             hint = did_you_mean(near("type", cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(f"the key 'type' is missing: which {self.kind} is it to be?{hint}", path)
         kwargs = {key: value for key, value in cfg.items() if key not in ("type", *self.own_keys, *MARKS)}
-        return self.get(cfg["type"], join_path(path, "type")), kwargs
+        scoped = f"{cfg.get('_scope_')}.{cfg['type']}"
+        return self.get(scoped if scoped in self else cfg["type"], join_path(path, "type")), kwargs
 
     @overload
     def register_module(self, name: str | list[str] | None = None, force: bool = False, *, module: T) -> T: ...

@@ -71,7 +71,7 @@ OF_MMENGINE = {
     "val_cfg": "'train_cfg' says when to validate: val_interval and val_begin",
     "env_cfg": "there are no such settings; 'strategy' says how to use several processes",
     "custom_imports": "a dotted path 'package.module:Name' is imported when it is used",
-    "default_scope": "there is one registry, and no scopes",
+    "default_scope": "there is one registry: write the scope with a name that means another thing in it",
     "visualizer": "the log is written as CSV, JSON lines, curves.png and for TensorBoard, without being asked",
     "vis_backends": "the log is written as CSV, JSON lines, curves.png and for TensorBoard, without being asked",
     "log_processor": "'log_interval' says how often to log",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -68,7 +68,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         ['head.weight', 'head.bias'] 1.0
     """
 
-    own_keys = ("decay_factor", "layer_decay_rate", *OF_DEPTHS)
+    own_keys: ClassVar[tuple[str, ...]] = ("decay_factor", "layer_decay_rate", *OF_DEPTHS)
+    heeds_no_weight_decay = True
+    """Whether what the model's ``no_weight_decay`` names has none."""
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
         cfg = {"decay_factor": 0.5} if "layer_decay_rate" not in (paramwise_cfg or {}) else {}
@@ -99,7 +101,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def param_groups(self, model: nn.Module) -> list[Group]:
         """Return the groups of ``model``, whose depths are looked up first."""
-        self._is_undecayed = undecayed(model) if self._kind == "layer_decay_rate" else lambda name: False
+        if self._kind == "layer_decay_rate" and self.heeds_no_weight_decay:
+            self._is_undecayed = undecayed(model)
         if self._kind == "layer_decay_rate" and "layer_depth" not in self.paramwise_cfg:
             try:
                 self._depth_of = depth_function(model, self.paramwise_cfg.get("num_layers"))
@@ -114,9 +117,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if given is None or depth_function(model)(next(iter(dict(model.named_parameters()))))[1] != given + 2:
             return
         warnings.warn(
-            f"paramwise_cfg.num_layers: {given} layers are found, so it does nothing. Is this a config for mmpose's "
-            "class of this name? That one keeps vectors, biases and pos_embed from the weight decay: "
-            "flat_decay_mult=0.0 and custom_keys={'pos_embed': dict(decay_mult=0.0)} do so here",
+            f"paramwise_cfg.num_layers: {given} layers are found, so it does nothing. If this is a config for mmpose's "
+            "class of this name, which keeps vectors, biases and pos_embed from the weight decay, that one is "
+            "mmpose.LayerDecayOptimWrapperConstructor here",
             OptimzooWarning,
             stacklevel=4,
         )
