@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
+from optimzoo.errors import ConfigError
 from optimzoo.groups.modules import unwrap
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.param_groups import as_groups
@@ -62,15 +63,18 @@ def build_optim_wrapper(
     return wrapper
 
 
-def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(
+    model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str, Any] | str, **kwargs: Any
+) -> Optimizer:
     """Build the optimizer that ``cfg`` describes, without a wrapper.
 
     Args:
         model_or_params: A model, or what torch's optimizers take: parameters, ``(name, parameter)`` pairs, or groups.
-        cfg: ``type`` and the optimizer's arguments; left as it is.
+        cfg: ``type`` and the optimizer's arguments; left as it is. Or the name alone, with ``kwargs``.
+        **kwargs: The optimizer's arguments, where ``cfg`` is a name.
 
     Raises:
-        ConfigError: ``cfg`` is wrong, or there is nothing to optimize.
+        ConfigError: ``cfg`` is wrong, there are arguments both in and beside it, or there is nothing to optimize.
         MissingDependencyError: The library of the name is not installed.
 
     Examples:
@@ -78,7 +82,13 @@ def build_optimizer(model_or_params: nn.Module | Iterable[Any], cfg: Mapping[str
         >>> from optimzoo import build_optimizer
         >>> build_optimizer(torch.nn.Linear(2, 1), dict(type="SGD", lr=0.1)).param_groups[0]["param_names"]
         ['weight', 'bias']
+        >>> build_optimizer(torch.nn.Linear(2, 1), "AdamW", lr=1e-3).param_groups[0]["lr"]
+        0.001
     """
+    if isinstance(cfg, str):
+        cfg = {"type": cfg, **kwargs}
+    elif kwargs:
+        raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
     described = DescribedOptimizer(plain(cfg), "optimizer")
     if isinstance(model_or_params, nn.Module):
         model = unwrap(model_or_params)

@@ -1,0 +1,1 @@
+"""Other people's trainers: a module for each tool, imported by its name only."""
