@@ -10,9 +10,11 @@ NEEDS = {
     **dict.fromkeys(("DAdaptAdaGrad", "DAdaptAdam", "DAdaptAdan", "DAdaptLion", "DAdaptSGD", "Prodigy"), ("one_lr",)),
     **dict.fromkeys(("ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "SPlus"), ("modes",)),
     **dict.fromkeys(("AdaHessian", "SophiaH"), ("graph",)),
-    **dict.fromkeys(("BSAM", "FriendlySAM", "GSAM", "LookSAM", "SAM", "WSAM"), ("two_passes",)),
-    **dict.fromkeys(("AdaLOMO", "LOMO"), ("own_backward",)),
+    "SAM": ("two_passes", "inner_class"),
+    **dict.fromkeys(("FriendlySAM", "LookSAM", "WSAM"), ("own_state",)),  # that of the optimizer inside, beside its own
+    **dict.fromkeys(("AdaLOMO", "GSAM", "LOMO"), ("own_backward",)),
     **dict.fromkeys(("Lookahead", "Magma", "SafeFP16Optimizer", "ScheduleFreeWrapper", "TRAC"), ("own_state",)),
+    "BSAM": ("faulty",),
     **dict.fromkeys(("DeMo", "DistributedMuon"), ("process_group",)),
     "AdamMini": ("model",),
     "AliG": ("loss",),
@@ -24,6 +26,7 @@ NEEDS = {
 MUONS = ("AdaGO", "AdaMuon", "DistributedMuon", "Muon", "MuonClip", "NorMuon")
 GROUP_KEYS = dict.fromkeys(MUONS, ("use_muon",))
 NOTES = {
+    "BSAM": "it climbs to the second point and never comes back, so that every update adds to the loss, at any lr",
     "SOAP": "it writes into a learning rate that is a tensor: give a number",
     "ASGD": "it sets the learning rate of its groups itself: a schedule does nothing, and one that reaches 0 stops it",
     "AdamS": "its decay grows without bound where gradients are zero, as in frozen or masked layers",
@@ -34,4 +37,4 @@ NOTES = {
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole",), notes=NOTES, group_keys=GROUP_KEYS)
+    register(zoo, NEEDS, every=("whole_if_unknown",), notes=NOTES, group_keys=GROUP_KEYS)

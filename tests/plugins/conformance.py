@@ -39,6 +39,8 @@ ARGUMENTS = {
     "SpectralSphere": dict(lr=0.1),
     "Ranger21": dict(num_iterations=100),
     "OrthoGrad": dict(optimizer=dict(type="AdamW", lr=0.01)),
+    "SAM": dict(base_optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
+    "AliG": dict(max_lr=0.1),
 }
 RULES = dict(paramwise_cfg=dict(rules=[dict(ndim=2, use_muon=True), dict(ndim=1, use_muon=False)]))
 # What upstream itself cannot do on a CPU, with its own error; docs/optimizers.md lists these.

@@ -30,6 +30,7 @@ NEEDS = {
     "one_lr": "adapts one step size over all groups: their learning rates must be equal",
     "frozen_at_0": "with one_lr: a learning rate of 0 keeps a group as it is, and the others train as without it",
     "matrices": "updates 2-D parameters only: optim_wrapper = {muon = {...}, rest = {...}} gives the rest to another",
+    "whole_if_unknown": "works on whole parameters, unless it is measured to work element by element",
     "process_group": "spreads its state over the processes of a distributed run",
     "whole": "works on whole parameters: not on the shares that strategy='fsdp2' gives to each process",
     "modes": "trains other parameters than those to use: call optimizer.train() and .eval(), as the Runner does",
@@ -38,19 +39,19 @@ NEEDS = {
     "model": "is built with the model, and takes no parameter-wise settings",
     "named": "is built with named parameters, and takes no parameter-wise settings",
     "inner": "goes around another optimizer: optimizer = {type = ..., optimizer = {type = ..., lr = ...}}",
-    "loss": "takes the loss itself in step(), which the wrapper does not pass on",
+    "inner_class": "goes around another optimizer: optimizer = {type = ..., base_optimizer = {type = ..., lr = ...}}",
+    "loss": "takes the loss itself in step(): the wrapper passes on that of update_params",
     "own_backward": "runs the backward pass itself, which no wrapper can accumulate, scale or clip",
     "many_losses": "takes several losses and their gradients, where an update has one",
     "own_state": "saves a state of a form that cannot be resumed by the names of parameters",
     "bare_groups": "refuses groups with keys beyond its own, such as the names of their parameters",
     "params_only": "takes a list of parameters, not parameter groups",
     "two_lists": "takes two lists of parameters: give each to an optimizer of its own",
-    "two_passes": "evaluates the loss at two points for each update, where the wrapper has the gradients of one",
+    "two_passes": "evaluates the loss at two points for an update: call wrapper.step(closure=...), as the Runner does",
+    "faulty": "computes something else than its name says, without an error",
 }
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""
-REFUSED = frozenset(
-    ("bare_groups", "loss", "many_losses", "own_backward", "own_state", "params_only", "two_lists", "two_passes")
-)
+REFUSED = frozenset(("bare_groups", "faulty", "many_losses", "own_backward", "own_state", "params_only", "two_lists"))
 """The needs that nothing here meets: the optimizer is listed, and a build says why it is refused."""
 
 

@@ -82,7 +82,7 @@ def _create(
         heed(cls, "groups")
 
     def build(**extra: Any) -> Optimizer:
-        first = _first_argument(cls, needs, given, groups, model)
+        first = _first_argument(described, given, groups, model)
         arguments = {described.first_argument: first, **given, **extra}
         built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
         if not hasattr(built, "param_groups"):
@@ -109,17 +109,18 @@ def _create(
 
 
 def _first_argument(
-    cls: type[Optimizer], needs: Iterable[str], given: dict[str, Any], groups: list[Group], model: nn.Module | None
+    described: DescribedOptimizer, given: dict[str, Any], groups: list[Group], model: nn.Module | None
 ) -> Any:
-    """Return what the class is built with: groups, or what it needs in their place, taken out of ``given``."""
+    """Return what the class is built with: groups, or what it needs in their place; ``given`` gets the inner class."""
+    cls, needs = described.cls, described.entry.needs if described.entry else ()
     if "inner" in needs:
-        inner = given.pop("optimizer", None)
-        if inner is None:
-            raise ConfigError(f"{cls.__name__} {NEEDS['inner']}", "optimizer")
-        try:
-            return create_optimizer(inner, groups, model)
-        except ConfigError as error:
-            raise error.under("optimizer") from error.__cause__
+        inner = described.inner["optimizer"]
+        del given["optimizer"]
+        with calls.placed(inner.cls.__name__, "optimizer"):
+            return _create(inner, inner.read(), groups, model)
+    if "inner_class" in needs:
+        inner = described.inner["base_optimizer"]
+        given.update({**inner.read().kwargs, "base_optimizer": inner.cls})
     if "model" not in needs and "named" not in needs:
         return [dict(group) for group in groups]
     if len(groups) > 1 or groups[0].keys() - {"params", NAMES} or (model is None and "model" in needs):

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, join_path
+from optimzoo.errors import ConfigError, did_you_mean, join_path, near
 from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
+
+INNER = {"inner": "optimizer", "inner_class": "base_optimizer"}
+"""For each of the needs for an optimizer inside, the argument that takes it."""
 
 
 class DescribedOptimizer:
@@ -23,6 +26,7 @@ class DescribedOptimizer:
         cls: The optimizer's class.
         entry: What is registered of the class, or of its nearest base.
         given: The arguments that ``cfg`` gives.
+        inner: The optimizers inside, by the argument that takes them.
         vet: Whether the class is to be measured, if no plugin names it.
         settings: Those, and the defaults of the rest.
 
@@ -36,12 +40,27 @@ class DescribedOptimizer:
         self.entry = OPTIMIZERS.entry_of(self.cls)
         self.path = path
         self._call: calls.Call | None = None
-        for need in (need for need in (self.entry.needs if self.entry else ()) if need in REFUSED):
-            raise ConfigError(
-                f"{self.cls.__name__} {NEEDS[need]}. Call it in a loop of your own", join_path(path, "type")
-            )
+        needs = self.entry.needs if self.entry else ()
+        for need in (need for need in needs if need in REFUSED):
+            why = f": {self.notes['']}" if need == "faulty" else ". Call it in a loop of your own"
+            raise ConfigError(f"{self.cls.__name__} {NEEDS[need]}{why}", join_path(path, "type"))
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
+        self.inner: dict[str, DescribedOptimizer] = {}
+        for need in (need for need in needs if need in INNER):
+            self._read_inner(need, INNER[need])
+
+    def _read_inner(self, need: str, key: str) -> None:
+        """Read the optimizer inside, whose settings are those of the groups too."""
+        path = join_path(self.path, key)
+        if not isinstance(self.given.get(key), Mapping):
+            raise ConfigError(f"{self.cls.__name__} {NEEDS[need]}", path)
+        own = calls.parameters(self.cls)
+        for other in (name for name in self.given if name not in own):  # which the class would hand on
+            hint = did_you_mean(near(other, own)) or f" It belongs in {key!r}."
+            raise ConfigError(f"{self.cls.__name__} has no argument {other!r}.{hint}", join_path(self.path, other))
+        self.inner[key] = DescribedOptimizer(self.given[key], path)
+        self.settings = {**self.inner[key].settings, **self.settings}
 
     @property
     def first_argument(self) -> str:
@@ -75,6 +94,8 @@ class DescribedOptimizer:
         Raises:
             ConfigError: The optimizer has no such arguments.
         """
+        for inner in self.inner.values():
+            inner.read()
         if self._call is None:
             given = (self.first_argument,)
             self._call = calls.read(self.cls, self.given, self.path, given, elsewhere=elsewhere, ranged=True)

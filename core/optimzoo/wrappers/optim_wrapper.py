@@ -70,7 +70,9 @@ class OptimWrapper(Windows):
         self._grad_norm: Tensor | None = None
         self._others: tuple[OptimWrapper, ...] = ()  # of the OptimWrapperDict that this is a member of
         needs = needs_of(optimizer)
-        self._needs_closure = "closure" in needs
+        self._needs_two_passes = "two_passes" in needs
+        self._needs_closure = self._needs_two_passes or "closure" in needs
+        self._loss: Tensor | float | None = 0.0 if "loss" in needs else None  # of the window, for such an optimizer
         self._needs_curvature = "curvature" in needs
         self._needs_graph = "graph" in needs
         if self._needs_closure and self._accumulative_counts > 1:
@@ -129,7 +131,10 @@ class OptimWrapper(Windows):
                 optimizer = cast(EstimatesCurvature, self.optimizer)
                 if optimizer.curvature_due():
                     optimizer.update_curvature(loss, curvature)
-            self.backward(self.scale_loss(self._weighted(loss, weight, began)))
+            scaled = self.scale_loss(self._weighted(loss, weight, began))
+            if self._loss is not None:
+                self._loss = scaled.detach() if began else self._loss + scaled.detach()
+            self.backward(scaled)
         except Exception as error:
             self._window_open = not began
             problem = _loss_problem(loss)
@@ -177,6 +182,8 @@ class OptimWrapper(Windows):
         if closure is not None:
             self._refuse_to_skip()
             kwargs["closure"] = self._prepared_after(closure)
+            if self._needs_two_passes:
+                kwargs["closure"]()  # the gradients of the first point; the optimizer evaluates the second
         elif self._needs_closure:
             raise OptimzooError(
                 f"{_name(self.optimizer)} evaluates the loss itself: call wrapper.step(closure=closure)"
@@ -237,6 +244,8 @@ class OptimWrapper(Windows):
             raise
 
     def _update(self, kwargs: Mapping[str, Any]) -> StepOutcome:
+        if self._loss is not None:
+            kwargs = {"closure": lambda: self._loss, **kwargs}
         try:
             self.optimizer.step(**kwargs)
         except SystemExit as error:

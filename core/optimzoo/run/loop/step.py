@@ -68,7 +68,7 @@ class TrainStep:
                     "loss",
                 )
             self._run = self._with_loss_for_all
-        elif "closure" in needs_of(optim_wrapper.optimizer):
+        elif not needs_of(optim_wrapper.optimizer).isdisjoint(("closure", "two_passes")):
             self._run = self._with_closure
         else:
             self._run = self._with_loss
