@@ -14,6 +14,7 @@ from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
+PATH_MAX = 4096
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -29,34 +30,35 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         ConfigError: A file is missing or cannot be read, or an override is malformed.
     """
     try:
-        config = _load(Path(path), (), {})
+        config = _load(Path(path), (), {}, _Merger())
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
     for override in overrides:
-        if _depth(override) > values.MAX_DEPTH:
-            raise ConfigError(f"{shown(override, 60)} is nested too deeply")
         config = _override(config, override)
     return config
 
 
-def _depth(override: str) -> int:
-    """Return how deep an override leads at most: the parts of its key, and the brackets open at once in its value."""
-    key, _, value = override.partition("=")
-    level = deepest = 0
-    for character in value:
-        level += (character in "[{") - (character in "]}")
-        deepest = max(deepest, level)
-    return key.count(".") + key.count("[") + deepest
+class _Merger:
+    """Changes configs by others, in no more steps than the largest config needs."""
+
+    steps = 0
+
+    def __call__(self, base: Any, change: Any) -> Any:
+        """Return ``base`` changed by ``change``, both left as they are."""
+        if not isinstance(change, Mapping):
+            return change
+        if not isinstance(base, Mapping) or change.get(DELETE):
+            base = {}
+        self.steps += 1 + len(base) + len(change)
+        if self.steps > 5 * values.MAX_NODES:
+            raise ConfigError("the bases together are larger than a config can be", BASE)
+        changed = {key: self(base.get(key), value) for key, value in change.items() if key != DELETE}
+        return {**base, **changed}
 
 
 def merge(base: Any, change: Any) -> Any:
     """Return ``base`` changed by ``change``, both left as they are."""
-    if not isinstance(change, Mapping):
-        return change
-    if not isinstance(base, Mapping) or change.get(DELETE):
-        base = {}
-    changed = {key: merge(base.get(key), value) for key, value in change.items() if key != DELETE}
-    return {**base, **changed}
+    return _Merger()(base, change)
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -97,18 +99,26 @@ def describe(value: Any) -> str:
     return f"<{type(value).__module__}.{type(value).__qualname__} object>"
 
 
-def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config]) -> Config:
+def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config], merge: _Merger) -> Config:
     """Return what a file and its bases hold; each file is read once, and is in ``loaded`` then."""
-    if path.resolve() in loaded:
-        return loaded[path.resolve()]
+    if len(opened_by) > 4 * values.MAX_DEPTH:
+        raise ConfigError(f"the bases of {opened_by[0]} go on and on", BASE)
+    try:
+        if len(str(path)) > PATH_MAX:
+            raise ValueError("the name is too long")
+        resolved, is_folder = path.resolve(), path.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{shown(str(path))} names no file: {error}") from error
+    if resolved in loaded:
+        return loaded[resolved]
     kind = language(path)
-    if path.is_dir():
+    if is_folder:
         raise ConfigError(f"{path} is a folder; a file is wanted")
     if not path.is_file():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         siblings = [p.name for p in beside if p.suffix in LANGUAGES and p.is_file()]
         raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
-    if path.resolve() in opened_by:
+    if resolved in opened_by:
         raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")
     if kind == "Python" and opened_by and language(opened_by[-1]) != "Python":
         raise ConfigError(
@@ -127,12 +137,12 @@ def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config]) -
         raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {bases!r}", BASE)
     merged: Config = {}
     for base in bases:
-        merged = merge(merged, _load(path.parent / base, (*opened_by, path.resolve()), loaded))
+        merged = merge(merged, _load(path.parent / base, (*opened_by, resolved), loaded, merge))
     for key in config:
         if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
             raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
     whole: Config = merge(merged, config)
-    loaded[path.resolve()] = whole
+    loaded[resolved] = whole
     return whole
 
 
@@ -159,17 +169,16 @@ def _check_keys(value: Any, file: Path, path: str = "") -> None:
 def _override(config: Config, assignment: str) -> Config:
     key, equals, text = (part.strip() for part in assignment.partition("="))
     if not equals:
-        raise ConfigError(f"an override is of the form key=value, got {assignment!r}")
+        raise ConfigError(f"an override is of the form key=value, got {shown(assignment)}")
+    if len(key) > values.MAX_NAME * 10:
+        raise ConfigError(f"{shown(key, 60)} is longer than a key can be")
     if not text:
         raise ConfigError("a value is missing after the '='; '\"\"' is an empty string", key)
     try:
         value = toml_value(text)
     except ConfigError as error:
         raise error.under(key) from error.__cause__
-    keys = toml_keys(key)
-    if len(keys) > values.MAX_DEPTH:
-        raise ConfigError(f"{shown(key, 60)} is nested too deeply")
-    changed: Config = _assign(config, keys, value, "")
+    changed: Config = _assign(config, toml_keys(key), value, "")
     return changed
 
 

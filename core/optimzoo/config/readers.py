@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import runpy
@@ -13,18 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.traces import describe_error
-from optimzoo.values import MAX_DEPTH, MAX_NODES
+from optimzoo.values import MAX_DEPTH, MAX_NAME, MAX_NODES
+
+if yaml.__with_libyaml__:
+    from yaml.cyaml import CParser
 
 LANGUAGES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".py": "Python"}
 CONTROL = re.compile(r"_[a-z]+_")
 """The form of a key that is addressed to the reader of a config, such as ``_base_``."""
 
-MAX_BYTES = 10_000_000
+MAX_BYTES = 1_000_000
 """How large a file may be; more is no config."""
 
+_OPAQUE = re.compile(r"""\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|#[^\n]*""", re.DOTALL)
+"""What TOML takes as it stands: strings and comments."""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{MAX_DEPTH}}}")
 _PYTHON_VALUE = re.compile(r"(True|False|None)\b|[-+]?\.\d[\deE+-]*|\([\w\s.,+-]*\)")
 
 
@@ -57,6 +67,8 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     try:
         return _PARSERS[kind](text)
+    except OptimzooError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:  # PyYAML's of a misfit tag
         said = " ".join(str(error).split())
         raise ConfigError(f"{path} is not valid {kind}: {said}.{_spelling_at(error, text, kind)}") from error
@@ -71,12 +83,14 @@ def toml_keys(key: str) -> list[str]:
     dotted = re.sub(r"""("[^"]*"|'[^']*')|(\[\d+\])""", lambda m: m[1] or f'."{m[2]}"', key)
     keys = []
     try:
-        nested: Any = tomllib.loads(f"{dotted} = 0")
+        nested: Any = _toml(f"{dotted} = 0")
         while isinstance(nested, dict):
             ((name, nested),) = nested.items()
             keys.append(name)
     except ValueError as error:  # no TOML, or a comment
-        raise ConfigError(f"{key!r} is not a key such as a.b or a[0].b") from error
+        if isinstance(error, ConfigError):
+            raise ConfigError(f"{shown(key, 60)} is nested too deeply") from error
+        raise ConfigError(f"{shown(key)} is not a key such as a.b or a[0].b") from error
     return keys
 
 
@@ -88,14 +102,16 @@ def toml_value(text: str) -> Any:
     """
     document = f"value = {text}"
     try:
-        parsed = tomllib.loads(document)
-    except tomllib.TOMLDecodeError as error:
+        parsed = _toml(document)
+    except ConfigError:
+        raise
+    except ValueError as error:  # a number of too many digits, too
         spelling = _spelling_at(error, document, "TOML")
         if not spelling and re.fullmatch(r"\s*[A-Za-z_./][\w./:@+-]*\s*", text):
             return text.strip()
-        raise ConfigError(f"{text!r} is not a TOML value.{spelling}") from error
+        raise ConfigError(f"{shown(text)} is not a TOML value.{spelling}") from error
     if len(parsed) > 1:
-        raise ConfigError(f"{text!r} is more than one TOML value")
+        raise ConfigError(f"{shown(text)} is more than one TOML value")
     return parsed["value"]
 
 
@@ -122,18 +138,38 @@ def _run(path: Path) -> dict[str, Any]:
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """Reads ``1e-4`` as a number, as YAML 1.2 does, and refuses a key that comes twice, and values as Python has them.
+_BASES: Any = (Composer, CParser, SafeConstructor, Resolver) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
+
+
+class _YamlLoader(*_BASES):  # type: ignore[misc]
+    """Composes what is parsed, in C where that is there, in Python, where nodes can be counted.
+
+    Reads ``1e-4`` as a number, as YAML 1.2 does, and refuses a key that comes twice, and values as Python has them.
 
     PyYAML would make a string of the first and the last, and keep the second of two values.
     """
 
-    depth = 0
+    depth = nodes = 0
+
+    def __init__(self, text: str) -> None:
+        if yaml.__with_libyaml__:
+            CParser.__init__(self, text)
+            for base in (Composer, SafeConstructor, Resolver):
+                base.__init__(self)
+        else:
+            super().__init__(text)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_NAME:
+            raise ValueError(f"line {node.start_mark.line + 1}: a number has more than {MAX_NAME} digits")
+        return super().construct_scalar(node)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.depth += 1
+        self.depth, self.nodes = self.depth + 1, self.nodes + 1
         if self.depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
+        if self.nodes > MAX_NODES:
+            raise ValueError(f"it holds more than {MAX_NODES} values")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -163,6 +199,15 @@ _YamlLoader.add_implicit_resolver("!python", re.compile(r"None$|\([\d\s.,eE+-]*\
 _YamlLoader.add_constructor("!python", _refuse_python)
 
 
+def _toml(text: str) -> dict[str, Any]:
+    """Parse TOML that is nested no deeper than a config can be: for the parser's time grows with the depth's square."""
+    bare = _OPAQUE.sub("s", text)
+    depth = itertools.accumulate((c in "[{") - (c in "]}") for c in re.findall(r"[][{}]", bare))
+    if max(depth, default=0) > MAX_DEPTH or _LONG_KEY.search(bare):
+        raise ConfigError("it is nested too deeply")
+    return tomllib.loads(text)
+
+
 def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     _refuse_repeated((key, "") for key, _ in pairs)
     return dict(pairs)
@@ -178,7 +223,7 @@ def _refuse_repeated(keys: Iterable[tuple[str, str]]) -> None:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "TOML": tomllib.loads,
+    "TOML": _toml,
     "YAML": lambda text: yaml.load(text, _YamlLoader),
     "JSON": lambda text: json.loads(text, object_pairs_hook=_json_object),
 }

@@ -1,0 +1,81 @@
+"""Small files, and words of a command line, that would take all the time or memory there is: an error in a second."""
+
+import json
+
+BOMBS = r"""
+import json, resource, sys, time
+from pathlib import Path
+from optimzoo import load_config
+from optimzoo.errors import OptimzooError
+
+DEEP, LONG = 3_000, 900_000
+nested = "[" * DEEP + "]" * DEEP
+dotted, indexed = ".".join("a" * DEEP), "a" + "[0]" * DEEP
+
+def aliases(form, first, last=12):
+    lines = [f"a0: &a0 {first}", *(f"a{n}: &a{n} {form(f'*a{n - 1}')}" for n in range(1, last))]
+    return "\n".join(lines)
+
+for n in range(30):
+    Path(f"pair{n}.json").write_text(json.dumps({"_base_": [f"pair{n + 1}.json"] * 2}))
+Path("pair30.json").write_text('{"x": 1}')
+for n in range(300):
+    Path(f"chain{n}.json").write_text(json.dumps({"_base_": f"chain{n + 1}.json"}))
+Path("large.json").write_text(json.dumps({f"key{n}": {"x": 1} for n in range(1000)}))
+files = {
+    "lists of lists.yaml": aliases(lambda a: f"[{', '.join([a] * 9)}]", "[x]"),
+    "tables of tables.yaml": aliases(lambda a: f"{{{', '.join(f'k{n}: {a}' for n in range(9))}}}", "{x: 1}"),
+    "merges of merges.yaml": aliases(lambda a: f"{{<<: [{', '.join([a] * 50)}], y: 1}}", "{x: 1}", 40),
+    "in itself.yaml": "a: &a [*a]",
+    "deep.yaml": f"a: {nested}",
+    "deep blocks.yaml": "".join(" " * n + "a:\n" for n in range(1000)),
+    "deep.json": f'{{"a": {nested}}}',
+    "deep.toml": f"a = {nested}",
+    "deep key.toml": f"{dotted} = 1",
+    "very deep key.toml": f"{'.'.join('a' * (LONG // 2))} = 1",
+    "deep table.toml": f"[{dotted}]",
+    "long number.yaml": f"a: {'9' * LONG}",
+    "long number.json": f'{{"a": {"9" * LONG}}}',
+    "long number.toml": f"a = {'9' * LONG}",
+    "long number in hexadecimal.toml": f"a = 0x{'f' * LONG}",
+    "long number in sixtieths.yaml": f"a: {':'.join(['59'] * (LONG // 3))}",
+    "long name.json": f'{{"{"a" * LONG}": 1}}',
+    "long name.toml": f"{'a' * LONG} = 1",
+    "many values.yaml": "a:\n" + "- 1\n" * (LONG // 5),
+    "many values.json": f'{{"a": [{"1," * (LONG // 3)}1]}}',
+    "large.toml": f"a = '{'x' * 2_000_000}'",
+    "base of itself.json": '{"_base_": "base of itself.json"}',
+    "bases in a chain.json": '{"_base_": "chain0.json"}',
+    "one base many times.json": json.dumps({"_base_": ["large.json"] * 20_000}),
+    "base of a long name.json": json.dumps({"_base_": "x/" * 100_000 + "a.json"}),
+    "base of a name that is none.json": '{"_base_": "a\\u0000.json"}',
+}
+for name, text in files.items():
+    Path(name).write_text(text)
+Path("two bases of two bases.json").write_text('{"_base_": ["pair0.json", "pair0.json"]}')
+words = [f"{dotted}=1", f"{indexed}=1", f"a={nested}", f"a={'{a=' * DEEP}1{'}' * DEEP}", f"a={{{dotted}=1}}",
+         f'a="]]]"{nested}', f"a={'9' * LONG}", f"a.{'b' * LONG}={'[' * 9}"]
+Path("plain.json").write_text("{}")
+calls = [(name, ()) for name in [*files, "two bases of two bases.json"]] + [("plain.json", [word]) for word in words]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name, overrides in calls:
+    begun = time.process_time()
+    try:
+        load_config(name, overrides)
+        said = ""
+    except OptimzooError as error:
+        said = str(error)
+    took = time.process_time() - begun
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(json.dumps([name, [word[:40] for word in overrides], said, took, grown]))
+"""
+
+
+def test_each_is_a_short_error_within_a_second_and_200_megabytes(run):
+    rows = [json.loads(line) for line in run("-c", BOMBS).stdout.splitlines()]
+    assert len(rows) == 35
+    for name, words, said, took, grown in rows:
+        assert bool(said) == (name != "two bases of two bases.json"), (name, words)
+        assert len(said) < 1000, (name, words, said)
+        assert took < 1, (name, words, took)
+        assert grown < 200, (name, words, grown)
