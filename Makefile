@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint types docs bench facts names versions clean
+.PHONY: train test lint types docs bench facts fuzz names versions clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
@@ -28,6 +28,9 @@ bench: $(VENV)/.bench  ## measure against other libraries, and write docs/benchm
 
 facts: $(VENV)/.dev  ## measure every bundled optimizer anew (a quarter of an hour), and write what is found
 	$(BIN)/python -m optimzoo_plugins.facts
+
+fuzz: $(VENV)/.dev  ## try 20 000 configs with something wrong in them (a quarter of an hour), each time others
+	OPTIMZOO_FUZZ=20000 $(BIN)/python -m pytest -q --timeout 0 tests/fuzz
 
 versions: $(VENV)/.dev  ## run the tests on every Python and torch that can be had, and write docs/versions.md
 	$(BIN)/python -m bench.versions

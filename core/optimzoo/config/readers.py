@@ -23,7 +23,7 @@ from optimzoo.traces import describe_error
 from optimzoo.values import MAX_DEPTH, MAX_NAME, MAX_NODES
 
 if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser
+    from yaml._yaml import CParser
 
 LANGUAGES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".py": "Python"}
 CONTROL = re.compile(r"_[a-z]+_")
@@ -180,7 +180,7 @@ class _YamlLoader(*_BASES):  # type: ignore[misc]
             raise ValueError(f"line {node.start_mark.line + 1}: a table has more than {MAX_NODES // 10} keys")
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)  # as written: what it merges is not in it yet
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # as written: what it merges is not in it yet
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
         _refuse_repeated((key.value, f"line {key.start_mark.line + 1}: ") for key in keys)
         return node

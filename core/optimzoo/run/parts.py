@@ -5,6 +5,8 @@ Saving walks ``PARTS`` and joins what each returns; loading checks the keys of a
 
 from __future__ import annotations
 
+import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +24,8 @@ from optimzoo.run.store.changes import warn_of_changes
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
 from optimzoo.wrappers.ownership import note
+
+logger = logging.getLogger("optimzoo.run")
 
 State = Mapping[str, Any]
 Check = Callable[[Any], bool]
@@ -56,6 +60,9 @@ class Part(ABC):
     keys: Mapping[str, Check]
     """What it keeps, and whether a value that is found there can be that."""
 
+    new: tuple[str, ...] = ()
+    """Keys that checkpoints of older versions do not have."""
+
     def __init__(self, run: Whole) -> None:
         self.run = run
 
@@ -77,16 +84,25 @@ def _is_count(value: Any) -> bool:
 
 
 class _Model(Part):
-    """The weights: those to use, and where an optimizer trains others, these too as ``trained``."""
+    """The weights: those to use, and where an optimizer trains others, these as ``trained``; and which are frozen."""
 
-    keys: Mapping[str, Check] = {"model": _is_dict}
+    keys: Mapping[str, Check] = {"model": _is_dict, "frozen": lambda value: isinstance(value, list)}
+    new = ("frozen",)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.run.modes.state(lambda: self.run.strategy.model_state(self.run.model))
+        frozen = [name for name, p in self.run.model.named_parameters() if not p.requires_grad]
+        return {**self.run.modes.state(lambda: self.run.strategy.model_state(self.run.model)), "frozen": frozen}
 
     def load_state_dict(self, state: State) -> None:
         self.run.modes.train()
         self.run.strategy.load_model_state(self.run.model, state.get("trained", state["model"]))
+        if "frozen" not in state or self.run.on_change == "config":
+            return
+        for name, parameter in self.run.model.named_parameters():
+            if parameter.requires_grad is (name in state["frozen"]):
+                parameter.requires_grad_(not parameter.requires_grad)
+                is_now = "trained" if parameter.requires_grad else "frozen"
+                logger.info("%s is %s, as in the checkpoint; on_change='config' leaves it as it is built", name, is_now)
 
 
 class _Optimizers(Part):
@@ -191,6 +207,10 @@ class _Place(Part):
 
     def load_state_dict(self, state: State) -> None:
         run, before = self.run, state["epoch_length"]
+        if max(state["epoch"], state["iter_in_epoch"]) > state["iter"] or state["iter_in_epoch"] > (before or math.inf):
+            raise CheckpointError(
+                f"{state['epoch']} epochs and {state['iter_in_epoch']} are not {state['iter']} iterations"
+            )
         run.epoch, run.iter, run.iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
         run.validation_due = state["validation_due"] and run.val_dataloader is not None
         if run.epoch_length is not None and before:
@@ -245,7 +265,8 @@ def check_state(state: State, path: Path) -> None:
     Raises:
         CheckpointError: One is missing, or what is there cannot be it.
     """
-    for key, fits in (item for part in PARTS for item in part.keys.items()):
+    known = {key for part in PARTS for key in part.new}
+    for key, fits in (item for part in PARTS for item in part.keys.items() if item[0] in state or item[0] not in known):
         if key not in state:
             raise CheckpointError(f"{path} has no {key!r}: it was not written by a run, or is damaged")
         if not fits(state[key]):

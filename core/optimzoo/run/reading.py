@@ -148,7 +148,7 @@ def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):
         hint = f" Here {ELSEWHERE[key]}." if key in ELSEWHERE else did_you_mean(near(key, KEYS))
         hint = hint or f" A run config has the keys {', '.join(KEYS)}."
-        problems.add(ConfigError(f"there is no such key.{hint}", str(key)))
+        problems.add(ConfigError(f"there is no such key.{hint}", str(key) or "''"))
     for key in (k for k in REQUIRED if k not in cfg):
         problems.add(ConfigError("it is missing", key))
     given = [key for key in READERS if cfg.get(key) is not None or (key in REQUIRED and key in cfg)]

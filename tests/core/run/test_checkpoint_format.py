@@ -48,7 +48,7 @@ def test_its_keys_are_those_of_its_parts(make_runner, tmp_path):
     state = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])
     assert list(state) == ["format", *(key for part in PARTS for key in part.keys)]
     assert state["format"] == FORMAT == load_checkpoint(OLD)["format"]
-    assert state.keys() == load_checkpoint(OLD).keys()
+    assert state.keys() - {"frozen"} == load_checkpoint(OLD).keys()
 
 
 def test_every_part_takes_back_what_it_returned(make_runner, tmp_path):
@@ -97,12 +97,38 @@ def test_a_value_that_no_run_writes_is_an_error_with_file_and_key(key, value, sa
         make_runner(**SETTINGS, resume=path)
 
 
-@pytest.mark.parametrize("key", [key for part in PARTS for key in part.keys])
+@pytest.mark.parametrize("key", [key for part in PARTS for key in part.keys if key not in part.new])
 def test_a_key_that_is_missing_is_an_error_with_file_and_key(key, saved, make_runner, tmp_path):
     path = tmp_path / "changed.pt"
     torch.save({k: v for k, v in saved.items() if k != key}, path)
     with pytest.raises(CheckpointError, match=rf"changed\.pt has no '{key}'"):
         make_runner(**SETTINGS, resume=path)
+
+
+@pytest.mark.parametrize(
+    "counts", [dict(iter=10**9, iter_in_epoch=10**9), dict(epoch=10**9), dict(iter_in_epoch=8), dict(iter_in_epoch=6)]
+)
+def test_counts_that_contradict_each_other_are_an_error(counts, saved, make_runner, tmp_path):
+    torch.save({**saved, **counts}, tmp_path / "changed.pt")
+    with pytest.raises(CheckpointError, match=r"changed\.pt does not fit .*epochs and .* are not .* iterations"):
+        make_runner(**SETTINGS, resume=tmp_path / "changed.pt")
+
+
+class Freeze(Hook):
+    def before_epoch(self, runner):
+        if runner.epoch == 1:
+            runner.model[0].weight.requires_grad_(False)
+
+
+@pytest.mark.parametrize("on_change", ["error", "restore", "config"])
+def test_what_a_hook_has_frozen_is_frozen_when_the_run_goes_on(on_change, make_runner, tmp_path, caplog):
+    make_runner(hooks=[Freeze()]).train()
+    path = checkpoints_in(tmp_path / "run")[0]
+    with caplog.at_level("INFO", "optimzoo.run"):
+        resumed = make_runner(resume=path, on_change=on_change)
+    told = "0.weight is frozen, as in the checkpoint" in caplog.text
+    kept = [name for name, parameter in resumed.model.named_parameters() if not parameter.requires_grad]
+    assert (kept, told) == (([], False) if on_change == "config" else (["0.weight"], True))
 
 
 class Unfreeze(Hook):

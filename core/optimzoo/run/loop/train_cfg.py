@@ -55,6 +55,8 @@ class TrainPlan:
             for key in (k for k in COUNTS if k in cfg):
                 problems.catch(whole_number, cfg[key], f"{path}.{key}", 1)
             by_epoch = kwargs.setdefault("by_epoch", LOOPS.get(str(cfg.get("type")), "max_iters" not in cfg))
+            if not isinstance(by_epoch, bool):
+                problems.raise_all()
             wanted, other = ("max_epochs", "max_iters") if by_epoch else ("max_iters", "max_epochs")
             if wanted not in cfg:
                 what = f"by_epoch={by_epoch} needs the length of the run as {wanted!r}"
