@@ -14,6 +14,7 @@ from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
 from optimzoo.errors import ConfigError
 from optimzoo.groups.modules import unwrap
 from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.heeded import heed
 from optimzoo.optimizers.param_groups import as_groups
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -90,6 +91,7 @@ def build_optimizer(
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
     described = DescribedOptimizer(plain(cfg), "optimizer")
+    heed(described.cls, "bare")
     if isinstance(model_or_params, nn.Module):
         model = unwrap(model_or_params)
         groups = DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model)

@@ -235,6 +235,105 @@ class ClosureWithoutGradients(Healthy):  # manners.closure
         return loss
 
 
+class DecaysByTheRoot(Healthy):  # decay
+    def change(self, group, param, index):
+        param.mul_(1 - group["lr"] ** 0.5 * group["weight_decay"])
+        super().change({**group, "weight_decay": 0.0}, param, index)
+
+
+class DecaysAllGroupsAlike(Healthy):  # decay.groups
+    def change(self, group, param, index):
+        super().change({**group, "weight_decay": self.defaults["weight_decay"]}, param, index)
+
+
+class KeepsItsMomentumInAClosure(Healthy):  # resume
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        averages = {}
+
+        def change(group, param, index):
+            averages[param] = averages.get(param, 0) * group["momentum"] + param.grad
+            param.sub_(averages[param] * group["lr"])
+
+        self.change = change
+
+
+class KeepsItsOwnLrOnLoading(Healthy):  # resume
+    def load_state_dict(self, state_dict):
+        groups = self.state_dict()["param_groups"]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
+
+class MixesUpStates(Healthy):  # gradients.missing
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.order = [torch.nn.Parameter(torch.zeros(0)) for _ in range(9)]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for number, param in enumerate(p for p in group["params"] if p.grad is not None):
+                state = self.state[self.order[number]]
+                average = state.get("average", 0) * group["momentum"] + param.grad
+                state["average"] = average
+                param.sub_(average * group["lr"])
+        return loss
+
+
+class StopsAtAMissingGradient(Healthy):  # gradients.missing
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for index, param in enumerate(group["params"]):
+                if param.grad is None:
+                    return
+                self.change(group, param, index)
+
+
+class LeavesGradients(Healthy):  # gradients.zero_grad
+    def zero_grad(self, set_to_none=True):
+        pass
+
+
+class ForgetsTheTail(Healthy):  # kernels
+    def change(self, group, param, index):
+        last = param.view(-1)[-1:].clone()
+        super().change(group, param, index)
+        if group["foreach"] and param.numel() % 4:
+            param.view(-1)[-1:] = last
+
+
+class DrawsWithoutASeed(Healthy):  # manners.random
+    def change(self, group, param, index):
+        noise = int.from_bytes(os.urandom(2), "big") / 2**16
+        super().change({**group, "lr": group["lr"] * (1 + noise / 100)}, param, index)
+
+
+class SharesItsCount(Healthy):  # manners.instances
+    counts = {}  # noqa: RUF012
+
+    def change(self, group, param, index):
+        self.counts[index] = self.counts.get(index, 0) + 1
+        super().change({**group, "lr": group["lr"] / self.counts[index]}, param, index)
+
+
+class CopiesShareTheMomentum(Healthy):  # manners.copies
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.defaults["averages"] = Averages()
+
+    def change(self, group, param, index):
+        averages = self.defaults["averages"]
+        averages[index, param.shape] = averages.get((index, param.shape), 0) * group["momentum"] + param.grad
+        param.sub_(averages[index, param.shape] * group["lr"])
+
+
+class Averages(dict):
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Crashes(Healthy):
     def change(self, group, param, index):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -37,6 +37,17 @@ FAULTS = {
     "TakesAnything": ("arguments.misspelt", "taken"),
     "ForgetsNesterov": ("arguments.effect", "nesterov"),
     "LeavesAutogradOff": ("manners.error", "autograd stays off"),
+    "DecaysByTheRoot": ("decay", "lr^0.5·wd·w"),
+    "DecaysAllGroupsAlike": ("decay.groups", "shared"),
+    "KeepsItsMomentumInAClosure": ("resume", "inexact"),
+    "KeepsItsOwnLrOnLoading": ("resume", "inexact"),
+    "MixesUpStates": ("gradients.missing", "changes others"),
+    "StopsAtAMissingGradient": ("gradients.missing", "stops others"),
+    "LeavesGradients": ("gradients.zero_grad", "kept"),
+    "ForgetsTheTail": ("kernels", "foreach differs"),
+    "DrawsWithoutASeed": ("manners.random", "not repeatable"),
+    "SharesItsCount": ("manners.instances", "share"),
+    "CopiesShareTheMomentum": ("manners.copies", "another way"),
     "ClosureWithoutGradients": ("manners.closure", "without gradients"),
 }
 

@@ -55,15 +55,21 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _print(report: Report) -> None:
-    title = f"{report.name} ({report.cls}), {report.library} {report.version}, torch {report.torch}"
-    out.print(fact_table(report.facts, title))
+    cls = f" ({report.cls})" if report.cls != report.name else ""
+    library = f", {report.library} {report.version or 'without a version'}" if report.library != "torch" else ""
+    out.print(fact_table(report.facts, f"{report.name}{cls}{library}, torch {report.torch}"))
     for fact in report.faults:
         out.print(Text.assemble("\n", (f"{fact.fact}: ", "bold red"), f"{fact.why}."), soft_wrap=True)
-        if fact.optimzoo:
-            out.print(f"optimzoo {fact.optimzoo}.", soft_wrap=True, highlight=False)
-        if fact.reproduction:
-            out.print("To see it:\n", highlight=False)
-            out.print(Text(fact.reproduction), soft_wrap=True)
+        out.print(f"optimzoo {fact.optimzoo}.", soft_wrap=True, highlight=False)
+        out.print("To see it:\n", highlight=False)
+        out.print(Text(fact.reproduction), soft_wrap=True)
+    for fact in report.facts:
+        if fact.optimzoo and fact.verdict == "note":
+            out.print(f"{fact.fact}: optimzoo {fact.optimzoo}.", soft_wrap=True, highlight=False)
+    verdicts = [fact.verdict for fact in report.facts]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
+    faults = {0: "No fault", 1: "One fault"}.get(len(report.faults), f"{len(report.faults)} faults")
+    out.print(f"\n{faults}. {len(verdicts)} facts: {counts}.", soft_wrap=True, highlight=False)
 
 
 def fact_table(facts: tuple[Fact, ...], title: str = "") -> Table:

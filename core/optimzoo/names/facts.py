@@ -124,10 +124,14 @@ def bundled_file(library: str) -> str:
 
 
 def packed(report: Mapping[str, Any], date: str) -> dict[str, Any]:
-    """Return what ``optimzoo vet --json`` prints as a file of facts holds it: of what is fine the value alone."""
+    """Return what ``optimzoo vet --json`` prints as a file of facts holds it: of what is fine the value alone.
+
+    Of what cannot be built or driven, there is the first fact, which says so.
+    """
+    found = report["facts"][:1] if report["facts"][0]["value"] == "nothing works" else report["facts"]
     rows = {
         row["fact"]: row["value"] if row["verdict"] == "fine" else [row["verdict"], row["value"], row["why"]]
-        for row in report["facts"]
+        for row in found
     }
     versions = {"version": plain_version(report["version"]), "torch": plain_version(report["torch"])}
     return {**versions, "date": date, "facts": rows}

@@ -80,6 +80,11 @@ def _create(
         heed(cls, "tensor_lr")
     if len(groups) > 1:
         heed(cls, "groups")
+    if any("weight_decay" in group for group in groups):
+        heed(cls, "decay_of_groups")
+    if any(p.dtype is torch.bfloat16 for group in groups for p in group["params"]):
+        heed(cls, "bfloat16")
+    heed(cls, "arguments", described.changed - described.notes.keys())
 
     def build(**extra: Any) -> Optimizer:
         first = _first_argument(described, given, groups, model)

@@ -74,11 +74,15 @@ class DescribedOptimizer:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What its plugin notes of the arguments that are given another value than their default."""
+        """What its plugin notes of the arguments that are changed."""
+        notes, changed = self.entry.notes if self.entry else {}, self.changed
+        return {key: text for key, text in notes.items() if not key or key in changed}
+
+    @property
+    def changed(self) -> set[str]:
+        """The arguments that are given another value than their default."""
         defaults = {name: parameter.default for name, parameter in calls.parameters(self.cls).items()}
-        given = {key for key, value in self.given.items() if key not in defaults or value != defaults[key]}
-        notes = self.entry.notes if self.entry else {}
-        return {key: text for key, text in notes.items() if not key or key in given}
+        return {key for key, value in self.given.items() if key not in defaults or value != defaults[key]}
 
     def may_read(self, key: str) -> bool:
         """Whether the class may read ``key`` from a group; of a class that no plugin declares, nobody knows."""

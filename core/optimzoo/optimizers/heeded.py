@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,22 +29,35 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "groups": {
         "groups.merge": (("depends",), "its results depend on how parameters are grouped, and there are groups")
     },
+    "decay_of_groups": {"decay.groups": (("shared",), "the weight_decay of a single group does nothing")},
+    "bfloat16": {"dtypes.bfloat16": (("another state",), "do not train bfloat16 parameters with it")},
+    "arguments": {"arguments.effect": ((), "leave away what does nothing")},
     "checkpoint": {
         "resume": (("inexact", "fails"), "a run that is resumed does not go on as if it had not stopped"),
         "state.weights_only": (("refused",), "torch.load reads its checkpoints with weights_only=False only"),
+        "manners.copies": (("another way",), "a copy of it does not go on as it does"),
+    },
+    "bare": {
+        "manners.copies": (
+            ("another way", "not deepcopy", "not deepcopy, pickle"),
+            "it does not survive a deepcopy (a wrapper keeps what such a copy forgets: build_optim_wrapper)",
+        )
     },
 }
-"""For each situation, the facts that matter in it: with which values, and what these mean there."""
+"""For each situation, the facts that matter in it: with which values, and what these mean there. Without values it is a
+fault whose value names one of the keys that a config gives."""
 
 
-def heed(cls: type, situation: str) -> None:
-    """Warn if a fact about ``cls`` matters in the ``situation``, a key of ``HEEDED``."""
+def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
+    """Warn if a fact about ``cls`` matters in the ``situation``, a key of ``HEEDED``, or to the ``keys`` given."""
     facts = known_facts(cls)
-    for fact, (values, meaning) in HEEDED[situation].items() if facts else ():
-        if facts and facts.value(fact) in values:
-            measured = f"measured with {_library(cls)} {facts.version} and torch {facts.torch}"
-            said = f"{cls.__name__}: {meaning}: {facts.rows[fact][2]} ({measured})"
-            warnings.warn(said, OptimzooWarning, stacklevel=3)
+    if facts is None:
+        return
+    measured = f"measured with {_library(cls)} {facts.version} and torch {facts.torch}"
+    for fact, (values, meaning) in HEEDED[situation].items():
+        verdict, value, why = facts.rows.get(fact, ("", None, ""))
+        if value in values or (not values and verdict == "fault" and {*str(value).split()} & {*keys}):
+            warnings.warn(f"{cls.__name__}: {meaning}: {why} ({measured})", OptimzooWarning, stacklevel=3)
 
 
 def known_facts(cls: type) -> Facts | None:
@@ -75,7 +88,9 @@ def measure(cls: type, kwargs: Mapping[str, Any]) -> None:
         raise ConfigError(f"`optimzoo vet {dotted(cls)}` failed: {done.stderr.strip()[-300:]}", "vet") from error
     file = _cache(cls)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found), encoding="utf-8")
+    written = file.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps(found), encoding="utf-8")
+    written.replace(file)
 
 
 def _library(cls: type) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
+import resource
+import signal
 import sys
 import tempfile
 import warnings
@@ -16,21 +19,20 @@ from optimzoo.traces import describe_error
 
 
 class ChildError(Exception):
-    """The process raised an error, died or took too long; the message says which."""
+    """The process raised an error (``raised``), died or took too long; the message says which."""
 
     raised = False
-    """Whether it is an error of Python."""
 
 
-def in_child(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+def in_child(function: Callable[..., Any], *arguments: Any, seconds: float, cpu: float = math.inf) -> Any:
     """Return ``function(*arguments)``, called in a forked process with one thread and seeded random numbers.
 
     Raises:
-        ChildError: It raised, died, or took longer than ``seconds``.
+        ChildError: It raised, died, or took longer than ``seconds`` by the clock or ``cpu`` seconds of work.
     """
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(there, function, arguments), daemon=True)
+    process = context.Process(target=_call, args=(there, cpu, function, arguments), daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's, about forking beside threads: none of them is used here
         process.start()
@@ -41,7 +43,9 @@ def in_child(function: Callable[..., Any], *arguments: Any, seconds: float) -> A
         raised, answer = here.recv()
     except EOFError:
         process.join()
-        raise ChildError(f"its process died with exit code {process.exitcode}") from None
+        slow = process.exitcode == -signal.SIGXCPU
+        why = f"it took longer than {cpu:.0f} s" if slow else f"its process died with exit code {process.exitcode}"
+        raise ChildError(why) from None
     finally:
         process.kill()
         process.join()
@@ -53,10 +57,12 @@ def in_child(function: Callable[..., Any], *arguments: Any, seconds: float) -> A
     return answer
 
 
-def _call(there: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _call(there: Connection, cpu: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     import torch
 
     faulthandler.disable()
+    if cpu < math.inf:
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(cpu), resource.RLIM_INFINITY))
     output = tempfile.TemporaryFile("w")  # noqa: SIM115
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
-from optimzoo.vetting.trial import TWO, Trial, Way, far
+from optimzoo.vetting.trial import TWO, Slope, Trial, Way, far
 
 NO_LR = unmeasured("its groups have no learning rate that is a number")
 WD = 0.125
@@ -54,21 +55,19 @@ def _regression(way: Way) -> float:
 def twin(way: Way) -> Fact:
     """Find other classes of its library that move to the same bits, with a decay and a momentum if they take them."""
     library = way.cls.__module__.partition(".")[0]
-    modules = [
-        m for name, m in list(sys.modules.items()) if m and name.split(".")[0] == library and name.count(".") < 2
-    ]
+    modules = [m for n, m in list(sys.modules.items()) if m and n.split(".")[0] == library and n.count(".") < 2]
     members = {c for m in modules for c in list(vars(m).values()) if isinstance(c, type)}
     others = {c for c in members if issubclass(c, torch.optim.Optimizer)} - {way.cls, torch.optim.Optimizer}
 
-    def course(cls: Any) -> torch.Tensor:
+    def course(cls: Any, updates: int = 5) -> torch.Tensor:
         usual = {"lr": way.setting("lr"), "weight_decay": 0.1, "momentum": 0.9} | way.kwargs
         kwargs = {key: value for key, value in usual.items() if key in Way(cls).signature and value is not None}
-        return Trial(replace(way, cls=cls, kwargs=kwargs)).run(5).values()
+        return Trial(replace(way, cls=cls, kwargs=kwargs)).run(updates).values()
 
-    mine, same = course(way.cls), []
+    first, mine, same = course(way.cls, 1), course(way.cls), []
     for other in sorted(others, key=lambda cls: cls.__name__):
         try:
-            same += [other.__name__] * torch.equal(course(other), mine)
+            same += [other.__name__] * (torch.equal(course(other, 1), first) and torch.equal(course(other), mine))
         except Exception:  # it is built or driven in another way
             continue
     why = f"with equal arguments it moves as {', '.join(same)} of its library, bit for bit"
@@ -103,7 +102,7 @@ def lr_zero(way: Way) -> Fact:
     for trial in (first, later):
         trial.multiply_lr(0.0)
     moved = float(first.move(0).norm() / first.values().norm())
-    if moved:
+    if moved > 1e-6:  # less is rounding
         return fault("moves", f"the first update at lr=0 changes the parameters by {moved:.2g} of their size")
     left = bool(later.move(8).any())
     return note("moves later", "at lr=0 an update moves on by what earlier ones left") if left else fine("stands still")
@@ -116,19 +115,16 @@ def lr_tensor(way: Way) -> Fact:
     start, rate = number.values(), number.lr
     if not rate or "lr" not in way.signature:
         return NO_LR
-    tensor = Trial(way, lr=torch.tensor(rate)).run(8)
-    number.run(8)
-    now = tensor.lr
-    if number.lr == rate and abs(now - rate) > 1e-6 * rate:
-        return fault("written into", f"after eight updates the tensor is {now:.4g} instead of {rate:.4g}", lr=rate)
-    apart = [far(tensor.values(), number.values(), start)]
-    start = number.values()
+    tensor, number = Trial(way, lr=torch.tensor(rate)).run(8), number.run(8)
+    if number.lr == rate and abs(tensor.lr - rate) > 1e-6 * rate:
+        return fault(
+            "written into", f"after eight updates the tensor is {tensor.lr:.4g} instead of {rate:.4g}", lr=rate
+        )
+    apart, start = [far(tensor.values(), number.values(), start)], number.values()
     for trial in (number, tensor):
         trial.multiply_lr(0.5)
     apart.append(far(tensor.run(1, 8).values(), number.run(1, 8).values(), start))
-    why = (
-        f"a tensor moves the parameters {apart[0]:.2g} of the way elsewhere, {apart[1]:.2g} once it is halved in place"
-    )
+    why = f"a tensor moves the parameters {apart[0]:.2g} of the way elsewhere, {apart[1]:.2g} once halved in place"
     if max(apart) > 1e-3:
         return fault("other numbers", why, lr=rate)
     return note("near", why) if max(apart) > 2e-4 else fine("as a number")
@@ -141,9 +137,8 @@ def lr_written(way: Way) -> Fact:
     before, after = trial.lr, trial.run(3).lr
     if before == after:
         return fine("kept") if before else NO_LR
-    return fault(
-        "written", f"the step itself sets the rate, on which schedules build: {before:.4g} becomes {after:.4g}"
-    )
+    why = f"the step itself sets the rate, on which schedules build: {before:.4g} becomes {after:.4g}"
+    return fault("written", why)
 
 
 @measures("lr.groups", error="note")
@@ -162,15 +157,17 @@ def lr_groups(way: Way) -> Fact:
 @measures("scale")
 def scale(way: Way) -> Fact:
     """Multiply all gradients by 1024, and then each update's by another factor."""
-    start, plain, large, mixed = Trial(way).values(), Trial(way).run(8).values(), Trial(way), Trial(way)
+    plain, large, mixed = Slope(way), Slope(way), Slope(way)
+    start = plain.values()
     for k, factor in enumerate((1024.0, 1.0, 1 / 64, 1.0) * 2):
+        plain.update(k)
         large.update(k, scale=1024.0)
         mixed.update(k, scale=factor)
-    if far(mixed.values(), plain, start) < 1e-2:
+    if far(mixed.values(), plain.values(), start) < 1e-2:
         return note("each", "the size of a single gradient changes nothing: clipping by the norm does nothing")
-    if far(large.values(), plain, start) < 1e-2:
+    if far(large.values(), plain.values(), start) < 1e-2:
         return fine("invariant", "the common size of all gradients changes nothing")
-    grown = float((large.values() - start).norm() / (plain - start).norm())
+    grown = float((large.values() - start).norm() / (plain.values() - start).norm())
     return fine(f"{grown:.3g}", f"gradients 1024 times as large are {grown:.3g} times the update")
 
 
@@ -200,7 +197,7 @@ def decay(way: Way) -> Fact:
         return note("none", "where the gradient is zero weight_decay moves nothing")
     if moved[weights == 0].any() or not (moved * weights <= 0).all():
         why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
-        return fault("a constant", why, settings={"weight_decay": WD, **rate})
+        return fault("a constant", why)
     ratio = (-moved / weights)[weights != 0]
     size = float(ratio.mean())
     if float(ratio.max() - ratio.min()) > 1e-3 * size:
@@ -209,11 +206,36 @@ def decay(way: Way) -> Fact:
     scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
     if abs(scheduled - 1) < 0.01:
         return note("wd·w", f"an update takes {size:.3g} of each weight, whatever the learning rate")
-    if abs(scheduled - 0.5) < 0.01 and abs(built - 1) < 0.01:
+    halves = abs(scheduled - 0.5) < 0.01
+    if halves and abs(built - 1) < 0.01:
         why = f"an update takes {size:.3g} of each weight, whatever lr it is built with: only a change of it counts"
         return fault("relative to the first lr", why)
     factor = size / (0.125 * WD)
-    return fine("lr·wd·w" if abs(factor - 1) < 0.01 else f"{factor:.3g}·lr·wd·w")
+    if halves and abs(built - 0.5) < 0.01:
+        why = f"an update takes {factor:.3g} times lr·weight_decay of each weight"
+        return fine("lr·wd·w") if abs(factor - 1) < 0.01 else note(f"{factor:.3g}·lr·wd·w", why)
+    why = f"half the rate is {scheduled:.3g} of the decay if a schedule sets it, and {built:.3g} at the construction"
+    if 0.02 < scheduled < 1 and abs(scheduled - built) < 0.01:
+        return fault(f"lr^{-math.log2(scheduled):.2g}·wd·w", f"{why}: it is not proportional to the rate")
+    return note("by method", why)
+
+
+@measures("decay.groups", error="note")
+def decay_groups(way: Way) -> Fact:
+    """Build the second of two groups with a weight_decay of 0, as norms and biases get it, and give zero gradients."""
+    if "weight_decay" not in way.signature:
+        return unmeasured("it has no argument weight_decay")
+
+    def moved(first: float, second: float) -> list[bool]:
+        groups = [{"weight_decay": wd} for wd in (first, second)]
+        return [bool(half.any()) for half in Trial(way, TWO, split=groups, weight_decay=WD).move(0, scale=0.0).chunk(2)]
+
+    if any(moved(0.0, 0.0)) and not Trial(way, TWO, weight_decay=0.0).move(0, scale=0.0).any():
+        return fault("shared", "groups with weight_decay=0 decay: what a group says is not read")
+    first, second = moved(WD, 0.0)
+    if first and not second:
+        return fine("each its own")
+    return unmeasured("where the gradient is zero a weight_decay does nothing, or another thing moves the weights")
 
 
 @measures("decay.frozen")

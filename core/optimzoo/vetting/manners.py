@@ -6,16 +6,20 @@ import copy
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from optimzoo.vetting.look import look
 from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
 from optimzoo.vetting.trial import Trial, Way
 
@@ -48,35 +52,54 @@ def bad_lr(way: Way) -> Fact:
             taken.append(name)
         except Exception:
             continue
-    return (
-        note(f"takes {' '.join(taken)}", f"a rate that is {' or '.join(taken)} is taken") if taken else fine("refused")
-    )
+    why = f"a rate that is {' or '.join(taken)} is taken"
+    return note(f"takes {' '.join(taken)}", why) if taken else fine("refused")
+
+
+def _course(way: Way, settings: dict[str, Any], **of_groups: Any) -> torch.Tensor:
+    """Return where ten updates end that have a peak, since some switches matter after one only."""
+    trial = Trial(way, **settings)
+    for group in trial.optimizer.param_groups:
+        group |= of_groups
+    for k in range(10):
+        trial.update(k, scale=1.0 if k < 5 else 1e-3)
+    return trial.values()
+
+
+def _idle(way: Way, usual: torch.Tensor, names: Iterable[str], course: Callable[[str, Any], torch.Tensor]) -> Any:
+    """Return other values, by the argument's name, with which the course is the usual one."""
+    idle = {}
+    for name in names:
+        other = _other(way.decaying.get(name, way.setting(name)))
+        try:
+            if other is not None and torch.equal(course(name, other), usual):
+                idle[name] = other
+        except (Exception, SystemExit):  # the value is refused, or excluded by another: it is read
+            continue
+    return idle
 
 
 @measures("arguments.effect")
 def effect(way: Way) -> Fact:
     """Change each argument that is a switch or a number, and look for the bits of ten updates to change."""
-    base = way.busy | ({"weight_decay": 0.1} if isinstance(way.setting("weight_decay"), (int, float)) else {})
-
-    def course(settings: dict[str, Any]) -> torch.Tensor:
-        trial = Trial(way, **settings)
-        for k in range(10):  # some switches matter after a peak only
-            trial.update(k, scale=1.0 if k < 5 else 1e-3)
-        return trial.values()
-
-    usual, idle = course(base), {}
-    for name in [name for name in list(way.signature)[1:] if name not in OF_EXECUTION]:
-        other = _other(base.get(name, way.setting(name)))
-        try:
-            if other is not None and torch.equal(course(base | {name: other}), usual):
-                idle[name] = other
-        except (Exception, SystemExit):  # the value is refused, or excluded by another: it is read
-            continue
+    base, names = way.decaying, [name for name in list(way.signature)[1:] if name not in OF_EXECUTION]
+    idle = _idle(way, _course(way, base), names, lambda name, other: _course(way, base | {name: other}))
     dead = {name: other for name, other in idle.items() if name in CLASSIC}
     if dead:
         return fault(" ".join(dead), f"taken without an effect: {', '.join(dead)}", base=base, other=base | dead)
     why = f"changing these changes nothing in ten updates here: {', '.join(idle)}"
     return note(" ".join(idle), why) if idle else fine("all")
+
+
+@measures("groups.settings")
+def settings(way: Way) -> Fact:
+    """Change what torch's optimizers read from their groups in the groups, after the construction."""
+    base = way.decaying
+    usual, names = _course(way, base), [name for name in CLASSIC if name in way.signature]
+    idle = _idle(way, usual, names, lambda name, other: _course(way, base, **{name: other}))
+    idle = {n: other for n, other in idle.items() if not torch.equal(_course(way, base | {n: other}), usual)}
+    why = f"read at the construction: a group's own value, or a schedule, does nothing: {', '.join(idle)}"
+    return note(" ".join(idle), why) if idle else fine("live")
 
 
 def _other(value: Any) -> Any:
@@ -94,46 +117,93 @@ def importing(way: Way) -> Fact:
     module = way.cls.__module__
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out.json")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         command = [sys.executable, str(LOOK), module, str(out)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
         if done.returncode:
             return unmeasured(f"{module} cannot be imported by itself")
         seen = json.loads(out.read_text())
+        files = sorted(path.name for path in Path(folder).iterdir() if path != out)
     what = [f"changes {name}" for name in seen["changed"]] + ["warns"] * seen["warns"]
     what += ["prints"] * bool(done.stdout.strip()) + ["writes to the error stream"] * bool(done.stderr.strip())
-    what += [f"takes {seen['seconds']:.0f} s"] * (seen["seconds"] > 5)
+    what += [f"takes {seen['seconds']:.0f} s"] * (seen["seconds"] > 5) + [f"leaves the file {name}" for name in files]
     return note(", ".join(what), f"importing its module {', '.join(what)}") if what else fine("quiet")
+
+
+def _installed_beside(module: str) -> set[str]:
+    """Return the packages at the top that the distribution of ``module`` brings; none where it has none."""
+    try:
+        found = metadata.distribution(module)
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(module)
+        if not names:
+            return set()
+        found = metadata.distribution(names[0])
+    tops = found.read_text("top_level.txt")
+    files = (file for file in (() if tops else found.files or ()) if file.suffix == ".py" and file.parts[1:])
+    return set(tops.split()) if tops else {file.parts[0] for file in files}
+
+
+@measures("manners.litter")
+def litter(way: Way) -> Fact:
+    """Look for files that a build and updates leave, and for packages that its distribution brings beside its own."""
+    own = way.cls.__module__.partition(".")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Trial(way).run(2)
+        left = [f"the file {name}" for name in sorted(os.listdir())]
+    strange = (t for t in _installed_beside(own) if t.isidentifier() and own.casefold() not in t.casefold())
+    left += [f"the package {top}" for top in sorted(strange) if not top.startswith("_")]
+    return note(", ".join(left), f"it leaves or installs {', '.join(left)}") if left else fine("none")
 
 
 @measures("manners.quiet")
 def quiet(way: Way) -> Fact:
-    """Build and update, and look at what is printed and warned."""
+    """Build and update, and look at what is printed, warned and changed."""
     sys.stdout.seek(0), sys.stdout.truncate()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Trial(way).run(3)
+        trial = Trial(way)
+        before = look() | {"the seed": 2}
+        trial.run(3)
+        changed = [name for name, value in look().items() if value != before[name]]
     sys.stdout.flush()
     with open(f"/dev/fd/{sys.stdout.fileno()}") as file:
         printed = file.read().strip()
     warned = [str(w.message) for w in caught if "create_graph" not in str(w.message)]
     if printed or warned:
         return note("prints" if printed else "warns", (printed or warned[0]).splitlines()[0][:160])
-    return fine("quiet")
+    return note("changes", f"updates change {', '.join(changed)}") if changed else fine("quiet")
 
 
 @measures("manners.random")
-def random(way: Way) -> Fact:
-    """Compare the state of the global generator before and after an update."""
-    trial, generator = Trial(way).run(1), torch.manual_seed(1)
-    before = generator.get_state()
+def randomness(way: Way) -> Fact:
+    """Repeat a run from the same seeds, and compare the states of the global generators around an update."""
+    if not torch.equal(Trial(way).run(4).values(), Trial(way).run(4).values()):
+        return fault("not repeatable", "the same run from the same seeds goes another way")
+
+    def states() -> dict[str, Any]:
+        torchs, numpys = torch.get_rng_state().tolist(), np.random.get_state(legacy=False)
+        return {"torch": torchs, "random": random.getstate(), "numpy": repr(numpys)}
+
+    trial = Trial(way).run(1)
+    torch.manual_seed(1), random.seed(1), np.random.seed(1)
+    before = states()
     trial.update(1)  # which seeds with the same number
-    drawn = not torch.equal(before, generator.get_state())
-    return (
-        note("draws", "a step draws from the global random numbers: all that follow are others")
-        if drawn
-        else fine("none")
-    )
+    drawn = [name for name, state in states().items() if state != before[name]]
+    why = f"a step draws from the global random numbers of {', '.join(drawn)}: all that follow are others"
+    return note("draws", why) if drawn else fine("none")
+
+
+@measures("manners.instances")
+def instances(way: Way) -> Fact:
+    """Run an optimizer alone, and beside another of its class."""
+    alone, one, other = Trial(way).run(4), Trial(way), Trial(way, size=0.5)
+    for k in range(4):
+        one.run(1, k), other.run(1, k + 1)
+    if torch.equal(alone.values(), one.values()):
+        return fine("independent")
+    return fault("share", "two optimizers of the class share something: each changes what the other does")
 
 
 @measures("manners.error")
@@ -161,7 +231,7 @@ def error(way: Way) -> Fact:
 
 @measures("manners.closure", error="note")
 def closure(way: Way) -> Fact:
-    """Call ``step(closure)``: the closure must be called, with gradients, and its loss returned."""
+    """Call ``step(closure)``: the closure must be called once, with gradients, and its loss returned."""
     if way.drive != "step":
         return unmeasured("it is driven otherwise")
     trial, recorded = Trial(way).run(1), []
@@ -175,7 +245,8 @@ def closure(way: Way) -> Fact:
         return fault("without gradients", "the closure is called with autograd off")
     if not recorded or result is None:
         return note("no loss" if recorded else "ignored", "step takes a closure, but returns no loss")
-    return fine("called")
+    count = len(recorded)
+    return note(f"{count} times", f"a step evaluates the closure {count} times") if count > 1 else fine("called")
 
 
 @measures("manners.copies")
@@ -192,8 +263,10 @@ def copies(way: Way) -> Fact:
         try:
             twin.weights, twin.optimizer = copied((trial.weights, trial.optimizer))
             ends = [each.run(3, first=3).values() for each in (trial, twin)]
-            failed |= {} if torch.equal(ends[0], ends[1]) else {name: "the copy goes another way"}
         except Exception as raised:
             failed[name] = f"{type(raised).__name__}: {raised}".partition("\n")[0][:120]
+            continue
+        if not torch.equal(ends[0], ends[1]):
+            return fault("another way", f"a copy by {name} is made, and goes another way")
     why = "; ".join(f"{name}: {text}" for name, text in failed.items())
     return note(f"not {', '.join(failed)}", why) if failed else fine("survives")

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,11 +18,14 @@ from optimzoo.vetting.trial import MATRIX, TWO, Trial, Way, far
 STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
 
-def _resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fact:
-    """Compare a run of 14 updates with one that is stopped at 10 and resumed, and one that forgot its state."""
-    whole = Trial(way, shapes, **settings).run(10)
-    saved, state = whole.values(), whole.optimizer.state_dict()
-    weights = [w.detach().clone() for w in whole.weights]
+@measures("resume", error="fault")
+def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fact:
+    """Stop a run at update 10, after its rate was halved, and go on with new objects, beside one that did not stop."""
+    whole = Trial(way, shapes, **settings).run(5)
+    if whole.lr:
+        whole.multiply_lr(0.5)
+    saved, state = whole.run(5, first=5).values(), whole.optimizer.state_dict()
+    weights, rates = [w.detach().clone() for w in whole.weights], [g.get("lr") for g in whole.optimizer.param_groups]
     if file:
         torch.save(state, buffer := io.BytesIO())
         buffer.seek(0)
@@ -29,22 +33,36 @@ def _resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> F
     else:
         state = copy.deepcopy(state)
 
-    def again(load: bool) -> Tensor:
+    def again(load: bool) -> tuple[Tensor, bool]:
         trial = Trial(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
         if load:
             trial.optimizer.load_state_dict(state)
         if callable(getattr(trial.optimizer, "train", None)):
             trial.optimizer.train()
-        return trial.run(4, first=10).values()
+        kept = rates == [g.get("lr") for g in trial.optimizer.param_groups]
+        return trial.run(4, first=10).values(), kept
 
-    end, resumed = whole.run(4, first=10).values(), again(load=True)
+    end, (resumed, kept) = whole.run(4, first=10).values(), again(load=True)
     apart = far(resumed, end, saved)
     if apart == 0:
         return fine("exact")
     if apart < 1e-5:
         return note("near", f"a resumed run is {apart:.2g} of its way off one that did not stop")
-    lost = "its whole state" if torch.equal(again(load=False), resumed) else " ".join(_changing(way)) or "a part"
+    lost = "its whole state" if torch.equal(again(load=False)[0], resumed) else " ".join(_changing(way)) or "a part"
+    lost = lost if kept else "the learning rate of its groups"
     return fault("inexact", f"a resumed run is {apart:.2g} of its way off one that did not stop; lost is {lost}")
+
+
+def _resumed(way: Way, **how: Any) -> Fact:
+    """Return what ``resume`` finds that way: a fault with several groups alone, else a note."""
+    found = resume(way, **how)
+    told = found.verdict == "fine" or ("split" in how and resume(way).verdict == "fine")
+    return found if told else note(found.value, found.why)
+
+
+measures("resume.memory", error="note")(partial(_resumed, file=False))
+measures("resume.groups", error="note")(partial(_resumed, shapes=TWO, split=True))
+measures("resume.bfloat16", error="note")(partial(_resumed, dtype=torch.bfloat16))
 
 
 def _changing(way: Way) -> list[str]:
@@ -54,33 +72,6 @@ def _changing(way: Way) -> list[str]:
         own = vars(trial.run(2, first=k).optimizer).items()
         shown.append({key: repr(value) for key, value in own if key not in STANDARD})
     return sorted(key for key in shown[1] if shown[0].get(key) != shown[1][key])
-
-
-@measures("resume", error="fault")
-def resume(way: Way) -> Fact:
-    """Save to a file at update 10, load into new objects and make four more, beside the run that did not stop."""
-    return _resume(way)
-
-
-@measures("resume.memory", error="note")
-def resume_memory(way: Way) -> Fact:
-    """The same from a deep copy of the state dict."""
-    found = _resume(way, file=False)
-    return found if found.verdict == "fine" else note(found.value, found.why)
-
-
-@measures("resume.groups", error="note")
-def resume_groups(way: Way) -> Fact:
-    """The same with a group for each of two parameters."""
-    found = _resume(way, TWO, split=True)
-    return found if found.verdict == "fine" or _resume(way).verdict == "fine" else note(found.value, found.why)
-
-
-@measures("resume.bfloat16", error="note")
-def resume_bfloat16(way: Way) -> Fact:
-    """The same with parameters in bfloat16, to whose dtype torch casts the state."""
-    found = _resume(way, dtype=torch.bfloat16)
-    return found if found.verdict == "fine" else note(found.value, found.why)
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -99,18 +90,27 @@ def _groups(optimizer: Any) -> list[dict[str, Any]]:
     return [{k: v for k, v in group.items() if k not in ("params", "param_names")} for group in optimizer.param_groups]
 
 
-@measures("state")
-def state(way: Way) -> Fact:
-    """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
-    trial = Trial(way, (MATRIX,), **way.busy).run(3)
+def _sizes(trial: Trial) -> dict[str, float]:
+    """Return the bytes of tensors per parameter, by where they are."""
     optimizer, sizes, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
     own = {k: v for k, v in vars(optimizer).items() if k not in STANDARD}
     for place, holder in {"state": dict(optimizer.state), "groups": _groups(optimizer), "object": own}.items():
         tensors = {id(v): v for _, v in _leaves(holder, "") if isinstance(v, Tensor) and id(v) not in seen}
         seen |= tensors.keys()
         sizes[place] = sum(v.numel() * v.element_size() for v in tensors.values()) / 4096
+    return sizes
+
+
+@measures("state")
+def state(way: Way) -> Fact:
+    """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
+    trial = Trial(way, (MATRIX,), **way.busy).run(3)
+    sizes = _sizes(trial)
     total, places = round(sum(sizes.values()), 1), [place for place, size in sizes.items() if size > 0.1]
     why = f"bytes per parameter, in the {' and the '.join(places)}" if places else "bytes per parameter"
+    half = sum(_sizes(trial.run(9, first=3)).values())
+    if (last := sum(_sizes(trial.run(12, first=12)).values())) > half + 0.1:
+        return note(total, f"{why}: it grows, to {half:.4g} after 12 updates and {last:.4g} after 24")
     return fine(total, why) if places in ([], ["state"]) else note(total, f"{why}: not only where torch keeps it")
 
 
@@ -158,14 +158,19 @@ def merge(way: Way) -> Fact:
 
 @measures("groups.keys", error="note")
 def keys(way: Way) -> Fact:
-    """Give groups keys of their own, and look for them, the names and the parameters."""
+    """Give groups keys of their own, and look for these, the names, the parameters, and the groups themselves."""
     weights = Trial(way, TWO).weights
     groups = [{"params": [w], "param_names": [f"w{i}"], "own_key": i} for i, w in enumerate(weights)]
     kept = way.cls(groups, **way.kwargs).param_groups
     if len(kept) != 2 or any(group["params"][0] is not w for group, w in zip(kept, weights)):
         return note("rearranged", "the groups are not those that it was given")
     lost = [key for key in ("param_names", "own_key") if any(key not in group for group in kept)]
-    return note(f"lost {' '.join(lost)}", "groups lose keys that they were given") if lost else fine("kept")
+    if lost:
+        return note(f"lost {' '.join(lost)}", "groups lose keys that they were given")
+    trial = Trial(way, TWO, split=True)
+    lists = [trial.optimizer.param_groups, *trial.optimizer.param_groups]
+    same = [*map(id, lists)] == [*map(id, [trial.run(2).optimizer.param_groups, *trial.optimizer.param_groups])]
+    return fine("kept") if same else note("replaced", "updates put other dicts or another list in their place")
 
 
 @measures("groups.added", error="note")

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.names.entry import Entry, dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.optimizers.heeded import HEEDED, known_facts
 from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.record import MEASUREMENTS, WORDS, Fact, Report, fault, unmeasured
@@ -22,7 +24,7 @@ from optimzoo.vetting.trial import Way
 from optimzoo.vetting.way import find_way
 
 EACH = 40.0
-"""The most seconds that one measurement may take."""
+"""The most seconds of work that one measurement may take."""
 SCRIPTS = tomllib.loads(Path(__file__).with_name("reproductions.toml").read_text(encoding="utf-8"))
 
 
@@ -39,7 +41,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
         The facts; ``report.faults`` is empty for an optimizer without a fault.
 
     Raises:
-        ConfigError: There is no such name or class, or ``only`` holds an unknown word.
+        ConfigError: There is no such name, class or argument, or ``only`` holds an unknown word.
 
     Example:
         >>> from optimzoo.vetting import vet
@@ -50,6 +52,8 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
     known = [*WORDS, *MEASUREMENTS]
     for word in (word for word in words if word not in known):
         raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
+    wanted = tuple(name for name, p in calls.parameters(cls).items() if p.default is p.empty)
+    kwargs = dict(calls.read(cls, kwargs, given=tuple(n for n in wanted if n not in kwargs), label=cls.__name__).kwargs)
     facts = tuple(_measured(cls, kwargs, words, time.monotonic() + seconds))
     library = Entry("", cls).library
     name = target if isinstance(target, str) else dotted(cls)
@@ -58,17 +62,17 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
 
 def _measured(cls: Any, kwargs: dict[str, Any], words: list[str], deadline: float) -> Iterator[Fact]:
     def left() -> float:
-        return min(EACH, deadline - time.monotonic())
+        return deadline - time.monotonic()
 
     way: Way | None = None
     try:
-        way, found = in_child(find_way, cls, kwargs, seconds=max(1.0, left()))
+        way, found = in_child(find_way, cls, kwargs, seconds=max(1.0, left()), cpu=EACH)
         way = replace(way, cls=cls) if way else None  # the class itself may be one that cannot be sent
     except ChildError as error:
         found = fault("nothing works", f"building it and making an update failed: {error}")
     if not words or "needs" in words:
-        yield replace(found, fact="needs")
-    for name in sorted(MEASUREMENTS, key=lambda name: list(WORDS).index(name.partition(".")[0])):
+        yield _told(way or Way(cls, kwargs), "needs", found)
+    for name in sorted(MEASUREMENTS, key=lambda name: WORDS.index(name.partition(".")[0])):
         measure, otherwise = MEASUREMENTS[name]
         if words and name not in words and name.partition(".")[0] not in words:
             continue
@@ -76,11 +80,24 @@ def _measured(cls: Any, kwargs: dict[str, Any], words: list[str], deadline: floa
             if way is None or left() < 1:
                 found = unmeasured("no time was left" if way else "no way to make an update was found")
             else:
-                found = in_child(measure, way, seconds=left())
+                found = in_child(measure, way, seconds=left(), cpu=EACH)
         except ChildError as error:
             found = Fact("", otherwise, "fails", str(error)) if error.raised else unmeasured(str(error))
-        lines = reproduction(way, name, found.fill) if way and found.verdict == "fault" else ""
-        yield replace(found, fact=name, reproduction=lines)
+        yield _told(way or Way(cls, kwargs), name, found)
+
+
+def _told(way: Way, name: str, found: Fact) -> Fact:
+    """Return the fact with its name, the lines that show a fault, and what optimzoo does."""
+    does, lines = "", ""
+    if found.verdict in ("note", "fault"):
+        at_build = any(name in facts and found.value in facts[name][0] for facts in HEEDED.values())
+        does = SCRIPTS["does"].get(name, "") if at_build or name in SCRIPTS["always"] else ""
+        if at_build and not known_facts(way.cls):
+            does = f"{does}, once the facts are measured at a build: set vet = true in its config"
+    if found.verdict == "fault":
+        lines = reproduction(way, name, found.fill)
+        does = does or SCRIPTS["does"]["nothing"]
+    return replace(found, fact=name, reproduction=lines, optimzoo=does)
 
 
 def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
@@ -96,10 +113,10 @@ def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
         "keys": way.keys,
         "graph": way.drive == "graph",
         "settings": {},
-        "handed": SCRIPTS["handed"].get(way.handed, "weights"),
+        "alone": False,
     }
+    usual["handed"] = Template(SCRIPTS["handed"].get(way.handed, "weights")).safe_substitute(usual)
     drive = SCRIPTS["drive"][way.drive].strip().replace("\n", "\n    ")
     modes = SCRIPTS["modes"] if callable(getattr(way.cls, "train", None)) else ""
-    usual["handed"] = Template(str(usual["handed"])).safe_substitute(usual)
     text = SCRIPTS["start"].replace("$drive", drive).replace("$modes", modes) + "\n" + SCRIPTS[name]
     return Template(text).safe_substitute(usual | fill).strip()

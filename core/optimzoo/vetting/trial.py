@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 Shapes = Sequence[tuple[int, ...]]
+Split = bool | Sequence[dict[str, Any]]
 
 MATRIX = (64, 64)
 TWO = (MATRIX, MATRIX)
@@ -66,13 +69,18 @@ class Way:
         return {"momentum": 0.9} if self.setting("momentum") == 0 and "momentum" not in self.kwargs else {}
 
     @property
+    def decaying(self) -> dict[str, Any]:
+        """Those, and a decay: so that every argument has something to do."""
+        return self.busy | ({"weight_decay": 0.1} if isinstance(self.setting("weight_decay"), (int, float)) else {})
+
+    @property
     def kernels(self) -> dict[str, dict[str, Any]]:
         """The arguments of each kind of step that the class names."""
         named = [name for name in ("foreach", "fused") if name in self.signature]
         return {name: {name: True} for name in named if not {"foreach", "fused"} & self.kwargs.keys()}
 
-    def build(self, params: Sequence[Tensor], split: bool = False, **settings: Any) -> Any:
-        """Return the optimizer over ``params``: in one group, or in one for each parameter."""
+    def build(self, params: Sequence[Tensor], split: Split = False, **settings: Any) -> Any:
+        """Return the optimizer over ``params``: in one group, or in one for each parameter, with keys of its own."""
         if self.processes and not dist.is_initialized():
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
         model = nn.ParameterList(p for p in params if isinstance(p, nn.Parameter))
@@ -83,7 +91,8 @@ class Way:
             "model": model,
         }.get(self.handed, list(params))
         if split:
-            first = [{"params": [param], **self.keys} for param in params]
+            own = [{}] * len(params) if split is True else split
+            first = [{"params": [param], **self.keys, **more} for param, more in zip(params, own)]
         elif self.handed == "inner":
             first = torch.optim.SGD(list(params), lr=0.01)
         optimizer = self.cls(first, **kwargs)
@@ -102,7 +111,7 @@ class Trial:
     Args:
         way: How the optimizer is built and driven.
         shapes: The shapes of the parameters; those of ``way`` by default.
-        split: One group for each parameter.
+        split: One group for each parameter, perhaps with keys of its own.
         dtype: Their dtype; that of ``way`` by default.
         size: What the parameters are multiplied by.
         tile: Repeat the first ``tile`` numbers of the list.
@@ -114,7 +123,7 @@ class Trial:
         self,
         way: Way,
         shapes: Shapes = (),
-        split: bool = False,
+        split: Split = False,
         dtype: torch.dtype | None = None,
         size: float = 1.0,
         tile: int = 0,
@@ -136,15 +145,18 @@ class Trial:
     def loss(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> Tensor:
         """Return half the squared distance, of the parameters that are not left out, times ``scale``."""
         total = torch.zeros((), dtype=torch.float64)
-        for index, (weight, point) in enumerate(
-            zip(self.weights, self.numbers(k + 1, [w.shape for w in self.weights]))
-        ):
+        points = self.numbers(k + 1, [w.shape for w in self.weights])
+        for index, (weight, point) in enumerate(zip(self.weights, points)):
             if self.way.sparse:
                 rows = torch.arange(0, len(weight), 2)
                 weight, point = nn.functional.embedding(rows, weight, sparse=True), point[rows]
             if index not in without:
-                total = total + (scale * (weight - point).abs().square()).sum() / 2
+                total = total + (scale * self.pull(weight, point)).sum()
         return total
+
+    def pull(self, weight: Tensor, point: Tensor) -> Tensor:
+        """Return what each number adds to the loss."""
+        return (weight - point).abs().square() / 2
 
     def backward(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> Tensor:
         """Set the gradients of update ``k``, and return its loss."""
@@ -156,7 +168,7 @@ class Trial:
 
     def update(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> None:
         """Make update ``k`` with gradients that are multiplied by ``scale``; ``without`` some of the parameters."""
-        torch.manual_seed(k)
+        torch.manual_seed(k), random.seed(k), np.random.seed(k)
         drive = self.way.drive
         if drive == "closure":
             self.optimizer.step(lambda: self.backward(k, scale, without))
@@ -198,6 +210,14 @@ class Trial:
         """The learning rate of the first group; 0 if it has none that is a number."""
         lr = self.optimizer.param_groups[0].get("lr")
         return float(lr) if isinstance(lr, (int, float, Tensor)) else 0.0
+
+
+class Slope(Trial):
+    """One whose gradients do not depend on where the parameters are: nothing can diverge."""
+
+    def pull(self, weight: Tensor, point: Tensor) -> Tensor:
+        """Return what each number adds to the loss."""
+        return -weight * point
 
 
 def far(one: Tensor, other: Tensor, start: Tensor | float = 0.0) -> float:

@@ -20,13 +20,15 @@ WITH: dict[str, dict[str, Any]] = {"ZeroRedundancyOptimizer": {"optimizer_type":
 
 IMPORTS: dict[str, Fact] = {}
 """What an import does, by library: it is looked at once, since that takes as long as all other facts together."""
+USED = ("torch", "transformers", "bitsandbytes", "pytorch_optimizer", "schedulefree", "prodigyopt", "torch_optimizer")
+"""The libraries to begin with."""
 
 
 def measure(name: str) -> None:
     """Vet one name, and write what is found into the file of its library."""
     entry = OPTIMIZERS.entry(name)
     only = ["needs", *(fact for fact in MEASUREMENTS if fact != "manners.import" or entry.library not in IMPORTS)]
-    report = vet(name, only=only, seconds=600, **WITH.get(name, {}))
+    report = vet(name, only=only, seconds=1800, **WITH.get(name, {}))
     for fact in (fact for fact in report.facts if fact.fact == "manners.import"):
         IMPORTS[entry.library] = fact
     others = tuple(fact for fact in report.facts if fact.fact != "manners.import")
@@ -38,12 +40,19 @@ def measure(name: str) -> None:
     versions.pop(plain_version(report.version), None)
     versions[plain_version(report.version)] = found
     ordered = {"names": dict(sorted(names.items()))}
-    file.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(ordered, indent=1, ensure_ascii=False).replace("[\n      ", "[").replace(",\n      ", ", ")
+    file.with_suffix(".new").write_text(text.replace("\n     ]", "]") + "\n", encoding="utf-8")
+    file.with_suffix(".new").replace(file)
 
 
 def main() -> None:
-    """Measure the names of the command line, or all that are bundled and installed."""
-    names = sys.argv[1:] or [n for n in OPTIMIZERS if OPTIMIZERS.entry(n).bundled and OPTIMIZERS.entry(n).installed]
+    """Measure the names of the command line, or all that are bundled and installed, the most used libraries first."""
+    entries = {name: OPTIMIZERS.entry(name) for name in OPTIMIZERS}
+    order = {library: number for number, library in enumerate(USED)}
+    mine = [name for name, entry in entries.items() if entry.bundled and entry.installed]
+    names = sys.argv[1:] or sorted(mine, key=lambda name: order.get(entries[name].library, len(USED)))
+    import torch._functorch.aot_autograd  # noqa: F401  # once, and not in each process that compiles a step
+
     for number, name in enumerate(names, 1):
         print(f"{number}/{len(names)} {name}", flush=True)
         measure(name)

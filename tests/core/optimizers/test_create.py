@@ -11,6 +11,7 @@ class TestTheFastestKernel:
     def test_it_is_chosen_where_the_optimizer_has_one(self, name, model):
         assert build_optimizer(model, dict(type=name, lr=0.1)).defaults["fused"] is True
 
+    @pytest.mark.filterwarnings("ignore:Lion. it does not survive a deepcopy")
     @pytest.mark.parametrize("name", ["AdamW", "SGD", "Lion"])
     def test_it_is_the_same_for_a_model_and_for_its_parameters(self, name, model):
         forms = (model, model.parameters(), model.named_parameters(), [dict(params=list(model.parameters()))])
@@ -227,6 +228,7 @@ class TestNeeds:
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning", "ignore:Paged optimizers:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*does not survive a deepcopy")  # a fact, and no note
 class TestNotes:
     @pytest.mark.parametrize(
         ("name", "arguments", "said"),

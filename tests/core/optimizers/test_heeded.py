@@ -1,5 +1,6 @@
 """What is known by measurement is said at the build: one sentence where it matters, and nothing elsewhere."""
 
+import copy
 import warnings
 
 import pytest
@@ -18,6 +19,10 @@ ROWS = {
     "groups.merge": ["note", "depends", "0.2 apart"],
     "resume": ["fault", "inexact", "lost is current_step"],
     "state.weights_only": ["note", "refused", "because of a deque"],
+    "manners.copies": ["note", "not deepcopy", "it has no attribute k"],
+    "decay.groups": ["fault", "shared", "what a group says is not read"],
+    "dtypes.bfloat16": ["fault", "another state", "the momentum is 0.1 times that in float32"],
+    "arguments.effect": ["fault", "nesterov dampening", "taken without an effect: nesterov, dampening"],
 }
 
 
@@ -59,7 +64,24 @@ def checkpoint(cls):
     build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=cls, lr=0.1)))
 
 
+def bare(cls):
+    build_optimizer(nn.Linear(2, 2), dict(type=cls, lr=0.1))
+
+
+def bfloat16(cls):
+    build_optim_wrapper(nn.Linear(2, 2).bfloat16(), dict(optimizer=dict(type=cls, lr=0.1)))
+
+
+def arguments(cls):
+    given = dict(momentum=0.9, nesterov=True) if cls is Strange else dict(betas=(0.8, 0.99))
+    build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=cls, lr=0.1, **given)))
+
+
 SITUATIONS = [
+    ("manners.copies", bare, "it does not survive a deepcopy (a wrapper keeps what such a copy forgets"),
+    ("decay.groups", groups, "the weight_decay of a single group does nothing: what a group says is not read"),
+    ("dtypes.bfloat16", bfloat16, "do not train bfloat16 parameters with it: the momentum is 0.1 times"),
+    ("arguments.effect", arguments, "leave away what does nothing: taken without an effect: nesterov, dampening"),
     ("lr", schedule, "a schedule of its learning rate does not do what it says: one update late"),
     ("lr.tensor", tensor_lr, "give it the learning rate as a number: 0.1 apart"),
     ("scale", clip, "clipping its gradients by their norm does nothing"),
@@ -90,8 +112,34 @@ def test_a_healthy_fact_says_nothing(fact, build, sentence, facts):
 
 
 def test_where_no_fact_matters_nothing_is_said(facts):
-    facts(ROWS)
+    facts({fact: row for fact, row in ROWS.items() if fact != "manners.copies"})
     build_optimizer(nn.Linear(2, 2), dict(type=Strange, lr=0.1))
+
+
+def test_what_is_no_fault_or_has_its_usual_value_is_not_told(facts):
+    facts({"arguments.effect": ["note", "nesterov", "nothing changes here"]})
+    arguments(Strange)
+    facts({"arguments.effect": ROWS["arguments.effect"]})
+    build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=Strange, lr=0.1, nesterov=False)))
+
+
+def test_a_copy_that_goes_another_way_is_told_of_a_wrapper_too(facts):
+    facts({"manners.copies": ["fault", "another way", "a copy is made, and goes another way"]})
+    with pytest.warns(OptimzooWarning, match="Strange: a copy of it does not go on as it does"):
+        checkpoint(Strange)
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # of bitsandbytes, at its import
+@pytest.mark.parametrize("name", ["Lion", "Adam8bit"])
+def test_a_wrapper_survives_the_copy_that_its_optimizer_alone_does_not(name):
+    with pytest.warns(OptimzooWarning, match="it does not survive a deepcopy"):
+        bare(name)
+    model = nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=name, lr=0.1)))
+    model, wrapper = copy.deepcopy((model, wrapper))
+    before = model.weight.detach().clone()
+    wrapper.update_params(model(torch.ones(1, 2)).sum())
+    assert not torch.equal(model.weight, before)
 
 
 @pytest.mark.parametrize("name", ["Rprop", "ASGD"])
@@ -100,7 +148,7 @@ def test_a_schedule_of_an_optimizer_of_torch_that_does_not_follow_it_is_told(nam
         schedule(name)
 
 
-@pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint])
+@pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint, bare, bfloat16, arguments])
 def test_nothing_is_said_of_adamw(build):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
