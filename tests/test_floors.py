@@ -13,6 +13,7 @@ FLOORS = [
     {"names"},
     {"optimizers"},
     {"groups"},
+    {"flat"},
     {"wrappers"},
     {"constructors"},
     {"schedules"},

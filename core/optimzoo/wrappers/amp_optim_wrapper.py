@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class AmpOptimWrapper(OptimWrapper):
         accumulative_counts: As for ``OptimWrapper``.
         clip_grad: As for ``OptimWrapper``; the norm is that of the unscaled gradients.
         nonfinite: As for ``OptimWrapper``; under a dynamic scale an overflow is no error but a skipped update.
+        flatten: As for ``OptimWrapper``.
         cache_enabled: Whether autocast keeps the weights that it has cast until the forward pass ends.
         enabled: False trains as ``OptimWrapper`` does.
 
@@ -72,10 +73,11 @@ class AmpOptimWrapper(OptimWrapper):
         accumulative_counts: int = 1,
         clip_grad: Mapping[str, Any] | None = None,
         nonfinite: str = "ignore",
+        flatten: bool = False,
         cache_enabled: bool | None = None,
         enabled: bool = True,
     ) -> None:
-        super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite)
+        super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite, flatten)
         self._device_type: str = next(p for group in optimizer.param_groups for p in group["params"]).device.type
         if not torch.amp.is_autocast_available(self._device_type):
             raise ConfigError(f"torch has no autocast for {self._device_type!r}, where the parameters are", "type")
@@ -131,7 +133,8 @@ class AmpOptimWrapper(OptimWrapper):
                 "update_params of the OptimWrapperDict, or use dtype='bfloat16'"
             )
         static = self._scale_update_param is not None
-        scaler.unscale_(self.optimizer)
+        with nullcontext() if self._flat is None else self._flat.joined():
+            scaler.unscale_(self.optimizer)
         overflowed = any(found.item() for found in scaler._found_inf_per_device(self.optimizer).values())
         try:
             if overflowed:

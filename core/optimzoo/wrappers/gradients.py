@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,9 +70,14 @@ def _stand_in(parameter: Tensor) -> Any:
     return SimpleNamespace(grad=parameter.grad._values())
 
 
-def first_nonfinite(optimizer: Optimizer) -> str | None:
-    """Return the name of the first parameter with a NaN or an infinity in its gradient. Waits for the device once."""
-    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+def first_nonfinite(optimizer: Optimizer, holders: Iterable[Tensor]) -> str | None:
+    """Return the name of the first parameter with a NaN or an infinity in its gradient. Waits for the device once.
+
+    Args:
+        optimizer: The optimizer of the parameters.
+        holders: What has their gradients, together.
+    """
+    grads = [p.grad for p in holders if p.grad is not None]
     largest = [_largest(grad) for grad in grads if grad.numel()]
     if not largest or bool(torch.stack([each.to(largest[0].device) for each in largest]).isfinite().all()):
         return None

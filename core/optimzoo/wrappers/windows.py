@@ -171,7 +171,11 @@ class Windows(BaseOptimWrapper):
         device = self.optimizer.param_groups[0]["params"][0].device
         return Weights(self._divisor(), device, self._process_group, self._weight_unit)
 
+    def _with_gradients(self) -> list[Tensor]:
+        """Return what has the gradients of an update, to whoever works on these number by number."""
+        return with_grad(self.optimizer)
+
     def _apply_weights(self) -> None:
         if self._weights is not None:
-            multiply(with_grad(self.optimizer), self._weights.correction)
+            multiply(self._with_gradients(), self._weights.correction)
             self._weights = None

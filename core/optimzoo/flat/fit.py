@@ -1,0 +1,100 @@
+"""Whether an optimizer can step buffers: what is known of it, and a trial with the arguments that it has."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optimzoo.errors import ConfigError
+from optimzoo.flat.chunk import ROW, is_part
+from optimzoo.names.entry import NEEDS
+from optimzoo.names.zoo import needs_of
+from optimzoo.optimizers.heeded import known_facts
+from optimzoo.traces import describe_error
+
+HARMLESS = ("one_group", "whole", "whole_if_unknown")
+NO_PART_OF_A_TRIAL = ("state", "param_groups", "step", "grad_scale", "found_inf")
+UPDATES = 12
+
+
+def check_facts(optimizer: Optimizer) -> None:
+    """Check that nothing that is known of the optimizer forbids to flatten it.
+
+    Raises:
+        ConfigError: Something does.
+    """
+    cls = type(optimizer)
+    for need in sorted(needs_of(optimizer).difference(HARMLESS)):
+        raise ConfigError(f"{cls.__name__} {NEEDS[need]}. It cannot be flattened: leave it out", "flatten")
+    facts = known_facts(cls)
+    row = facts.rows.get("elementwise") if facts else None
+    if row and row[0] != "unmeasured" and row[1] != "yes":
+        raise ConfigError(f"{cls.__name__}: {row[2]}", "flatten")
+
+
+def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
+    """Step a copy of the optimizer over small parameters, and over one that is all of them, with a group's settings.
+
+    Raises:
+        ConfigError: They move differently, or the state is not one number for each number.
+    """
+    name, like = type(optimizer).__name__, group["params"][0]
+    made = torch.Generator().manual_seed(0)
+    row = ROW // like.element_size()
+    shapes = ((row, 192), (2 * row,), (row,))  # more than the 4096 from which libraries keep states in 8 bits
+    values = [torch.randn(shape, generator=made) * 3**n for n, shape in enumerate(shapes)]
+    grads = [[torch.randn(shape, generator=made) * 5**n for n, shape in enumerate(shapes)] for _ in range(UPDATES)]
+
+    def moved(joined: bool) -> tuple[Tensor, list[Any]]:
+        def of_trial(tensors: Sequence[Tensor]) -> list[Tensor]:
+            tensors = [torch.cat([tensor.flatten() for tensor in tensors])] if joined else tensors
+            return [tensor.to(like.device, like.dtype) for tensor in tensors]
+
+        params = [nn.Parameter(value.clone()) for value in of_trial(values)]
+        twin = _twin(optimizer, group, params)
+        torch.manual_seed(0)
+        for step in grads:
+            for parameter, grad in zip(params, of_trial(step)):
+                parameter.grad = grad
+            twin.step()
+        return torch.cat([parameter.detach().flatten() for parameter in params]), [(p, twin.state[p]) for p in params]
+
+    devices = [like.device.index or 0] if like.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices), torch.enable_grad():
+            (apart, _), (whole, states) = moved(False), moved(True)
+    except Exception as error:
+        raise ConfigError(
+            f"a copy of {name} fails in a trial on buffers: {describe_error(error)}", "flatten"
+        ) from error
+    for parameter, state in states:
+        for key, value in state.items():
+            if isinstance(value, (list, dict)) or (
+                isinstance(value, Tensor)
+                and value.ndim
+                and not (is_part(value, parameter) and value.is_floating_point())
+            ):
+                of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
+                raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
+    if not torch.equal(apart, whole):
+        raise ConfigError(
+            f"{name}, with the arguments that it has, moves a number otherwise in another parameter: it cannot be "
+            "flattened",
+            "flatten",
+        )
+
+
+def _twin(optimizer: Optimizer, group: Mapping[str, Any], params: list[nn.Parameter]) -> Any:
+    twin: Any = object.__new__(type(optimizer))
+    for key, value in vars(optimizer).items():
+        if key not in NO_PART_OF_A_TRIAL:
+            vars(twin)[key] = OrderedDict() if key.endswith("_hooks") else copy.deepcopy(value)
+    settings = {key: value for key, value in group.items() if key not in ("params", "param_names")}
+    twin.state, twin.param_groups = defaultdict(dict), [{**copy.deepcopy(settings), "params": params}]
+    return twin

@@ -1,0 +1,157 @@
+"""The step of an optimizer over buffers, to the bit that over the parameters which are parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optimzoo.flat.fit import check_facts, check_group
+from optimzoo.flat.plan import Plan
+
+
+class Flat:
+    """Steps an optimizer over buffers.
+
+    In every step, the parameters of a group that have a gradient and are alike are joined, and stay so for as long as
+    they are. Whoever looks at optimizer and model sees parameters, gradients and states as without it.
+
+    Args:
+        optimizer: The optimizer; its ``step`` called by others steps its parameters one by one.
+
+    Raises:
+        ConfigError: It cannot be flattened.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        check_facts(optimizer)
+        self._optimizer = optimizer
+        self._plans: list[Plan] = []
+        self._tried: list[dict[str, Any]] = []
+        self._seen: list[Any] = []
+        self._stepping = False
+        for group in optimizer.param_groups:
+            self._try(group)
+        optimizer.register_step_pre_hook(self._before_any_step)
+        optimizer.register_load_state_dict_post_hook(self._after_loading)
+        optimizer.register_state_dict_post_hook(self._as_saved)
+
+    @torch.no_grad()
+    def gather(self) -> list[Tensor]:
+        """Join what can be joined, and return all that has a gradient: buffers, and parameters that are by themselves.
+
+        The gradients of joined parameters are parts of those of the buffers.
+        """
+        groups, states = self._optimizer.param_groups, self._optimizer.state
+        changed = len(states) != len(self._seen) or not all(map(is_, states.values(), self._seen))
+        del self._plans[len(groups) :]
+        for number, group in enumerate(groups):
+            if number == len(self._plans):
+                self._plans.append(Plan())
+            plan = self._plans[number]
+            if not plan.gather(group["params"], states, changed):
+                self._try(group)
+                plan.join(states)
+                changed = True
+        self._seen = [*states.values()]
+        return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
+
+    def step(self, **kwargs: Any) -> Any:
+        """Step the optimizer; its hooks see the parameters one by one."""
+        optimizer: Any = self._optimizer
+        before = optimizer.register_step_pre_hook(lambda *_: self._enter())
+        after = optimizer.register_step_post_hook(lambda *_: self._leave())
+        optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
+        self._stepping = True
+        try:
+            return optimizer.step(**kwargs)
+        finally:
+            self._leave()
+            self._stepping = False
+            before.remove()
+            after.remove()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Show the buffers in the place of their parameters, to whoever works on gradients number by number."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave(stepped=False)
+
+    def clip_norm(
+        self, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None
+    ) -> Tensor | None:
+        """Do what ``torch.nn.utils.clip_grad_norm_`` does, to the bit: the norm is that of the list of the gradients.
+
+        Returns:
+            The norm; None if it cannot be done over buffers.
+        """
+        grads: list[Any] = [holder.grad for holder in self.gather()]
+        alike = all(type(g) is Tensor and (g.layout, g.device) == (torch.strided, grads[0].device) for g in grads)
+        if norm_type != 2 or not alike:
+            return None
+        total: Tensor = torch.linalg.vector_norm(torch.stack([norm for plan in self._plans for norm in plan.norms()]))
+        if error_if_nonfinite and not bool(total.isfinite()):
+            raise RuntimeError(f"the norm of the gradients is {float(total)}")
+        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(factor)
+        return total
+
+    def dissolve(self) -> None:
+        """Part what is joined."""
+        for plan in self._plans:
+            plan.dissolve(self._optimizer.state)
+        self._plans.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.dissolve()
+        return vars(self)
+
+    def _enter(self) -> None:
+        self.gather()
+        optimizer = self._optimizer
+        for plan, group in zip(self._plans, optimizer.param_groups):
+            plan.own, group["params"] = group["params"], plan.stepped
+            optimizer.state.update({chunk.buffer: chunk.state for chunk in plan.active if chunk.state})
+
+    def _leave(self, stepped: bool = True) -> None:
+        optimizer = self._optimizer
+        for plan, group in zip(self._plans, optimizer.param_groups):
+            if group["params"] is not plan.stepped:
+                continue
+            group["params"] = plan.own
+            for chunk in plan.active:
+                chunk.state = optimizer.state.pop(chunk.buffer, chunk.state)
+                if stepped:
+                    chunk.after_step(optimizer.state)
+        self._seen = [*optimizer.state.values()]
+
+    def _try(self, group: Mapping[str, Any]) -> None:
+        """Try a group's settings, other than those whose value makes no other algorithm."""
+        settings = {k: v for k, v in group.items() if k not in ("params", "param_names", "lr", "initial_lr")}
+        if group["params"] and settings.keys() and not any(_equal(settings, tried) for tried in self._tried):
+            check_group(self._optimizer, group)
+            self._tried.append(settings)
+
+    def _before_any_step(self, *_: Any) -> None:
+        if not self._stepping:
+            self.dissolve()
+
+    def _after_loading(self, _: Any) -> None:
+        self._plans.clear()
+
+    def _as_saved(self, _: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
+        state = {key: getattr(value, "alone", lambda v=value: v)() for key, value in state_dict["state"].items()}
+        return {**state_dict, "state": state}
+
+
+def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return repr(one) == repr(other)
