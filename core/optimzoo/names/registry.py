@@ -46,6 +46,7 @@ class Registry:
         self._hints = hints
         self._entries: dict[str, Entry] = {}
         self._claims: dict[str, list[Entry]] = {}
+        self._leading_to: dict[str, list[Entry]] = {}
         self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
         """Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it."""
 
@@ -72,12 +73,15 @@ class Registry:
         if entry.key in self._entries:
             raise ConfigError(f"{self.kind} {entry.qualified!r} is registered twice")
         self._entries[entry.key] = entry
+        self._leading_to.setdefault(_class_name(entry), []).append(entry)
         for name in entry.claims:
             self._claims.setdefault(name, []).append(entry)
 
     def discard(self, entry: Entry) -> None:
         """Forget an entry and its claims."""
         self._entries.pop(entry.key, None)
+        leading = self._leading_to.get(_class_name(entry), [])
+        leading[:] = [other for other in leading if other is not entry]
         for name in entry.claims:
             self._claims[name] = [other for other in self._claims.get(name, ()) if other is not entry]
             if not self._claims[name]:
@@ -138,8 +142,9 @@ class Registry:
 
     def entry_of(self, cls: type) -> Entry | None:
         """Return the entry that leads to ``cls``, or else to its nearest base; nothing is imported to answer."""
-        entries = self.entries()
-        return next((entry for base in cls.__mro__ for entry in entries if _leads_to(entry, base)), None)
+        self._populate()
+        near = ((entry, base) for base in cls.__mro__ for entry in self._leading_to.get(base.__name__, ()))
+        return next((entry for entry, base in near if _leads_to(entry, base)), None)
 
     def owner_of(self, cls: Any) -> Entry | None:
         """Return the entry of an installed plugin that leads to ``cls`` itself."""
@@ -269,6 +274,11 @@ class Registry:
 def _strength(entry: Entry) -> tuple[bool, bool, bool]:
     """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
     return bool(entry.plugin), not entry.bundled, entry.discovered
+
+
+def _class_name(entry: Entry) -> str:
+    target = entry.target
+    return target.rpartition(":")[2].rpartition(".")[2] if isinstance(target, str) else getattr(target, "__name__", "")
 
 
 def _leads_to(entry: Entry, cls: type) -> bool:

@@ -5,7 +5,6 @@ cosine has set. The numbers are those of mmengine.optim 0.10.7. Curves are datac
 fields, checks them in ``_check``, and gives its shape as ``height``.
 """
 
-import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -265,8 +264,7 @@ class ParamScheduler(ScheduleState):
             if isinstance(kwargs[key], float) and math.isfinite(kwargs[key]):
                 kwargs[key] = int(kwargs[key])
         refuse_empty(window, kwargs, epoch_length)
-        names = inspect.signature(cls).parameters
-        built: Self = calls.call(cls, {**dict(zip(names, args)), **kwargs, "by_epoch": False})
+        built: Self = calls.call(cls, {**dict(zip(calls.parameters(cls), args)), **kwargs, "by_epoch": False})
         return built
 
     def __repr__(self) -> str:

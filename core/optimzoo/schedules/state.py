@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import warnings
 from collections import defaultdict
@@ -236,6 +237,7 @@ class ScheduleState:
         return [(name, getattr(self, name)) for name in self.per_group if getattr(self, name) is not None]
 
 
+@functools.cache
 def _argument_names(cls: type) -> tuple[str, ...]:
     """Return the names of the arguments of a class and of its bases, which it may pass on without naming them."""
     inits = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
