@@ -78,14 +78,12 @@ def read(
     Raises:
         ConfigError: Keys or values are wrong; one error lists them all.
     """
-    label = label or getattr(target, "__qualname__", repr(target))
+    label = label or getattr(target, "__qualname__", "") or repr(target)
     if not isinstance(kwargs, Mapping):
         raise ConfigError(f"a dict of arguments of {label} is wanted, got {shown(kwargs)}", path)
-    signature = parameters(target)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
-    named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    signature, named = parameters(target), _named(target)
+    takes_any = len(named) < len(signature) and any(p.kind is p.VAR_KEYWORD for p in signature.values())
     read_too = read_keywords(target) if takes_any else frozenset()
-    taken = [name for name in (*named, *sorted(read_too or ())) if name not in given]
     with Problems() as problems:
         for key, value in kwargs.items():
             problem = ""
@@ -93,6 +91,7 @@ def read(
                 problem = _value_problem(named[key], value)
                 problem = f"{label} {problem}" if problem else out_of_range(key, value) if ranged else ""
             elif not isinstance(key, str) or (read_too is not None and key not in read_too):
+                taken = [name for name in (*named, *sorted(read_too or ())) if name not in given]
                 hint = did_you_mean(near(key, [*taken, *(name for name, place in elsewhere.items() if not place)]))
                 hint = hint or f" It takes {', '.join(taken) or 'no arguments'}."
                 told = elsewhere.get(key)
@@ -143,6 +142,12 @@ def parameters(target: Callable[..., Any]) -> Signature:
     except Exception:  # written in C, or with a signature of its own making: any type of error
         return UNKNOWN
     return {name: p.replace(annotation=_resolved(p.annotation)) for name, p in found.items()}
+
+
+@functools.lru_cache(maxsize=512)
+def _named(target: Callable[..., Any]) -> Signature:
+    """Return those of the parameters that may be given by name."""
+    return {n: p for n, p in parameters(target).items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _resolved(annotation: Any) -> Any:

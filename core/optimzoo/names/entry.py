@@ -97,7 +97,7 @@ class Entry:
     since: str = ""
     facts_file: str = ""
 
-    @property
+    @functools.cached_property
     def facts(self) -> Facts | None:
         """What was measured of the optimizer, with the installed version of its library or else the newest measured."""
         file = self.facts_file or (bundled_file(self.library) if self.bundled else "")

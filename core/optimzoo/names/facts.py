@@ -102,7 +102,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@cache
 def facts_in(file: str, name: str, version: str) -> Facts | None:
     """Return the facts about ``name`` in ``"package:file.json"``: those of ``version``, or else of the newest one.
 
@@ -117,7 +116,6 @@ def facts_in(file: str, name: str, version: str) -> Facts | None:
         raise PluginError(f"the facts in {file!r} cannot be read: {describe_error(error)}") from error
 
 
-@cache
 def bundled_file(library: str) -> str:
     """Return the file of facts about a library that comes with optimzoo, or ``""``."""
     return (

@@ -80,8 +80,6 @@ class Registry:
     def discard(self, entry: Entry) -> None:
         """Forget an entry and its claims."""
         self._entries.pop(entry.key, None)
-        leading = self._leading_to.get(_class_name(entry), [])
-        leading[:] = [other for other in leading if other is not entry]
         for name in entry.claims:
             self._claims[name] = [other for other in self._claims.get(name, ()) if other is not entry]
             if not self._claims[name]:
@@ -143,8 +141,8 @@ class Registry:
     def entry_of(self, cls: type) -> Entry | None:
         """Return the entry that leads to ``cls``, or else to its nearest base; nothing is imported to answer."""
         self._populate()
-        near = ((entry, base) for base in cls.__mro__ for entry in self._leading_to.get(base.__name__, ()))
-        return next((entry for entry, base in near if _leads_to(entry, base)), None)
+        named = ((entry, base) for base in cls.__mro__ for entry in self._leading_to.get(base.__name__, ()))
+        return next((e for e, base in named if self._entries.get(e.key) is e and _leads_to(e, base)), None)
 
     def owner_of(self, cls: Any) -> Entry | None:
         """Return the entry of an installed plugin that leads to ``cls`` itself."""

@@ -7,25 +7,22 @@ fields, checks them in ``_check``, and gives its shape as ``height``.
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from itertools import repeat
 from typing import Any, ClassVar, Self
 
 from torch.optim import Optimizer
 
-from optimzoo import calls
 from optimzoo.errors import ConfigError
-from optimzoo.schedules.hyperparam import HyperParam
-from optimzoo.schedules.order import FirstStep
-from optimzoo.schedules.state import ScheduleState, StandIn, own
-from optimzoo.schedules.subset import Subset
-from optimzoo.schedules.windows import INF, each_step, in_iterations, refuse_empty, step_count
-from optimzoo.values import one_of, whole_number
+from optimzoo.schedules.order import WATCHED, FirstStep
+from optimzoo.schedules.state import ScheduleState, unit_of
+from optimzoo.schedules.targets import HyperParam, StandIn, Subset, own
+from optimzoo.schedules.windows import INF, each_step, in_iterations, step_count
+from optimzoo.values import is_number, whole_number
 from optimzoo.wrappers import BaseOptimWrapper
 
 logger = logging.getLogger("optimzoo")
-
-UNITS = ("epoch", "iter", "update")
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -71,6 +68,8 @@ class ParamScheduler(ScheduleState):
     gives_back: ClassVar[bool] = False
     """Whether the curve's last value is due after a window of a single step, which had the first."""
 
+    _floored = False
+
     def __init__(
         self,
         optimizer: Optimizer | BaseOptimWrapper,
@@ -83,37 +82,34 @@ class ParamScheduler(ScheduleState):
         by: str | None = None,
         groups: str | Sequence[str] | None = None,
     ) -> None:
-        self.optimizer, self.param_name = optimizer, param_name
-        self.begin, self.end, self.last_step, self.by_epoch, self.verbose = begin, end, last_step, by_epoch, verbose
-        self.by, self.groups = by, groups
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
         self.__post_init__()
 
     def __post_init__(self) -> None:
         """Check the arguments, note the groups' initial values, and take the first step."""
         self._note_arguments()
-        if not isinstance(self.optimizer, (Optimizer, BaseOptimWrapper)):
-            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {self.optimizer!r}", "optimizer")
-        begin = self.begin
-        self.begin = step_count(begin, "begin", 0)
-        self.end = step_count(self.end, "end")
-        if self.end <= self.begin:
+        target, begin = self.optimizer, step_count(self.begin, "begin", 0)
+        if not isinstance(target, (Optimizer, BaseOptimWrapper)):
+            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {target!r}", "optimizer")
+        self.begin, self.end = begin, step_count(self.end, "end")
+        if self.end <= begin:
             raise ConfigError(f"it must be larger than begin, which is {begin}; got {self.end}", "end")
-        self._stop = self.end + (self.gives_back and self.end - self.begin == 1)
+        self._span = max(self.end - begin - 1, 1)
+        self._stop = self.end + (self.gives_back and self.end - begin == 1)
         self.last_step = whole_number(self.last_step, "last_step", -1)
-        one_of(self.by, (None, *UNITS), "by")
-        self.by = unit_of({"by": self.by, "by_epoch": self.by_epoch})
+        self.by = unit_of(vars(self))
         self.by_epoch = self.by == "epoch"
-        vars(self).setdefault("total_iters", self.end - self.begin - 1)
-        for name in self.per_group:
-            setattr(self, name, None)
+        self.param_name = self._scheduled()
+        vars(self).setdefault("total_iters", self.end - begin - 1)
+        vars(self).update(dict.fromkeys(self.per_group))
         self.hyperparam = HyperParam.parse(self.param_name)
         self._initial = f"initial_{self.param_name}"
         self._global_step = -1
         self._reached = (-1, 1.0)
         self._check()
-        self._attach(self.optimizer)
+        self._attach(target)
         for number, group in enumerate(self.optimizer.param_groups):
-            current = self.hyperparam.check(group, own(self.target))
+            current = self.hyperparam.check(group, own(target))
             if self.last_step == -1:
                 group.setdefault(self._initial, current)
             elif self._initial not in group:
@@ -125,8 +121,14 @@ class ParamScheduler(ScheduleState):
         self._known = len(self._own.param_groups)
         self._last_value = self._current()
         self._first_step = None
+        self._settled = self._known
         self._start()
-        self._first_step = None if isinstance(self.target, StandIn) else FirstStep(self.target)
+        if WATCHED.get() and not isinstance(target, StandIn):
+            self._first_step, self._settled = FirstStep(target), -1
+
+    def _scheduled(self) -> str:
+        """Return the key to schedule."""
+        return self.param_name
 
     def _check(self) -> None:
         """Check the arguments of the curve, and work out what follows from them."""
@@ -150,7 +152,8 @@ class ParamScheduler(ScheduleState):
         """The value of each group before any schedule touched it, unless others are set for this schedule."""
         if self._base_values is not None:
             return self._base_values
-        return [group[self._initial] for group in self.optimizer.param_groups]
+        initial = self._initial
+        return [group[initial] for group in self.optimizer.param_groups]
 
     @base_values.setter
     def base_values(self, values: list[float]) -> None:
@@ -166,57 +169,55 @@ class ParamScheduler(ScheduleState):
         Warns:
             OptimzooWarning: It is the first step, and the optimizer has made none yet.
         """
-        if len(self._own.param_groups) != self._known:
-            self._admit()
+        if len(self._own.param_groups) != self._settled:
+            self._settle()
+        self._global_step = step = self._global_step + 1
+        if self.begin <= step < self._stop:
+            self.last_step += 1
+            self._last_value = values = self._get_value()
+            self.hyperparam.write(self.optimizer.param_groups, values)
+            if self.verbose:
+                for number, value in enumerate(values):
+                    logger.info("%s of group %d is now %.4e", self.param_name, number, value)
+        else:
+            self._last_value = self.hyperparam.values(self.optimizer.param_groups)
+
+    def _settle(self) -> None:
+        """See to what comes before a step: that the optimizer made one, and groups that were added."""
         if self._first_step is not None:
             self._first_step.check()
             self._first_step = None
-        self._global_step += 1
-        if self.begin <= self._global_step < self._stop:
-            self.last_step += 1
-            self._last_value = self._get_value()
-            self._write(self._last_value)
-        else:
-            self._last_value = self._current()
+        if len(self._own.param_groups) != self._known:
+            self._admit()
+        self._settled = self._known
 
     def height(self, step: int) -> float:
         """Return the curve at step ``step`` of the window, 0 being the first, where the value at ``begin`` is 1."""
         raise NotImplementedError(f"{type(self).__name__} must override height() or _get_value()")
 
-    def multiplier(self, step: int) -> float:
-        """Return what the height is multiplied by on step ``step``; a curve that knows it exactly may override it."""
-        reached, before = self._reached if step else (-1, 1.0)
-        if reached != step - 1:
-            before = self.height(step - 1)
-        height = self.height(step)
-        self._reached = (step, height)
-        return height / before
-
-    def floors(self) -> list[float] | None:
-        """Return what the height of each group is measured from; None if that is 0."""
-        return None
+    def lows(self) -> Iterable[float]:
+        """Return what the height of each group is measured from, if ``_floored``."""
+        return repeat(0.0)
 
     def _get_value(self) -> list[Any]:
         """Return the new value of each group, computed from the current one."""
-        current, floors = self._current(), self.floors()
-        try:
-            factor = self.multiplier(self.last_step)
-        except ZeroDivisionError:  # the recursion cannot leave zero; the definition can
-            height = self.height(self.last_step)
-            lows = floors or [0.0] * len(current)
-            return [value + (peak - low) * height for value, peak, low in zip(current, self._peaks(), lows)]
-        if factor == 1:
+        current: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
+        step = self.last_step
+        reached, before = self._reached
+        if reached != step - 1 or not step:
+            before = self.height(step - 1) if step else 1.0
+        height = self.height(step)
+        self._reached = (step, height)
+        if not before:  # the recursion cannot leave zero; the definition can
+            return [value + (peak - low) * height for value, peak, low in zip(current, self._peaks(), self.lows())]
+        if height == before:
             return current
-        if factor == 0 and type(self).height is not ParamScheduler.height:
-            self._note_peaks(current, floors or [0.0] * len(current))
-        if floors is None:
-            return [value * factor for value in current]
-        return [(value - low) * factor + low for value, low in zip(current, floors)]
-
-    def _note_peaks(self, current: list[Any], floors: list[float]) -> None:
-        """Note what the values were at height 1, before the curve takes them to zero."""
-        height = self.height(self.last_step - 1) if self.last_step else 1.0
-        self._before_zero = [float(value - low) / height + low for value, low in zip(current, floors)]
+        if not height:  # note what the values were at height 1, before the curve takes them to zero
+            self._before_zero = [float(value - low) / before + low for value, low in zip(current, self.lows())]
+        factor = height / before
+        if self._floored:
+            return [(value - low) * factor + low for value, low in zip(current, self.lows())]
+        return [value * factor for value in current]
 
     def _peaks(self) -> list[float]:
         """Return the values at height 1, of which the curve makes what comes after zero."""
@@ -225,12 +226,6 @@ class ParamScheduler(ScheduleState):
     def _current(self) -> list[Any]:
         values: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
         return values
-
-    def _write(self, values: list[Any]) -> None:
-        self.hyperparam.write(self.optimizer.param_groups, values)
-        if self.verbose:
-            for number, value in enumerate(values):
-                logger.info("%s of group %d is now %.4e", self.param_name, number, value)
 
     def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
         """Act on ``optimizer`` from now on; its groups keep their values."""
@@ -253,25 +248,54 @@ class ParamScheduler(ScheduleState):
             **kwargs: Keyword arguments of the class.
 
         Raises:
-            ConfigError: The arguments do not count epochs.
+            ConfigError: The arguments do not count epochs, or the window, in epochs, has no iteration.
         """
         whole_number(epoch_length, "epoch_length", 1)
         if not kwargs.pop("by_epoch", True) or kwargs.pop("by", None) not in (None, "epoch"):
             raise ConfigError("only a schedule by epoch can be converted", "convert_to_iter_based")
-        window: dict[str, Any] = {key: kwargs[key] for key in ("begin", "end") if key in kwargs}
-        kwargs = cls.map_steps(kwargs, lambda steps: in_iterations(steps, epoch_length))
-        for key in window:
-            if isinstance(kwargs[key], float) and math.isfinite(kwargs[key]):
-                kwargs[key] = int(kwargs[key])
-        refuse_empty(window, kwargs, epoch_length)
-        built: Self = calls.call(cls, {**dict(zip(calls.parameters(cls), args)), **kwargs, "by_epoch": False})
-        return built
+        steps = cls.map_steps({**kwargs, "by_epoch": False}, lambda steps: in_iterations(steps, epoch_length))
+        for key in ("begin", "end"):
+            if isinstance(steps.get(key), float) and math.isfinite(steps[key]):
+                steps[key] = int(steps[key])
+        begin, end = steps.get("begin", 0), steps.get("end", INF)
+        if is_number(begin) and is_number(end) and math.isfinite(begin + end) and end <= begin:
+            first, last = (f"{float(kwargs.get(key, 0)):g}" for key in ("begin", "end"))
+            raise ConfigError(
+                f"from epoch {first} to {last} there is no whole iteration: an epoch has {epoch_length}. Make the "
+                "window longer, or leave the schedule out",
+                "end",
+            )
+        return cls(*args, **steps)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.param_name}, begin={self.begin}, end={self.end}, by={self.by!r})"
 
 
-def unit_of(arguments: Mapping[str, Any]) -> str:
-    """Return what a step is to a schedule with these keyword arguments."""
-    by: str = arguments.get("by") or ("epoch" if arguments.get("by_epoch", True) else "iter")
-    return by
+@dataclass(init=False, repr=False, eq=False)
+class LRSchedulerMixin:
+    """Makes a schedule of any key one of the learning rate: ``class MineLR(LRSchedulerMixin, Mine)``."""
+
+    param_name: str = field(default="lr", init=False)
+
+    def __init__(self, optimizer: Optimizer | BaseOptimWrapper, *args: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer, "lr", *args, **kwargs)  # type: ignore[call-arg]
+
+
+@dataclass(init=False, repr=False, eq=False)
+class MomentumSchedulerMixin:
+    """Makes a schedule of any key one of the momentum, or of the first of the betas where there is none."""
+
+    param_name: str = field(default="momentum", init=False)
+
+    def __init__(self, optimizer: Optimizer | BaseOptimWrapper, *args: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]
+
+    def _scheduled(self) -> str:
+        optimizer: Any = vars(self)["optimizer"]
+        known = {key for group in (*optimizer.param_groups, optimizer.defaults) for key in group}
+        for key, name in (("momentum", "momentum"), ("betas", "betas[0]")):
+            if key in known:
+                return name
+        raise ConfigError(
+            f"the optimizer, {type(own(optimizer)).__name__}, has neither momentum nor betas to schedule", "type"
+        )

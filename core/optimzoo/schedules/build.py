@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,8 +16,9 @@ from optimzoo.errors import ConfigError, OptimzooWarning, Problems, join_path, s
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
 from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
-from optimzoo.schedules.base import unit_of
-from optimzoo.schedules.windows import is_share, share, whole_steps
+from optimzoo.schedules.order import WATCHED
+from optimzoo.schedules.state import as_python, unit_of
+from optimzoo.schedules.windows import has_share, is_share, share, whole_steps
 from optimzoo.values import is_number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
@@ -51,9 +52,10 @@ class RunLength:
     @property
     def epochs(self) -> Fraction | int | None:
         """Epochs in the run, the last of them in part where the iterations end within it."""
-        if self.iterations is not None and self.epoch_length:
-            return Fraction(self.iterations, self.epoch_length)
-        return self.max_epochs
+        if self.iterations is None or not self.epoch_length:
+            return self.max_epochs
+        whole, rest = divmod(self.iterations, self.epoch_length)
+        return Fraction(self.iterations, self.epoch_length) if rest else whole
 
     def steps(self, unit: str, optim_wrapper: Member) -> int | None:
         """Return the steps in the run: epochs, iterations, or updates of ``optim_wrapper``."""
@@ -96,7 +98,12 @@ def build_param_scheduler(
     built: list[ParamScheduler] = []
     for name, member in members.items():
         path = join_path("param_scheduler", name) if isinstance(read, dict) else "param_scheduler"
-        schedules = [r.build(member, run) if isinstance(r, ScheduleRecord) else r for r in records[name]]
+        edges = [edge for r in records[name] if isinstance(r, ScheduleRecord) for edge in r.edges]
+        watched = WATCHED.set(False)
+        try:
+            schedules = [r.build(member, run, edges) if isinstance(r, ScheduleRecord) else r for r in records[name]]
+        finally:
+            WATCHED.reset(watched)
         _warn_of_horizons(schedules, run, path)
         if any(schedule.param_name == "lr" for schedule in schedules):
             heed(type(member.optimizer if isinstance(member, BaseOptimWrapper) else member), "schedule")
@@ -121,14 +128,62 @@ class ScheduleRecord:
     convert: bool
     path: str
 
-    def build(self, optimizer: Member, run: RunLength) -> ParamScheduler:
+    @property
+    def edges(self) -> list[tuple[str, Any]]:
+        """The ends of the window, as they are written."""
+        return [(key, self.kwargs[key]) for key in ("begin", "end") if key in self.kwargs]
+
+    def build(self, optimizer: Member, run: RunLength, edges: Sequence[tuple[str, Any]] = ()) -> ParamScheduler:
         """Return the schedule.
+
+        Args:
+            optimizer: What it acts on.
+            run: How long the run is.
+            edges: The ends of the windows of all its schedules: where they meet, a run may be too short for one.
 
         Raises:
             ConfigError: It does not suit the optimizer or the run.
         """
-        with calls.placed(self.target.__name__, self.path):
-            return _build(self.target, self.kwargs, self.convert, optimizer, run)
+        target, convert, unit = self.target, self.convert, unit_of(self.kwargs)
+        with calls.placed(target.__name__, self.path):
+            length = run.epochs if convert else run.steps(unit, optimizer)
+            kwargs = dict(self.kwargs)
+            if has_share(kwargs):
+                kwargs = target.map_steps(kwargs, lambda steps: _in_run(steps, length, unit, convert))
+            if length is not None and "end" in calls.parameters(target):
+                kwargs |= self._window(kwargs, edges, length, unit, run.epoch_length or 1 if convert else 1)
+            if not convert:
+                built: ParamScheduler = target(optimizer=optimizer, **kwargs)
+                return built
+            if run.epoch_length is None:
+                raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
+            built = target.build_iter_from_epoch(optimizer, epoch_length=run.epoch_length, **kwargs)
+            return built
+
+    def _window(
+        self, kwargs: Mapping[str, Any], edges: Sequence[tuple[str, Any]], length: Any, unit: str, scale: int
+    ) -> dict[str, Any]:
+        """Return the window in a run that ends at ``length``; one without a step in it is put behind it, and told."""
+        window = dict(self.edges)
+        begin, end = kwargs.get("begin", 0), kwargs.get("end", length)
+        if not all(is_number(edge) or isinstance(edge, Fraction) for edge in (begin, end)):
+            return {"end": end}
+        if not any(map(is_share, window.values())):
+            if begin >= length and "end" not in window:
+                raise ConfigError(f"it begins at {unit} {float(begin):g}, and the run ends at {float(length):g}")
+            return {"end": end}
+        first, last = (whole_steps(e * scale) if isinstance(e, Fraction) else e * scale for e in (begin, end))
+        if last > first:
+            return {"end": end}
+        said = (
+            f"from {window.get('begin', 0)!r} to {window.get('end', '100%')!r} there is no whole step of the run's "
+            f"{length * scale}"
+        )
+        meets = [("end", window.get("begin")), ("begin", window.get("end"))]
+        if first < length * scale and not any(edge in edges for edge in meets):
+            raise ConfigError(said, "end")
+        _warn(f"{self.path}: {said}: the {self.target.__name__} does nothing in it")
+        return {"begin": length, "end": 2 * length}
 
 
 Records = tuple[ScheduleRecord | ParamScheduler, ...]
@@ -149,7 +204,10 @@ def read_param_scheduler(cfg: Any) -> Records | dict[str, Records]:
 
 
 def _read_all(cfg: Any, path: str, problems: Problems) -> Records:
-    return tuple(problems.catch(_read, item, place) for place, item in _schedules(cfg, path))
+    """Return the record of each schedule."""
+    if isinstance(cfg, (list, tuple, SchedulerGroup)):
+        return tuple(problems.catch(_read, item, join_path(path, index)) for index, item in enumerate(cfg))
+    return () if cfg is None else (problems.catch(_read, cfg, path),)
 
 
 def _read(cfg: Any, path: str) -> ScheduleRecord | ParamScheduler:
@@ -159,8 +217,10 @@ def _read(cfg: Any, path: str) -> ScheduleRecord | ParamScheduler:
     convert = kwargs.pop("convert_to_iter_based", False)
     if not isinstance(convert, bool):
         raise ConfigError(f"true or false is wanted, got {shown(convert)}", f"{path}.convert_to_iter_based")
-    with calls.placed(target.__name__, path):
-        whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps, "")) if is_share(steps) else steps)
+    whole = kwargs = as_python(kwargs)
+    if has_share(kwargs):
+        with calls.placed(target.__name__, path):
+            whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps)) if is_share(steps) else steps)
     ready = calls.read(target, whole, path, given=("optimizer",)).kwargs
     kept = {key: ready[key] if whole[key] == value else value for key, value in kwargs.items()}
     return ScheduleRecord(target, kept, convert, path)
@@ -197,69 +257,15 @@ def is_by_member(cfg: Any) -> bool:
     )
 
 
-def _schedules(cfg: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield each schedule's config with its path."""
-    if cfg is None:
-        return
-    if isinstance(cfg, (list, tuple, SchedulerGroup)):
-        for index, item in enumerate(cfg):
-            yield join_path(path, index), item
-    else:
-        yield path, cfg
-
-
-def _build(
-    target: Any, given: Mapping[str, Any], convert: bool, optim_wrapper: Member, run: RunLength
-) -> ParamScheduler:
-    unit = unit_of(given)
-    length = run.epochs if convert else run.steps(unit, optim_wrapper)
-    window: dict[str, Any] = {key: given[key] for key in ("begin", "end") if key in given}
-    kwargs: dict[str, Any] = target.map_steps(given, lambda steps: _in_run(steps, length, unit, convert))
-    if length is not None and "end" in calls.parameters(target):
-        kwargs["end"] = _end(kwargs, window, length, unit, run.epoch_length or 1 if convert else 1)
-    if convert and run.epoch_length is None:
-        raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
-    built: ParamScheduler
-    if convert:
-        built = target.build_iter_from_epoch(optim_wrapper, epoch_length=run.epoch_length, **kwargs)
-    else:
-        built = calls.Call(target, kwargs, "", target.__name__).build(optimizer=optim_wrapper)
-    return built
-
-
 def _in_run(steps: Any, length: Fraction | int | None, unit: str, convert: bool) -> Any:
     """Return a count of steps that may be a share of the run; one to be converted stays exact until then."""
     if not is_share(steps):
         return steps
-    part = share(steps, "")
+    part = share(steps)
     if length is None:
         needed = {"epoch": "max_epochs=", "iter": "max_iters=", "update": "max_iters="}[unit]
         raise ConfigError(f"{steps!r} is a share of the run, whose length in {unit}s is not known: pass {needed}")
     return part * length if convert else whole_steps(part * length)
-
-
-def _end(kwargs: Mapping[str, Any], window: Mapping[str, Any], length: Any, unit: str, scale: int) -> Any:
-    """Return the end of a window that is ``window`` in the config, in a run that ends at ``length``.
-
-    A window that begins at a share of the run which rounds to its end is put behind it: it never acts.
-    """
-    begin, end = kwargs.get("begin", 0), kwargs.get("end", length)
-    if not all(is_number(edge) or isinstance(edge, Fraction) for edge in (begin, end)):
-        return end
-    if not any(map(is_share, window.values())):
-        if begin >= length and "end" not in window:
-            raise ConfigError(f"it begins at {unit} {float(begin):g}, and the run ends at {float(length):g}")
-        return end
-    first, last = (whole_steps(edge * scale) if isinstance(edge, Fraction) else edge * scale for edge in (begin, end))
-    if last > first:
-        return end
-    if first >= length * scale:
-        return Fraction(first + 1, scale) if isinstance(length, Fraction) else first + 1
-    raise ConfigError(
-        f"from {window.get('begin', 0)!r} to {window.get('end', length)!r} there is no whole step of the run's "
-        f"{length * scale}",
-        "end",
-    )
 
 
 def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:

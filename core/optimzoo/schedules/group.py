@@ -11,7 +11,8 @@ from optimzoo.errors import CheckpointError, OptimzooError
 from optimzoo.schedules import resume
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.order import FirstStep, update_count, warn
-from optimzoo.schedules.state import own, plain
+from optimzoo.schedules.state import damaged
+from optimzoo.schedules.targets import StandIn, own
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
@@ -183,8 +184,7 @@ class SchedulerGroup:
             "schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
             "optimizers": list(self._places),
             "values": [
-                {s.param_name: plain(s.hyperparam.held(optimizer.param_groups)) for s in self._on(optimizer)}
-                for optimizer in self._optimizers
+                {s.param_name: _held(s, optimizer) for s in self._on(optimizer)} for optimizer in self._optimizers
             ],
             "counts": dict(self.counts),
             "updates": self.updates,
@@ -206,24 +206,32 @@ class SchedulerGroup:
             CheckpointError: The schedules differ from the checkpoint's, or cannot be restored.
         """
         one_of(on_change, resume.ON_CHANGE, "on_change")
-        saved = resume.Saved.read(state_dict)
-        changes = list(resume.changes(self._schedulers, saved.states))
+        saved = resume.Saved.read(state_dict, self._places)
+        changes = list(resume.changes(self._schedulers, self._places, saved))
         if changes and on_change == "error":
             raise CheckpointError(
                 f"the schedules are not those of the checkpoint: {'; '.join(changes)}. Choose by on_change, or "
                 "--on-change: 'restore' continues the checkpoint's, 'config' continues these as if they had run from "
                 "the start, and 'error' stops here"
             )
+        replays = on_change == "config"  # an unchanged schedule too, for its initial values may have changed
+        ready = self._schedulers
+        if not replays:
+            ready = list(resume.restored(self._schedulers, saved, self._optimizers)) if changes else ready
+            for index, (scheduler, state) in enumerate(zip(ready, saved.states)):
+                with damaged("the parameter schedules"):
+                    scheduler.check_state(state, f"schedulers[{index}]")
         self._stop_listening()
+        self._replays = replays
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
         self._count_from(saved.updates_of(len(self._optimizers)))
-        self._replays = on_change == "config"  # an unchanged schedule too, for its initial values may have changed
-        if not self._replays:
-            if changes:
-                self._schedulers = list(resume.restored(self._schedulers, saved, self._optimizers))
-                self._take_over()
-            for scheduler, state in zip(self._schedulers, saved.states):
-                scheduler._continue(state)
+        for scheduler, place in zip(ready, saved.places if ready is not self._schedulers else ()):
+            if isinstance(scheduler.target, StandIn):
+                scheduler.move_to(self._optimizers[place])
+        self._schedulers = ready
+        self._take_over()
+        for scheduler, state in zip(ready, () if replays else saved.states):
+            scheduler._continue(state)
         self._loaded = saved.values
         self._mend()
         self._listen()
@@ -262,3 +270,9 @@ class SchedulerGroup:
 
     def __repr__(self) -> str:
         return f"SchedulerGroup({self._schedulers!r})"
+
+
+def _held(scheduler: ParamScheduler, optimizer: Any) -> list[float]:
+    """Return the value in each of the groups of ``optimizer`` that have one, as a number."""
+    param = scheduler.hyperparam
+    return [float(param.get(group)) for group in optimizer.param_groups if param.key in group]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from contextvars import ContextVar
 from typing import Any
 
 from torch.optim import Optimizer
 
 from optimzoo.errors import OptimzooWarning
-from optimzoo.schedules.state import own
+from optimzoo.schedules.targets import own
 from optimzoo.wrappers import BaseOptimWrapper
+
+WATCHED: ContextVar[bool] = ContextVar("WATCHED", default=True)
+"""Whether each schedule that is made sees to the order of the steps; one of a group leaves it to the group."""
 
 
 class FirstStep:
-    """Tells whether an optimizer has done anything since a schedule was put on it.
+    """Tells whether an optimizer, or its wrapper, has done anything since a schedule was put on it.
 
-    Args:
-        optimizer: The optimizer or its wrapper.
-        counting: Whether to have its steps counted, by a hook; else what a step leaves behind has to show it.
+    With ``counting``, a hook counts its steps; else what a step leaves behind has to show it.
     """
 
     def __init__(self, optimizer: Optimizer | BaseOptimWrapper, counting: bool = True) -> None:
@@ -46,17 +48,19 @@ class FirstStep:
         self.forget()
         step = vars(own(self._optimizer)).get("step")
         if step is not self._replaced and not hasattr(step, "_wrapped_by_lr_sched"):
-            warn("optimizer.step was replaced after the schedule was made, so that it cannot be told whether")
+            warn(
+                "optimizer.step was replaced after the schedule was made, so that it cannot be told whether it is "
+                "called before schedule.step."
+            )
         elif not self.made:
             warn("the schedule is stepped, and the optimizer has made no step yet:")
 
 
 def warn(what: str) -> None:
     """Warn of a schedule that is stepped too early."""
-    asks = " it is called before schedule.step." if what.endswith("whether") else ""
     warnings.warn(
-        f"{what}{asks} Call optimizer.step (or update_params) first and schedule.step after it, or the first values of "
-        "the schedule are never used",
+        f"{what} Call optimizer.step (or update_params) first and schedule.step after it, or the first values of the "
+        "schedule are never used",
         OptimzooWarning,
         stacklevel=4,
     )

@@ -15,8 +15,7 @@ from optimzoo.constructors.reading import DEFAULT, WrapperRecord, read_optim_wra
 from optimzoo.errors import ConfigError
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
-from optimzoo.schedules.hyperparam import HyperParam
-from optimzoo.schedules.state import StandIn
+from optimzoo.schedules.targets import HyperParam, StandIn
 from optimzoo.wrappers import BaseOptimWrapper
 
 

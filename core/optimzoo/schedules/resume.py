@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
 from optimzoo.names.entry import is_dotted
 from optimzoo.names.zoo import PARAM_SCHEDULERS
-from optimzoo.schedules.base import UNITS, ParamScheduler, unit_of
-from optimzoo.schedules.hyperparam import HyperParam
-from optimzoo.schedules.state import StandIn, saved_arguments
+from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.state import UNITS, check_head, counts_of, damaged, numbers, saved_arguments, unit_of
+from optimzoo.schedules.targets import HyperParam, StandIn
 
 ON_CHANGE = ("error", "restore", "config")
 
@@ -40,42 +40,66 @@ class Saved:
     values: Sequence[Mapping[str, Sequence[float]]]
 
     @classmethod
-    def read(cls, state_dict: Any) -> Saved:
-        """Return what a state dict of a SchedulerGroup holds, or a list of states of single schedules."""
+    def read(cls, state_dict: Any, places: Sequence[int]) -> Saved:
+        """Return what a state dict of a SchedulerGroup holds, or a list of states of single schedules, at ``places``.
+
+        Raises:
+            CheckpointError: It is none, or damaged.
+        """
         whole = state_dict if isinstance(state_dict, Mapping) else {"schedulers": state_dict}
         states: Any = whole.get("schedulers")
-        listed = isinstance(states, (list, tuple))
-        if not listed or not all(isinstance(state, Mapping) and "last_step" in state for state in states):
-            raise CheckpointError(f"this is no state of parameter schedules: {state_dict!r}")
+        if not isinstance(states, (list, tuple)) or any("last_step" not in s for s in states if isinstance(s, Mapping)):
+            raise CheckpointError(f"this is no state of parameter schedules: {shown(state_dict)}")
         counts = dict.fromkeys(UNITS, 0)
-        for state in states:
-            unit = unit_of(state.get("args", state))
-            counts[unit] = max(counts[unit], state.get("_global_step", 0))
-        return cls(
-            states,
-            whole.get("optimizers", [0] * len(states)),
-            whole.get("counts", counts),
-            whole.get("updates", [counts["update"]]),
-            whole.get("values", ()),
-        )
+        with damaged("the parameter schedules"):
+            for index, state in enumerate(states):
+                check_head(state, f"schedulers[{index}]")
+                unit = unit_of(state.get("args", state))
+                counts[unit] = max(counts[unit], state["_global_step"])
+            if whole is not state_dict:
+                return cls(states, [*places, *[0] * len(states)][: len(states)], counts, [counts["update"]], ())
+            for key in ("optimizers", "counts", "updates", "values"):
+                if key not in whole:
+                    raise ConfigError("it is missing", key)
+            places = counts_of(whole["optimizers"], "optimizers")
+            if len(places) != len(states):
+                raise ConfigError(f"{len(states)} are wanted, one for each schedule, got {len(places)}", "optimizers")
+            return cls(
+                states, places, _counts(whole["counts"]), counts_of(whole["updates"], "updates"), _held(whole["values"])
+            )
 
     def updates_of(self, count: int) -> list[int]:
         """Return the updates of each of ``count`` optimizers; one that is new has made as many as any other."""
         return [*self.updates, *[max(self.updates, default=0)] * count][:count]
 
 
-def changes(schedulers: Sequence[ParamScheduler], states: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield how ``schedulers`` differ from those whose states these are."""
-    if len(schedulers) != len(states):
-        yield f"the checkpoint holds {len(states)} parameter schedules and the config describes {len(schedulers)}"
+def _counts(found: Any) -> dict[str, int]:
+    if not isinstance(found, Mapping) or not {"epoch", "iter"} <= found.keys():
+        raise ConfigError(f"how many of 'epoch' and 'iter' were made is wanted, got {shown(found)}", "counts")
+    return {unit: counts_of([found[unit]], f"counts[{unit!r}]")[0] for unit in ("epoch", "iter")}
+
+
+def _held(found: Any) -> Sequence[Mapping[str, Sequence[float]]]:
+    if not isinstance(found, (list, tuple)) or not all(isinstance(held, Mapping) for held in found):
+        raise ConfigError(f"the values of each optimizer by their keys are wanted, got {shown(found)}", "values")
+    return [{k: numbers(v, f"values[{i}][{k!r}]") for k, v in held.items()} for i, held in enumerate(found)]
+
+
+def changes(schedulers: Sequence[ParamScheduler], places: Sequence[int], saved: Saved) -> Iterator[str]:
+    """Yield how ``schedulers``, on the optimizers at ``places``, differ from those of a checkpoint."""
+    if len(schedulers) != len(saved.states):
+        yield f"the checkpoint holds {len(saved.states)} parameter schedules and the config describes {len(schedulers)}"
         return
-    for index, (scheduler, state) in enumerate(zip(schedulers, states)):
+    for index, (scheduler, state) in enumerate(zip(schedulers, saved.states)):
         for difference in scheduler.differences(state):
             yield f"param_scheduler[{index}]: {difference}"
+        then, now = saved.places[index], places[index]
+        if then != now:
+            yield f"param_scheduler[{index}]: it acted on optimizers[{then}], and acts on optimizers[{now}]"
 
 
 def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Sequence[Any]) -> Iterator[ParamScheduler]:
-    """Yield the schedules of a checkpoint; no value of a group changes.
+    """Yield the schedules of a checkpoint, those that differ on a stand-in; nothing changes.
 
     Raises:
         CheckpointError: One of them cannot be built again.
@@ -84,24 +108,26 @@ def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Seq
         like = schedulers[index] if index < len(schedulers) else None
         name = state.get("type", type(like).__name__)
         same = like is not None and type(like).__name__ == name
-        if same and not list(like.differences(state)):  # type: ignore[union-attr]
-            yield like  # type: ignore[misc]
+        if place >= len(optimizers):
+            raise CheckpointError(
+                f"the checkpoint's {name} cannot be restored: it acted on optimizers[{place}], and there are "
+                f"{len(optimizers)}"
+            )
+        if like is not None and same and like.target is optimizers[place] and not list(like.differences(state)):
+            yield like
             continue
         if any(map(is_dotted, _texts([name, saved_arguments(state)]))):
             raise CheckpointError(
                 f"the checkpoint's {name} is not restored: nothing that only a checkpoint names is imported"
             )
-        if same:
-            yield like.with_arguments(saved_arguments(state), optimizers[place])  # type: ignore[union-attr]
+        if like is not None and same:
+            yield like.with_arguments(state, optimizers[place])
             continue
+        stand = {"optimizer": StandIn.of(optimizers[place])}
         try:
-            optimizer = optimizers[place]
-            stand = {"optimizer": StandIn.of(optimizer)}
-            built: ParamScheduler = calls.call(PARAM_SCHEDULERS.get(name), {**stand, **saved_arguments(state)})
-            built.move_to(optimizer)
-        except (ConfigError, IndexError) as error:
+            yield calls.call(PARAM_SCHEDULERS.get(name), {**saved_arguments(state), **stand})
+        except ConfigError as error:
             raise CheckpointError(f"the checkpoint's {name} cannot be restored: {error}") from error
-        yield built
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -144,7 +170,7 @@ def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[
         if scheduler._initial in group:
             value = scheduler.hyperparam.check(group)
             if not any(math.isclose(value, other, rel_tol=1e-6) for other in values):  # a tensor holds less digits
-                scheduler.hyperparam.set(group, group[scheduler._initial])
+                scheduler.hyperparam.write([group], [group[scheduler._initial]])
                 found[index] = group
     return found
 
@@ -182,5 +208,5 @@ def _rewound(optimizer: Any) -> StandIn:
     stand = StandIn.of(optimizer)
     for group in stand.param_groups:
         for key in [key for key in group if key.startswith("initial_")]:
-            HyperParam.parse(key.removeprefix("initial_")).set(group, group[key])
+            HyperParam.parse(key.removeprefix("initial_")).write([group], [group[key]])
     return stand

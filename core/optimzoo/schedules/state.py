@@ -1,67 +1,51 @@
-"""What a schedule saves: its class, the arguments it was made with, and its counters."""
+"""What a schedule saves, its class, the arguments it was made with, and its counters, and what may be loaded."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
+import math
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
 from optimzoo.names.entry import dotted
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.schedules.targets import StandIn, own
+from optimzoo.schedules.windows import INF
+from optimzoo.values import is_number, one_of, whole_number
+
+UNITS = ("epoch", "iter", "update")
 
 NOT_COMPARED = ("optimizer", "last_step", "verbose")
 """Arguments that another run may have otherwise: they do not decide the curve."""
 
-WORKED_OUT = ("_given", "_known", "_initial", "_stop", "_reached")
+WORKED_OUT = (
+    *(
+        "_given",
+        "_known",
+        "_settled",
+        "_initial",
+        "_stop",
+        "_span",
+        "_rise",
+        "_reached",
+        "_first_step",
+        "_low",
+        "_floored",
+    ),
+    *("_length", "_sorted", "_starts", "_weights", "_phases", "rule_worse"),
+)
 """Attributes that follow from the arguments and the groups."""
 
-
-class StandIn(Optimizer):
-    """Parameter groups without parameters, for a schedule to act on in place of the real ones.
-
-    Args:
-        groups: The groups.
-        defaults: The optimizer's defaults.
-        accumulative_counts: Iterations that make an update.
-    """
-
-    def __init__(self, groups: list[dict[str, Any]], defaults: dict[str, Any], accumulative_counts: int = 1) -> None:
-        self.param_groups = groups
-        self.defaults = defaults
-        self.state = defaultdict(dict)
-        self.optimizer: Any = self
-        self._accumulative_counts = accumulative_counts
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return all of it for a copy, of which an optimizer would keep its groups alone."""
-        return vars(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-    @classmethod
-    def of(cls, optimizer: Any) -> StandIn:
-        """Return a stand-in with copies of the groups of ``optimizer``."""
-        groups = [
-            {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
-            for group in optimizer.param_groups
-        ]
-        stand = StandIn(groups, optimizer.defaults)
-        stand.optimizer = StandIn(groups[: len(own(optimizer).param_groups)], optimizer.defaults)
-        return stand
-
-
-def own(optimizer: Any) -> Optimizer:
-    """Return the optimizer itself, whose groups are without the base settings of a wrapper."""
-    return optimizer.optimizer if isinstance(optimizer, (BaseOptimWrapper, StandIn)) else optimizer
+COUNTERS = {"last_step": -1, "_global_step": -1, "pending": 0, "num_bad_epochs": 0, "cooldown_counter": 0}
+"""The least that each counter of a state can be; the most is ``INF``."""
 
 
 class ScheduleState:
@@ -80,6 +64,7 @@ class ScheduleState:
     begin: int
     _own: Optimizer
     _known: int
+    _settled: int
     _initial: str
     _global_step: int
     _base_values: list[float] | None
@@ -88,13 +73,17 @@ class ScheduleState:
     _given: dict[str, Any]
 
     def _note_arguments(self) -> None:
-        """Note what the schedule was made with, before anything is made of it."""
-        vars(self).setdefault("_given", {key: value for key, value in vars(self).items() if key != "optimizer"})
+        """Note what the schedule was made with, as Python's numbers and lists, before anything is made of it."""
+        if "_given" not in vars(self):
+            names = self.__dataclass_fields__  # type: ignore[attr-defined]
+            given = {key: as_python(v) if key in names else v for key, v in vars(self).items() if key != "optimizer"}
+            vars(self).update(given, _given=given)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that decide the curve, by name, the defaults included."""
-        names = _argument_names(type(self))
+        kind: Any = type(self)
+        names = _argument_names(kind)
         return {name: self._given[name] for name in names if name in self._given and name not in NOT_COMPARED}
 
     def again(self, optimizer: Any, **changes: Any) -> Self:
@@ -109,11 +98,7 @@ class ScheduleState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the schedule's class, arguments and counters: plain numbers, strings, lists and dicts only."""
-        return {
-            "type": type(self).__name__,
-            "args": {name: plain(value) for name, value in self.arguments.items()},
-            **self._counters(),
-        }
+        return {"type": type(self).__name__, "args": as_python(self.arguments, saved=True), **self._counters()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue where ``state_dict`` was taken, with its arguments; the groups' values come with the optimizer's.
@@ -122,16 +107,23 @@ class ScheduleState:
             state_dict: What ``state_dict`` of this schedule, or of mmengine's, returned. It is left as it is.
 
         Raises:
-            CheckpointError: It is the state of another curve.
+            CheckpointError: It is damaged, or the state of another curve. Nothing has changed.
 
         Warns:
             OptimzooWarning: Its arguments are not those that this schedule was made with.
         """
+        with damaged(type(self).__name__):
+            check_head(state_dict)
         differences = list(self.differences(state_dict))
         if state_dict.get("type", type(self).__name__) != type(self).__name__:
             raise CheckpointError(f"the schedule is not that of the checkpoint: {differences[0]}")
+        ready = self.with_arguments(state_dict, self.target) if differences else self
+        with damaged(type(self).__name__):
+            ready.check_state(state_dict)
         if differences:
-            vars(self).update(vars(self.with_arguments(saved_arguments(state_dict), self.target)))
+            self._watch_no_more()
+            ready.move_to(self.target)  # type: ignore[attr-defined]
+            vars(self).update(vars(ready))
             warnings.warn(
                 f"the schedule goes on with the arguments of its state: {'; '.join(differences)} in the program",
                 OptimzooWarning,
@@ -139,29 +131,25 @@ class ScheduleState:
             )
         self._continue(state_dict)
 
-    def with_arguments(self, saved: Mapping[str, Any], optimizer: Any) -> Self:
-        """Return the schedule with arguments from a state, on an optimizer whose groups keep their values.
+    def with_arguments(self, state: Mapping[str, Any], optimizer: Any) -> Self:
+        """Return the schedule with the arguments of a state, on a stand-in for ``optimizer``, to be moved to it.
 
         Raises:
             CheckpointError: They make no schedule.
         """
-        kept = {key: value for key, value in saved.items() if not callable(self._given.get(key))}
+        kept = {key: value for key, value in saved_arguments(state).items() if not callable(self._given.get(key))}
         try:
-            built = self.again(StandIn.of(optimizer), **kept)
-        except ConfigError as error:
+            return self.again(StandIn.of(optimizer), **kept)
+        except (ConfigError, TypeError) as error:
             raise CheckpointError(f"the checkpoint's {type(self).__name__} cannot be restored: {error}") from error
-        built.move_to(optimizer)  # type: ignore[attr-defined]
-        return built
 
     def differences(self, state_dict: Mapping[str, Any]) -> Iterator[str]:
         """Yield how this schedule differs from the one whose state ``state_dict`` is."""
-        if "last_step" not in state_dict:
-            raise CheckpointError(f"this is no state of a schedule: {state_dict!r}")
         name = state_dict.get("type", type(self).__name__)
         if name != type(self).__name__:
             yield f"it was a {name}, and is a {type(self).__name__}"
             return
-        own = {key: plain(value) for key, value in self.arguments.items()}
+        own = as_python(self.arguments, saved=True)
         saved = saved_arguments(state_dict)
         for key in {**saved, **own}:
             if "args" not in state_dict and key not in saved:
@@ -170,11 +158,36 @@ class ScheduleState:
             if then != now:
                 yield f"{key} of {name} was {then!r}, and is {now!r}"
 
+    def check_state(self, state: Mapping[str, Any], path: str = "") -> None:
+        """Look whether this schedule can go on from ``state``.
+
+        Raises:
+            ConfigError: It cannot; the error's path says which value is why.
+        """
+        where = f"{path}." if path else ""
+        own, kind = self._counters(), type(self).__name__
+        if state.get("type", kind) != kind:
+            raise ConfigError(f"{kind} is wanted, got {shown(state['type'])}", f"{where}type")
+        for key in [key for key in COUNTERS if key in own and (key in state or "args" in state)]:
+            _count(state, key, where, COUNTERS[key])
+        if state.get("pending", 0) >= len(self._own.param_groups):
+            raise ConfigError(
+                f"{state['pending']} groups were added to the optimizer, which has {len(self._own.param_groups)}",
+                f"{where}pending",
+            )
+        for key in (own.keys() & state.keys()) - COUNTERS.keys():
+            now, then = own[key], state[key]
+            if key in (*self.per_group, "_last_value"):
+                if then is not None:
+                    numbers(then, f"{where}{key}")
+            elif None not in (now, then) and not (is_number(now) and is_number(then)) and type(now) is not type(then):
+                raise ConfigError(f"something like {shown(now)} is wanted, got {shown(then)}", f"{where}{key}")
+
     def _counters(self) -> dict[str, Any]:
         """Return what changes from step to step."""
         fixed = {*self.arguments, *NOT_COMPARED, *WORKED_OUT} - {"last_step"}
-        found = {key: plain(value) for key, value in vars(self).items() if key not in fixed and _is_plain(value)}
-        return {**found, "pending": len(self._own.param_groups) - self._known}
+        found = {key: value for key, value in vars(self).items() if key not in fixed and _is_plain(value)}
+        return {**as_python(found, saved=True), "pending": len(self._own.param_groups) - self._known}
 
     def _continue(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the counters of ``state_dict``, as far as this schedule has them, and groups still to be admitted.
@@ -184,6 +197,7 @@ class ScheduleState:
         self._watch_no_more()
         self._make_room()
         self._known -= state_dict.get("pending", 0)
+        self._settled = -1
         count = len(self.optimizer.param_groups) - state_dict.get("pending", 0)
         for key in self._counters().keys() & vars(self).keys() & state_dict.keys():
             value = copy.deepcopy(state_dict[key])
@@ -228,13 +242,69 @@ class ScheduleState:
         for _ in range(self.last_step - done):
             alone.step()
         for index in indices:
-            group = self.optimizer.param_groups[index]
-            self.hyperparam.set(group, self.hyperparam.get(stand.param_groups[index]))
+            self.hyperparam.write(
+                [self.optimizer.param_groups[index]], [self.hyperparam.get(stand.param_groups[index])]
+            )
             for (_, values), (_, replayed) in zip(self._values_per_group(), alone._values_per_group()):
                 values[index] = replayed[index]
 
     def _values_per_group(self) -> list[tuple[str, list[Any]]]:
         return [(name, getattr(self, name)) for name in self.per_group if getattr(self, name) is not None]
+
+
+@contextlib.contextmanager
+def damaged(whose: str) -> Iterator[None]:
+    """Turn what is wrong with a value of a state into an error about the checkpoint."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CheckpointError(f"the state of {whose} is damaged: {error}") from error
+
+
+def check_head(state: Any, path: str = "") -> None:
+    """Look whether ``state`` can be that of any schedule at all."""
+    where = f"{path}." if path else ""
+    if not isinstance(state, Mapping) or not state:
+        raise ConfigError(f"this is no state of a schedule: {shown(state)}", path)
+    for key in ("last_step", "_global_step"):
+        _count(state, key, where, -1)
+    if not isinstance(state.get("type", ""), str):
+        raise ConfigError(f"the name of a class is wanted, got {shown(state['type'])}", f"{where}type")
+    args = state.get("args", state)
+    if not isinstance(args, Mapping) or not all(isinstance(key, str) for key in args):
+        raise ConfigError(f"arguments by name are wanted, got {shown(args)}", f"{where}args")
+    unit_of(args)
+
+
+def _count(state: Mapping[str, Any], key: str, where: str, low: int) -> None:
+    if key not in state:
+        raise ConfigError("it is missing", f"{where}{key}")
+    if whole_number(state[key], f"{where}{key}", low) > INF:
+        raise ConfigError(f"a whole number of at most {INF} is wanted, got {state[key]}", f"{where}{key}")
+
+
+def counts_of(values: Any, path: str, low: int = 0) -> list[int]:
+    """Return a list of counts from a state."""
+    if not isinstance(values, (list, tuple)):
+        raise ConfigError(f"a list of whole numbers is wanted, got {shown(values)}", path)
+    for index, value in enumerate(values):
+        _count({f"[{index}]": value}, f"[{index}]", path, low)
+    return list(values)
+
+
+def numbers(values: Any, path: str) -> list[float]:
+    """Return the numbers of groups from a state."""
+    if not isinstance(values, (list, tuple)) or not all(is_number(v) and math.isfinite(v) for v in values):
+        raise ConfigError(f"a list of numbers is wanted, got {shown(values)}", path)
+    return list(values)
+
+
+def unit_of(arguments: Mapping[str, Any]) -> str:
+    """Return what a step is to a schedule with these keyword arguments."""
+    by: str = one_of(arguments.get("by"), (None, *UNITS), "by") or (
+        "epoch" if arguments.get("by_epoch", True) else "iter"
+    )
+    return by
 
 
 @functools.cache
@@ -250,15 +320,21 @@ def saved_arguments(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def plain(value: Any) -> Any:
-    """Return ``value`` as numbers, strings, lists and dicts of these; a function, class or object becomes a path."""
-    if isinstance(value, Mapping):
-        return {key: plain(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, Tensor):
+def as_python(value: Any, saved: bool = False) -> Any:
+    """Return ``value`` with the numbers, arrays and sequences of other libraries as Python's.
+
+    With ``saved``, as a state holds it: tuples are lists, and a function, class or object is the path to it.
+    """
+    if type(value) in (bool, int, float, str, NoneType):
+        return value
+    if hasattr(value, "tolist"):
         return value.tolist()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, Mapping) and (saved or type(value) is dict):
+        return {key: as_python(item, saved) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        items = [as_python(item, saved) for item in value]
+        return tuple(items) if type(value) is tuple and not saved else items
+    if not saved or isinstance(value, (bool, int, float, str)):
         return value
     try:
         return dotted(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -34,16 +34,30 @@ def amount(value: Any, path: str) -> float:
     return checked
 
 
+def listed(value: Any, path: str, example: str) -> list[Any]:
+    """Return ``value`` if it is a list of something."""
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"a list {example} is wanted, got {value!r}", path)
+    return list(value)
+
+
 def is_share(value: Any) -> bool:
     """Whether ``value`` is a share of the run, such as ``"5%"``."""
     return isinstance(value, str) and value.endswith("%")
 
 
-def share(value: str, path: str) -> Fraction:
+def has_share(value: Any) -> bool:
+    """Whether ``value`` is one, or holds one."""
+    if isinstance(value, (dict, list, tuple)):
+        return any(map(has_share, value.values() if isinstance(value, dict) else value))
+    return is_share(value)
+
+
+def share(value: str) -> Fraction:
     """Return the share of the run that ``"5%"`` stands for."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%", value)
     if found is None or Fraction(found[1]) > 100:
-        raise ConfigError(f"a share of the run is written as '5%', from 0% to 100%; got {value!r}", path)
+        raise ConfigError(f"a share of the run is written as '5%', from 0% to 100%; got {value!r}")
     return Fraction(found[1]) / 100
 
 
@@ -67,26 +81,6 @@ def in_iterations(steps: Any, epoch_length: int) -> Any:
     return int(count) if count == int(count) else count
 
 
-def refuse_empty(window: Mapping[str, Any], steps: Mapping[str, Any], epoch_length: int) -> None:
-    """Raise an error if a window in epochs, ``window``, becomes ``steps`` in which there is none.
-
-    Raises:
-        ConfigError: It says so in epochs.
-    """
-    begin, end = steps.get("begin", 0), steps.get("end", INF)
-    if all(is_number(edge) and math.isfinite(edge) for edge in (begin, end)) and end <= begin:
-        first, last = (_in_words(window.get(key, 0)) for key in ("begin", "end"))
-        raise ConfigError(
-            f"from epoch {first} to {last} there is no whole iteration: an epoch has {epoch_length}. Make the window "
-            "longer, or leave the schedule out",
-            "end",
-        )
-
-
-def _in_words(epochs: Any) -> str:
-    return f"{float(epochs):g}" if isinstance(epochs, Fraction) else str(epochs)
-
-
 def horizon(begin: int, end: int, argument: str) -> int:
     """Return the steps of a window that must have an end, if it is to be the length of a curve.
 
@@ -99,4 +93,4 @@ def horizon(begin: int, end: int, argument: str) -> int:
             "build_param_scheduler in the unit of the schedule",
             argument.partition(" ")[0],
         )
-    return step_count(end, "end") - step_count(begin, "begin")
+    return end - begin

@@ -1,12 +1,14 @@
 """A plateau of a metric below 0: torch's relative threshold never sees it, and the schedule says so."""
 
+import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from optimzoo import ReduceOnPlateauLR
-from optimzoo.errors import OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooWarning
 
 
 def final_lr(rule, values, **arguments):
@@ -46,3 +48,32 @@ def test_metrics_for_which_the_threshold_is_right_are_not_questioned(rule, value
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         final_lr(rule, values)
+
+
+@pytest.mark.parametrize("metric", [None, "x", True, 1j, [1.0], torch.ones(2), np.ones(3)], ids=repr)
+def test_a_metric_that_is_no_number_is_named_and_nothing_is_counted(metric):
+    schedule = ReduceOnPlateauLR(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    before = schedule.state_dict()
+    with pytest.raises(ConfigError, match="the metric 'loss' is .*: a number is wanted"):
+        schedule.step({"loss": metric})
+    assert schedule.state_dict() == before
+
+
+@pytest.mark.parametrize("metrics", [0.5, [0.5], torch.tensor(0.5)], ids=repr)
+def test_metrics_without_names_are_told_what_is_wanted(metrics):
+    with pytest.raises(ConfigError, match=r"metrics by name are wanted, such as \{'loss': 0.5\}"):
+        ReduceOnPlateauLR(torch.optim.SGD([torch.zeros(1)], lr=1.0)).step(metrics)
+
+
+@pytest.mark.parametrize("one", [np.float32, torch.tensor, lambda v: torch.tensor([v]), lambda v: np.array([[v]])])
+def test_a_single_number_is_one_whatever_holds_it(one):
+    assert final_lr("less", map(one, [1.0, 1.0, 1.0])) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("rule", ["less", "greater"])
+@pytest.mark.parametrize(
+    "values",
+    [[1.0, math.nan, math.nan, 0.5, 2.0, math.nan, math.nan], [math.nan] * 5, [1.0, math.inf, -math.inf, 1.0, 1.0]],
+)
+def test_a_metric_that_is_nan_is_no_improvement_as_in_torch(rule, values):
+    assert final_lr(rule, values) == torchs({"less": "min", "greater": "max"}[rule], values)

@@ -93,6 +93,47 @@ def test_windows_that_meet_at_a_share_have_neither_gap_nor_jump_at_any_length(sh
         assert found == pytest.approx([*rise, *fall], abs=1e-12), length
 
 
+@pytest.mark.parametrize("unit", [dict(by_epoch=False), dict(by_epoch=True), dict(convert_to_iter_based=True)], ids=str)
+@pytest.mark.parametrize("cuts", [["10%", "50%"], ["1%", "99%"], ["50%", "50.1%"], ["5%", "10%", "90%"]])
+def test_windows_in_a_row_leave_no_step_out_at_any_length_and_one_that_has_none_is_told(cuts, unit):
+    begins, ends = [{}, *({"begin": cut} for cut in cuts)], [*({"end": cut} for cut in cuts), {}]
+    cfg = [dict(type="ExponentialLR", gamma=0.5, **begin, **end, **unit) for begin, end in zip(begins, ends)]
+    for length in range(1, 201):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            built = build_param_scheduler(sgd(), cfg, epoch_length=1, max_epochs=length)
+        acting = [[index for index, s in enumerate(built) if s.begin <= step < s.end] for step in range(length)]
+        assert [len(found) for found in acting] == [1] * length
+        assert acting == sorted(acting)
+        idle = set(range(len(cfg))) - {index for found in acting for index in found}
+        said = [str(w.message) for w in caught if "there is no whole step of the run's" in str(w.message)]
+        assert [f"param_scheduler[{index}]" for index in sorted(idle)] == [text.partition(":")[0] for text in said]
+
+
+def test_a_window_that_is_left_out_is_told_as_it_is_written():
+    cfg = [
+        dict(type="LinearLR", by_epoch=False, begin=b, end=e)
+        for b, e in (("0%", "10%"), ("10%", "50%"), ("50%", "100%"))
+    ]
+    said = r"param_scheduler\[1\]: from '10%' to '50%' there is no whole step of the run's 2: the LinearLR does nothing"
+    with pytest.warns(OptimzooWarning, match=said):
+        build_param_scheduler(sgd(), cfg, max_iters=2)
+
+
+@pytest.mark.parametrize("unit", [dict(by_epoch=False), dict(convert_to_iter_based=True)], ids=str)
+def test_the_shares_of_a_sequence_add_up_to_the_run_at_any_length(unit):
+    curves = [
+        dict(type="Linear", steps="10%"),
+        dict(type="Exponential", gamma=0.9, steps="40%"),
+        dict(type="Poly", steps="50%"),
+    ]
+    for length in range(1, 201):
+        (built,) = build_param_scheduler(sgd(), dict(type="SequenceLR", curves=curves, **unit), 1, length)
+        windows = [(schedule.begin, schedule.end) for schedule in built.schedules]
+        assert (windows[0][0], windows[-1][1]) == (0, length)
+        assert [end for _, end in windows[:-1]] == [begin for begin, _ in windows[1:]]
+
+
 @pytest.mark.parametrize(
     ("window", "epoch_length", "said"),
     [

@@ -1,13 +1,14 @@
 """The curves that are a factor of the value found at the window's beginning: a function of the step."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optimzoo.errors import ConfigError
-from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
-from optimzoo.schedules.windows import amount, horizon, step_count
+from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
+from optimzoo.schedules.windows import amount, horizon, listed, step_count
 from optimzoo.values import number, one_of
 
 
@@ -30,7 +31,7 @@ class ConstantParamScheduler(ParamScheduler):
 
     def height(self, step: int) -> float:
         """Return the constant, or 1 on the last step."""
-        return self.factor if step < max(self.end - self.begin - 1, 1) else 1.0
+        return self.factor if step < self._span else 1.0
 
 
 @dataclass(repr=False, eq=False)
@@ -64,10 +65,11 @@ class LinearParamScheduler(ParamScheduler):
     def _check(self) -> None:
         self.start_factor = amount(self.start_factor, "start_factor")
         self.end_factor = amount(self.end_factor, "end_factor")
+        self._rise = self.end_factor - self.start_factor
 
     def height(self, step: int) -> float:
         """Return the factor on the line."""
-        return self.start_factor + (self.end_factor - self.start_factor) * step / max(self.end - self.begin - 1, 1)
+        return self.start_factor + self._rise * step / self._span
 
 
 @dataclass(repr=False, eq=False)
@@ -242,3 +244,127 @@ class LambdaLR(LRSchedulerMixin, LambdaParamScheduler):
 @dataclass(repr=False, eq=False)
 class LambdaMomentum(MomentumSchedulerMixin, LambdaParamScheduler):
     """A function of the step as a factor of the momentum, from a Python config."""
+
+
+class GeometricScheduler(ParamScheduler):
+    """Base of the curves that multiply by ``gamma``, ``times`` times on a step: exactly, and never 0 by underflow."""
+
+    gamma: float
+
+    def times(self, step: int) -> int:
+        """Return how often the value is multiplied by gamma on step ``step``."""
+        raise NotImplementedError
+
+    def _get_value(self) -> list[Any]:
+        times = self.times(self.last_step)
+        if not times:
+            return self._current()
+        factor = self.gamma**times
+        return [value * factor for value in self._current()]
+
+
+@dataclass(repr=False, eq=False)
+class ExponentialParamScheduler(GeometricScheduler):
+    """A factor on every step.
+
+    ``value[t] = value[0] * gamma ** t``
+
+    Args:
+        gamma: The factor.
+    """
+
+    gamma: float
+
+    def _check(self) -> None:
+        self.gamma = amount(self.gamma, "gamma")
+
+    def times(self, step: int) -> int:
+        """Return 1, but on the first step 0."""
+        return int(step > 0)
+
+
+@dataclass(repr=False, eq=False)
+class ExponentialLR(LRSchedulerMixin, ExponentialParamScheduler):
+    """A factor of the learning rate on every step."""
+
+
+@dataclass(repr=False, eq=False)
+class ExponentialMomentum(MomentumSchedulerMixin, ExponentialParamScheduler):
+    """A factor of the momentum on every step."""
+
+
+@dataclass(repr=False, eq=False)
+class StepParamScheduler(GeometricScheduler):
+    """A factor every few steps.
+
+    ``value[t] = value[0] * gamma ** (t // step_size)``
+
+    Args:
+        step_size: Steps from one change to the next; at least 1.
+        gamma: The factor.
+    """
+
+    step_size: int
+    gamma: float = 0.1
+
+    step_args = ("begin", "end", "step_size")
+
+    def _check(self) -> None:
+        self.step_size = step_count(self.step_size, "step_size", 1)
+        self.gamma = amount(self.gamma, "gamma")
+
+    def times(self, step: int) -> int:
+        """Return 1 on the multiples of the step size."""
+        return int(step > 0 and step % self.step_size == 0)
+
+
+@dataclass(repr=False, eq=False)
+class StepLR(LRSchedulerMixin, StepParamScheduler):
+    """A factor of the learning rate every few steps."""
+
+
+@dataclass(repr=False, eq=False)
+class StepMomentum(MomentumSchedulerMixin, StepParamScheduler):
+    """A factor of the momentum every few steps."""
+
+
+@dataclass(repr=False, eq=False)
+class MultiStepParamScheduler(GeometricScheduler):
+    """A factor at each milestone.
+
+    ``value[t] = value[0] * gamma ** (number of milestones up to t)``
+
+    Args:
+        milestones: Steps of the window; one that is listed twice counts twice. The schedule holds how often it has
+            each: ``milestones[step]``.
+        gamma: The factor.
+    """
+
+    milestones: Sequence[int] | Counter[int]
+    gamma: float = 0.1
+
+    step_args = ("begin", "end", "milestones")
+
+    def _check(self) -> None:
+        steps = listed(self.milestones, "milestones", "of steps such as [8, 11]")
+        self.milestones = Counter(step_count(step, f"milestones[{index}]", 0) for index, step in enumerate(steps))
+        self.gamma = amount(self.gamma, "gamma")
+
+    @property
+    def reach(self) -> float:
+        """The step up to which the curve changes the value."""
+        return self.begin + max(self.milestones, default=0)
+
+    def times(self, step: int) -> int:
+        """Return how often the step is a milestone."""
+        return self.milestones[step]
+
+
+@dataclass(repr=False, eq=False)
+class MultiStepLR(LRSchedulerMixin, MultiStepParamScheduler):
+    """A factor of the learning rate at each milestone."""
+
+
+@dataclass(repr=False, eq=False)
+class MultiStepMomentum(MomentumSchedulerMixin, MultiStepParamScheduler):
+    """A factor of the momentum at each milestone."""

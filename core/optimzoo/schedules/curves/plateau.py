@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near
-from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.hyperparam import one_per_group
-from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
+from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, near, shown
+from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
+from optimzoo.schedules.targets import one_per_group
 from optimzoo.schedules.windows import INF, amount
-from optimzoo.values import one_of, whole_number
+from optimzoo.values import is_number, one_of, whole_number
 
 
 @dataclass(repr=False, eq=False)
@@ -54,14 +51,13 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         one_of(self.threshold_rule, ("rel", "abs"), "threshold_rule")
         if amount(self.factor, "factor") >= 1:
             raise ConfigError(f"a number below 1 is wanted, got {self.factor!r}", "factor")
-        whole_number(self.patience, "patience", 0)
-        whole_number(self.cooldown, "cooldown", 0)
-        amount(self.threshold, "threshold")
-        amount(self.eps, "eps")
+        for name in ("patience", "cooldown"):
+            whole_number(getattr(self, name), name, 0)
+        for name in ("threshold", "eps"):
+            amount(getattr(self, name), name)
         self.rule_worse = math.inf if self.rule == "less" else -math.inf
         self.best: float | None = None
-        self.num_bad_epochs = 0
-        self.cooldown_counter = 0
+        self.num_bad_epochs = self.cooldown_counter = 0
 
     @property
     def reach(self) -> float:
@@ -71,41 +67,54 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     def _start(self) -> None:
         """Change nothing: training starts with the values as they are."""
         self._global_step = 0
-        lows = one_per_group(self.min_value, "min_value", self.optimizer)
-        self.min_values = [amount(low, "min_value") for low in lows]
+        self.min_values = one_per_group(self.min_value, "min_value", self.optimizer)
 
     def step(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Count a step, or look at the metrics of a validation.
 
         Args:
-            metrics: The metrics by name; None to count a step.
+            metrics: The metrics by name; None to count a step. NaN is no improvement.
 
         Raises:
-            ConfigError: The monitored metric is not among them.
+            ConfigError: The monitored metric is not among them, or is no number. Nothing has changed.
         """
-        if len(self._own.param_groups) != self._known:
-            self._admit()
+        counts = metrics is not None and self.begin <= self._global_step < self.end
+        metric = self._metric(metrics) if counts else None
         self._watch_no_more()
+        self._settle()
         if metrics is None:
             self._global_step += 1
-        elif self.begin <= self._global_step < self.end:
+        elif metric is not None:
             self.last_step += 1
-            self._observe(self._metric(metrics))
+            self._observe(metric)
         self._last_value = self._current()
 
-    def _metric(self, metrics: Mapping[str, Any]) -> float:
+    def _metric(self, metrics: Any) -> float:
+        if not isinstance(metrics, Mapping):
+            raise ConfigError(f"metrics by name are wanted, such as {{{self.monitor!r}: 0.5}}, got {shown(metrics)}")
         if self.monitor not in metrics:
-            hint = did_you_mean(near(self.monitor, metrics))
+            names = list(map(str, metrics))
+            hint = did_you_mean(near(self.monitor, names))
             raise ConfigError(
-                f"the validation has no metric {self.monitor!r}; it has {', '.join(metrics) or 'none'}.{hint}",
-                "monitor",
+                f"the validation has no metric {self.monitor!r}; it has {', '.join(names) or 'none'}.{hint}", "monitor"
             )
         metric = metrics[self.monitor]
-        return float(metric.item() if isinstance(metric, Tensor) else metric)
+        shape = getattr(metric, "shape", None)
+        single = metric if shape is None or math.prod(shape) != 1 else metric.item()
+        if not is_number(single):
+            raise ConfigError(f"the metric {self.monitor!r} is {shown(metric)}: a number is wanted", "monitor")
+        return float(single)
 
     def _observe(self, metric: float) -> None:
-        if self._is_better(metric, self.best):
-            self._question(metric)
+        best = self.best
+        if self._is_better(metric, best):
+            if best is not None and best < 0 and (metric >= best if self.rule == "less" else metric <= best):
+                warnings.warn(
+                    f"{self.monitor} of {metric:g} counts as better than {best:g}: below 0, a relative threshold lies "
+                    "on the wrong side, and the value may never be reduced; set threshold_rule='abs'",
+                    OptimzooWarning,
+                    stacklevel=3,
+                )
             self.best = metric
             self.num_bad_epochs = 0
         else:
@@ -114,21 +123,9 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._write(self._get_value())
+            self.hyperparam.write(self.optimizer.param_groups, self._get_value())
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
-
-    def _question(self, metric: float) -> None:
-        """Warn of an improvement that is none: a share of a negative best lies on its far side."""
-        if self.best is None or self.best >= 0:
-            return
-        if metric >= self.best if self.rule == "less" else metric <= self.best:
-            warnings.warn(
-                f"{self.monitor} of {metric:g} counts as better than {self.best:g}: below 0, a relative threshold lies "
-                "on the wrong side, and the value may never be reduced; set threshold_rule='abs'",
-                OptimzooWarning,
-                stacklevel=4,
-            )
 
     def _get_value(self) -> list[Any]:
         current = [float(value) for value in self._current()]
@@ -138,9 +135,9 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     def _is_better(self, metric: float, best: float | None) -> bool:
         if best is None:
             return metric == metric  # NaN is no improvement on anything
-        if self.rule == "less":
-            return metric < (best * (1 - self.threshold) if self.threshold_rule == "rel" else best - self.threshold)
-        return metric > (best * (1 + self.threshold) if self.threshold_rule == "rel" else best + self.threshold)
+        sign = 1 if self.rule == "less" else -1
+        bar = best * (1 - sign * self.threshold) if self.threshold_rule == "rel" else best - sign * self.threshold
+        return metric < bar if self.rule == "less" else metric > bar
 
 
 @dataclass(repr=False, eq=False)

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.names.zoo import PARAM_SCHEDULERS
-from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.mixins import LRSchedulerMixin, MomentumSchedulerMixin
-from optimzoo.schedules.windows import step_count
+from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
+from optimzoo.schedules.state import check_head
+from optimzoo.schedules.windows import is_share, listed, share, step_count
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -41,8 +43,7 @@ class SequenceParamScheduler(ParamScheduler):
     step_args = ("begin", "end", "steps")
 
     def _check(self) -> None:
-        if not isinstance(self.curves, (list, tuple)) or not self.curves:
-            raise ConfigError(f"a list of dicts with the key 'type' is wanted, got {self.curves!r}", "curves")
+        listed(self.curves or None, "curves", "of dicts with the key 'type'")
         if self.last_step != -1:
             raise ConfigError("a sequence resumes from its state dict", "last_step")
 
@@ -73,9 +74,8 @@ class SequenceParamScheduler(ParamScheduler):
 
     def step(self) -> None:
         """Step every curve; the one whose window it is acts."""
-        if self._first_step is not None:
-            self._first_step.check()
-            self._first_step = None
+        if len(self._own.param_groups) != self._settled:
+            self._settle()
         for schedule in self.schedules:
             schedule.step()
         self._global_step += 1
@@ -87,17 +87,49 @@ class SequenceParamScheduler(ParamScheduler):
         for schedule in self.schedules:
             schedule.move_to(self.optimizer)
 
+    def _admit(self) -> None:
+        self._make_room()  # every curve admits them itself
+
     def _catch_up(self, indices: Sequence[int]) -> None:
         for schedule in self.schedules:
             schedule._catch_up(indices)
 
     @classmethod
     def map_steps(cls, kwargs: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return keyword arguments with ``change`` applied to every count of steps, those of the curves included."""
+        """Return keyword arguments with ``change`` applied to every count of steps, those of the curves included.
+
+        Shares of the run are added up before they are rounded, so that the curves end where their sum does; a curve
+        that is left without a step is left out.
+        """
         mapped = super().map_steps(kwargs, change)
         if isinstance(kwargs.get("curves"), (list, tuple)):
-            mapped["curves"] = [_map_curve(curve, index, change) for index, curve in enumerate(kwargs["curves"])]
+            mapped["curves"], total, end = [], Fraction(0), 0
+            for index, curve in enumerate(kwargs["curves"]):
+                target, own = _resolve(curve, f"curves[{index}]")
+                given = own.pop("steps", None)
+                own = {"type": curve["type"], **target.map_steps(own, change)}
+                if isinstance(given, Fraction) or is_share(given):
+                    total = total + given if isinstance(given, Fraction) else min(total + share(given), Fraction(1))
+                    before, end = end, change(total if isinstance(given, Fraction) else _in_percent(total))
+                    own["steps"] = end - before
+                elif given is not None:
+                    own["steps"] = change(given)
+                if own.get("steps") != 0 or given == 0:
+                    mapped["curves"].append(own)
         return mapped
+
+    def check_state(self, state: Mapping[str, Any], path: str = "") -> None:
+        """Look at the states of the curves too."""
+        where = f"{path}." if path else ""
+        super().check_state({key: value for key, value in state.items() if key != "schedules"}, path)
+        states = state.get("schedules")
+        if not isinstance(states, (list, tuple)) or len(states) != len(self.schedules):
+            raise ConfigError(
+                f"a list of {len(self.schedules)} states is wanted, got {shown(states)}", f"{where}schedules"
+            )
+        for index, (schedule, own) in enumerate(zip(self.schedules, states)):
+            check_head(own, f"{where}schedules[{index}]")
+            schedule.check_state(own, f"{where}schedules[{index}]")
 
     def _counters(self) -> dict[str, Any]:
         return {**super()._counters(), "schedules": [schedule.state_dict() for schedule in self.schedules]}
@@ -124,7 +156,5 @@ def _resolve(curve: Any, path: str) -> tuple[Any, dict[str, Any]]:
     return PARAM_SCHEDULERS.resolve(curve, path)
 
 
-def _map_curve(curve: Any, index: int, change: Callable[[Any], Any]) -> dict[str, Any]:
-    target, kwargs = _resolve(curve, f"curves[{index}]")
-    steps = {"steps": change(kwargs.pop("steps"))} if "steps" in kwargs else {}
-    return {"type": curve["type"], **target.map_steps(kwargs, change), **steps}
+def _in_percent(part: Fraction) -> str:
+    return f"{100 * part.numerator / Decimal(part.denominator):f}%"
