@@ -4,8 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimzoo.errors import ConfigError
-from optimzoo.schedules import CosineAnnealingParamScheduler, LinearLR, ParamScheduler, ReduceOnPlateauLR
-from optimzoo.schedules.mixins import LRSchedulerMixin
+from optimzoo.schedules import (
+    CosineAnnealingParamScheduler,
+    LinearLR,
+    LRSchedulerMixin,
+    ParamScheduler,
+    ReduceOnPlateauLR,
+)
 from optimzoo.schedules.windows import amount, horizon
 from optimzoo.values import number, one_of, whole_number
 

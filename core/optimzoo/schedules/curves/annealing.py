@@ -30,6 +30,7 @@ class FlooredScheduler(ParamScheduler):
         if self.eta_min_ratio is not None:
             amount(self.eta_min_ratio, "eta_min_ratio")
         self._floored = bool(self._low or self.eta_min_ratio)
+        self._level = self.eta_min_ratio is None and type(self).floor is FlooredScheduler.floor
 
     def floor(self, base: float) -> float:
         """Return the minimum for a group."""
@@ -37,8 +38,7 @@ class FlooredScheduler(ParamScheduler):
 
     def lows(self) -> Iterable[float]:
         """Return the minimum of each group."""
-        ratio = self.eta_min_ratio
-        return repeat(self._low) if ratio is None else [base * ratio for base in self.base_values]
+        return repeat(self._low) if self._level else [self.floor(base) for base in self.base_values]
 
 
 @dataclass(repr=False, eq=False)
