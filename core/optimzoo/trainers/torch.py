@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.schedules import ParamScheduler
-from optimzoo.schedules.base import unit_of
 from optimzoo.schedules.build import Records, ScheduleRecord, build_param_scheduler, read_param_scheduler
+from optimzoo.schedules.state import unit_of
 from optimzoo.wrappers import StepOutcome
 
 
