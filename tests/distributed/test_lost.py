@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch.distributed as dist
@@ -9,6 +10,7 @@ import torch.distributed as dist
 from optimzoo.errors import CheckpointError, LostProcessError
 from optimzoo.run import Hook
 from optimzoo.run.store import checkpoint
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
 from .task import make_runner
 
@@ -77,3 +79,24 @@ def test_the_other_process_ends_and_names_it(scenario, code, told, launch, tmp_p
     found, output = results[1 - lost]
     assert found == 1, output
     assert told in output
+
+
+def second_is_asked_to_end(folder):
+    folder = Path(folder)
+    stop = At(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as raised:
+        make_runner(folder, hooks=[stop]).train()
+    assert raised.value.code == 128 + signal.SIGTERM
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(folder)][-1] == STEP
+
+
+def second_is_asked_to_save(folder):
+    folder = Path(folder)
+    make_runner(folder, checkpoint=dict(keep=9), hooks=[At(1, lambda: os.kill(os.getpid(), signal.SIGUSR1))]).train()
+    assert STEP in [load_checkpoint(path)["iter"] for path in checkpoints_in(folder)]
+
+
+@pytest.mark.parametrize("scenario", [second_is_asked_to_end, second_is_asked_to_save])
+def test_a_signal_to_one_process_is_acted_on_by_all_at_the_same_step(scenario, launch, tmp_path):
+    for code, output in launch(scenario, tmp_path):
+        assert code == 0, output

@@ -1,7 +1,10 @@
 """A disk that takes no more, a folder that is gone: typed errors that say how much was wanted, and nothing lost."""
 
+import contextlib
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -138,3 +141,61 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_the_first_step(make_run
             make_runner(work_dir=folder).train()
     with pytest.raises(CheckpointError, match="the folder is gone"):
         make_runner().save(tmp_path / "nowhere" / "checkpoint.pt")
+
+
+@contextlib.contextmanager
+def as_nobody(*folders):
+    """Whom modes bind, as they do not bind root."""
+    root = os.geteuid() == 0
+    if root:
+        for folder in folders:
+            os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_read_only_folder_is_an_error_before_the_first_step_or_keeps_what_was_saved(make_runner, tmp_path):
+    class Close(Hook):
+        def after_epoch(self, runner):
+            if runner.epoch == 2:
+                runner.work_dir.chmod(0o555)
+
+    make_runner(work_dir=tmp_path / "warm").train()  # what is imported late is
+    folders = [tmp_path, *tmp_path.parents[:2], tmp_path / "later", tmp_path / "from the start"]
+    for folder in folders[-2:]:
+        folder.mkdir()
+    modes = {folder: folder.stat() for folder in folders[:3]}
+    for folder in folders[:3]:
+        folder.chmod(0o755)
+    with as_nobody(*folders[-2:]):
+        folders[-1].chmod(0o555)
+        with pytest.raises(ConfigError, match=r"^work_dir: .*from the start cannot be written to .*Permission denied"):
+            make_runner(work_dir=folders[-1]).train()
+        with pytest.raises((WriteError, CheckpointError), match=r"later/.* cannot be written: .*Permission denied"):
+            make_runner(work_dir=folders[-2], hooks=[Close()]).train()
+        (saved,) = checkpoints_in(folders[-2])
+        assert load_checkpoint(saved)["iter"] == 5
+        assert not list(folders[-2].glob("*.partial"))
+    for folder, status in modes.items():
+        folder.chmod(status.st_mode & 0o7777)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is Linux's")
+def test_rows_for_which_the_disk_has_no_room_are_kept(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    history.append({"iter": 1, "epoch": 1, "loss": 0.5})
+    history.flush()
+    history.path.unlink()
+    history.path.symlink_to("/dev/full")
+    history.append({"iter": 2, "epoch": 1, "loss": 0.25})
+    with pytest.raises(
+        WriteError, match=r"metrics\.csv cannot be written: 9 bytes were wanted, .*No space left on device"
+    ):
+        history.flush()
+    history.path.unlink()
+    history.flush()
+    assert history.path.read_text() == "iter,epoch,loss\n1,1,0.5\n2,1,0.25\n"
