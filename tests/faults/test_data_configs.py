@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from optimzoo import Runner
-from optimzoo.cli.names import show
 from optimzoo.cli.plot import plot
 from optimzoo.cli.runs import run_config
+from optimzoo.cli.show import show
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
 from optimzoo.names.trust import UnseenError
 from optimzoo.run.check import config_problems
@@ -216,7 +216,9 @@ def test_show_knows_registered_names_alone(name):
 
 def test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_no_config(project, tmp_path):
     changes = {("train_dataloader", "collate_fn"): "copy:copy"}
-    with pytest.raises(ConfigError, match=r"^train_dataloader.collate_fn: it needs --trust copy"):
+    with pytest.raises(
+        ConfigError, match=r"^train_dataloader.collate_fn: 'copy:copy' is not called: needs --trust copy"
+    ):
         prepared(project(changes))
     assert prepared(project(changes), ["copy"]).train_dataloader.collate_fn is copy.copy
     with pytest.raises(ConfigError, match=r"trust: there is no such key"):

@@ -93,8 +93,6 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
         cls = problems.catch(OPTIM_WRAPPER_CONSTRUCTORS.get, constructor_of(cfg), "constructor")
         if cls is None:
             _found(settings, problems)  # what else is wrong, as far as another constructor's keys are known
-        elif cls.__module__.partition(".")[0] in OWN_MODULES:
-            return WrapperRecord(cls(**arguments), cls.__name__)
         elif issubclass(cls, DefaultOptimWrapperConstructor):
             settings |= _found(settings, problems)
     try:
@@ -102,6 +100,8 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     except ConfigError as error:
         wanted = "a class is wanted that is called with optim_wrapper_cfg and paramwise_cfg"
         raise ConfigError(f"{wanted}: {error.problems[0].problem}", "constructor") from error
+    if cls.__module__.partition(".")[0] in OWN_MODULES:
+        return WrapperRecord(call.build(), cls.__name__)
     return WrapperRecord(call, call.label)
 
 

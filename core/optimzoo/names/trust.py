@@ -111,8 +111,10 @@ class Trust:
         """Raise if an object that was found is defined where it is not trusted, or is no class and one is wanted."""
         module, is_class = definer(found), inspect.isclass(found)
         trusted = self.runs_own if self.owns(module) else _is_in(module, self.asked | self.installed)
+        if slot == "class" and not is_class:
+            raise ConfigError(f"{target!r} looks something up in what is no class: --trust does not go that far", path)
         if slot == "class":
-            trusted &= is_class
+            pass
         elif is_class and slot != "function":
             of_library = slot == "registered" and module.partition(".")[0] in {
                 m.partition(".")[0] for m in self.libraries
@@ -125,11 +127,11 @@ class Trust:
 
     def _refused(self, target: str, module: str, path: str) -> ConfigError:
         top = module.partition(".")[0] or "builtins"
-        said = f"{target!r} is not looked at: needs --trust {top}" if self.looks else f"it needs --trust {top}"
-        where = "" if target.startswith(f"{module}:") else f"{target!r} is defined in {module or 'builtins'!r}. "
+        of = "" if target.startswith(f"{module}:") else f", which {module or 'builtins'!r} defines,"
+        done = "looked at" if self.looks else "called"
         return ConfigError(
-            f"{where}{said}. A config that is data calls what is registered, the code of its own folder, and packages "
-            "that you trust",
+            f"{target!r}{of} is not {done}: needs --trust {top}. A config that is data calls what is registered, code "
+            "of its own folder, and packages that you trust; a function of your own may call anything",
             path,
         )
 

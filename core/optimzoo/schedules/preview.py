@@ -16,6 +16,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.targets import HyperParam, StandIn
+from optimzoo.values import whole_number
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -187,4 +188,5 @@ def _stand_in(record: WrapperRecord) -> StandIn:
     if record.name != DEFAULT:
         groups[0]["name"] += f" (not those of {record.name})"
     every = {key: value for group in reversed(groups) for key, value in group.items()}
-    return StandIn([{**every, **group} for group in groups], described.settings, settings.get("accumulative_counts", 1))
+    counts = whole_number(settings.get("accumulative_counts", 1), "optim_wrapper.accumulative_counts", 1)
+    return StandIn([{**every, **group} for group in groups], described.settings, counts)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from optimzoo import DefaultOptimWrapperConstructor
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooWarning, shown
 from optimzoo.names.entry import import_dotted
 from optimzoo.optimizers.param_groups import Group
 from optimzoo.values import number, whole_number
@@ -73,6 +73,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Whether what the model's ``no_weight_decay`` names has none."""
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(paramwise_cfg, (Mapping, type(None))):
+            raise ConfigError(f"a dict is wanted, got {shown(paramwise_cfg)}", "paramwise_cfg")
         cfg = {"decay_factor": 0.5} if "layer_decay_rate" not in (paramwise_cfg or {}) else {}
         super().__init__(optim_wrapper_cfg, {**cfg, **(paramwise_cfg or {})})
         self._kind = "decay_factor" if cfg else "layer_decay_rate"
