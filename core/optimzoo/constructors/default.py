@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from torch import nn
@@ -11,10 +11,10 @@ from torch import nn
 from optimzoo import calls
 from optimzoo.calls import Call
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near
-from optimzoo.groups.merge import aliases_of, merge_groups, name_groups
-from optimzoo.groups.modules import is_deformable, plain_name, unwrap
+from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
+from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
-from optimzoo.groups.rules import Place, apply_rules, settled
+from optimzoo.groups.rules import Place, Row, apply_rules, settled
 from optimzoo.groups.unmet import tell_untrained, unmet
 from optimzoo.names.zoo import OPTIM_WRAPPERS
 from optimzoo.optimizers.create import create_optimizer
@@ -66,7 +66,10 @@ class DefaultOptimWrapperConstructor:
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg: Mapping[str, Any] = {} if paramwise_cfg is None else paramwise_cfg
         self._rules: dict[int, str] = {}
-        self._asked: dict[int, Place] = {}
+        self._decided: dict[int, tuple[Place, list[Row]]] = {}
+        self._owners: dict[int, nn.Module] = {}
+        self._settled: dict[Hashable, tuple[str, dict[str, Any]]] = {}
+        self._known: dict[int, Known] = {}
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
         with Problems() as problems:
             self.parts = problems.catch(self._read) if self._is_closed else None
@@ -130,15 +133,23 @@ class DefaultOptimWrapperConstructor:
             prefix: Its name in the model.
             is_dcn_module: Whether the module that holds it is a deformable convolution.
         """
-        for name, param in module.named_parameters(recurse=False):
+        once = self.paramwise_cfg.get("bypass_duplicate", False)
+        first: dict[int, str] = {}
+        for name, param in module._parameters.items():
+            if param is None or first.setdefault(id(param), name) != name:
+                continue
             group: Group = {"params": [param]}
-            if self.paramwise_cfg.get("bypass_duplicate", False) and self._is_in(group, params):
+            if once and self._is_in(group, params):
                 continue
             group.update(self.param_options(module, prefix, name, param, bool(is_dcn_module)))
             params.append(group)
+        if not module._modules:
+            return
         holds_offset = is_deformable(module)
         for child_name, child in module.named_children():
-            child_prefix = plain_name(f"{prefix}.{child_name}" if prefix else child_name)
+            child_prefix = prefix if child_name in AROUND else f"{prefix}.{child_name}" if prefix else child_name
+            if child_name == "parametrizations":  # what makes a tensor of a module is of the module
+                self._owners |= {id(maker): module for maker in child.children()}
             self.add_params(params, child, prefix=child_prefix, is_dcn_module=holds_offset)
 
     def param_options(
@@ -153,30 +164,34 @@ class DefaultOptimWrapperConstructor:
             param: The parameter.
             is_dcn_module: Whether the module that holds ``module`` is a deformable convolution.
         """
-        at = Place(f"{prefix}.{name}", param, (module,), is_dcn_module)
+        at = Place(f"{prefix}.{name}", param, (self._owners.get(id(module), module),), is_dcn_module)
         rows = self._paramwise.deciding(at)
-        self._asked[id(param)] = at
-        if rows:
-            self._rules[id(param)] = ", ".join(row.label for row in rows)
-        return settled({}, rows, {"lr": self.base_lr, "weight_decay": self.base_wd})
+        self._decided[id(param)] = at, rows
+        if not rows:
+            return {}
+        key = (*map(id, rows), self.base_lr, self.base_wd)
+        if key not in self._settled:
+            label = ", ".join(row.label for row in rows)
+            self._settled[key] = label, settled({}, rows, {"lr": self.base_lr, "weight_decay": self.base_wd})
+        self._rules[id(param)], options = self._settled[key]
+        return dict(options)
 
     def param_groups(self, model: nn.Module) -> list[Group]:
         """Return the parameter groups of ``model``, named, and merged unless ``merge_groups`` is False."""
-        aliases = aliases_of(model)
+        known = self._known or known_parameters(model)
         if not self.paramwise_cfg:
-            return name_groups([{"params": list(model.parameters())}], aliases)
+            return name_groups([{"params": [parameter for parameter, _ in known.values()]}], known)
         if not self._is_closed:
             self._paramwise = self._read_paramwise()  # the subclass may have changed its config since it was read
         groups: list[Group] = []
-        self._rules.clear()
-        self._asked.clear()
+        for noted in (self._rules, self._decided, self._owners, self._settled):
+            noted.clear()
         self.add_params(groups, model)
-        if self._asked.keys() >= aliases.keys():  # else the subclass goes its own ways
-            self._warn(list(unmet(self._paramwise, list(self._asked.values()), aliases)))
-        groups = name_groups(groups, aliases)
-        rules = self._paramwise.rules
-        if rules:
-            groups, met = apply_rules(rules, groups, model, self._optimizer.settings)
+        if self._decided.keys() >= known.keys():  # else the subclass goes its own ways
+            self._warn(list(unmet(self._paramwise, list(self._decided.values()), known)))
+        groups = name_groups(groups, known)
+        if self._paramwise.rules:
+            groups, met = apply_rules(self._paramwise.rules, groups, model, self._optimizer.settings)
             for key, names in met.items():
                 self._rules[key] = ", ".join(filter(None, (self._rules.get(key), *names)))
         merged = self._paramwise.switches["merge_groups"]
@@ -196,12 +211,16 @@ class DefaultOptimWrapperConstructor:
             ConfigError: The rules do not suit the model or the optimizer.
         """
         model = unwrap(model)
-        groups = self.param_groups(model)
+        known = self._known = known_parameters(model)
+        try:
+            groups = self.param_groups(model)
+        finally:
+            self._known = {}
         described, call = self.parts or self._read()
         optimizer = create_optimizer(described, groups, model)
         wrapper = cast(BaseOptimWrapper, call.build(optimizer=optimizer))
-        tell_untrained(model, optimizer.param_groups)
+        tell_untrained(known, optimizer.param_groups)
         names = {id(p): n for group in groups for p, n in zip(group["params"], group["param_names"])}
-        wrapper.param_order = [names[id(p)] for p in model.parameters() if id(p) in names]
+        wrapper.param_order = [names[key] for key in known if key in names]
         wrapper.param_rules = {name: self._rules[key] for key, name in names.items() if key in self._rules}
         return wrapper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 from optimzoo import calls
 from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
 from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, near, shown
-from optimzoo.groups.merge import aliases_of
+from optimzoo.groups.merge import known_parameters
 from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.optimizers.param_groups import NAMES
@@ -149,14 +150,15 @@ def _read_patterns(cfg: Mapping[str, Any]) -> Member:
 
 def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:
     """Return a twin of the module tree that holds, of the same parameters, only those that a pattern names."""
-    aliases = aliases_of(model)
+    aliases = {key: names for key, (_, names) in known_parameters(model).items()}
     kept: set[int] = set()
     for pattern in patterns:
         expression = name_pattern(f"re:{pattern}" if str(pattern).startswith(".") else pattern, "modules")
         named = {key for key, names in aliases.items() if any(names_any(expression, name) for name in names)}
         if not named:
             known = {part for names in aliases.values() for name in names for part in paths(name)}
-            raise ConfigError(f"{pattern!r} names no parameter.{did_you_mean(near(pattern, known))}", "modules")
+            hint = did_you_mean(list(map(glob.escape, near(pattern, known))))
+            raise ConfigError(f"{pattern!r} names no parameter.{hint}", "modules")
         kept |= named
     twins: dict[int, nn.Module] = {}
 

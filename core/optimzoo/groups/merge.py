@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError
-from optimzoo.groups.modules import plain_name
+from optimzoo.groups.modules import AROUND
 from optimzoo.optimizers.param_groups import NAMES, Group
 
 
-def aliases_of(model: nn.Module) -> dict[int, list[str]]:
-    """Return every name of each parameter, by the parameter's id; a shared parameter has several."""
-    aliases: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).append(plain_name(name))
-    return aliases
+class Known(NamedTuple):
+    """A parameter of a model, and its names there; a shared one has several."""
+
+    parameter: nn.Parameter
+    names: list[str]
 
 
-def name_groups(groups: Iterable[Group], aliases: Mapping[int, list[str]]) -> list[Group]:
+def known_parameters(model: nn.Module) -> dict[int, Known]:
+    """Return the parameters of ``model`` by their ids, in its order."""
+    known: dict[int, Known] = {}
+
+    def walk(module: nn.Module, prefix: str) -> None:
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                key = id(parameter)
+                if key not in known:
+                    known[key] = Known(parameter, [])
+                known[key].names.append(prefix + name)
+        for name, child in module._modules.items():
+            if child is not None:
+                walk(child, prefix if name in AROUND else f"{prefix}{name}.")
+
+    walk(model, "")
+    return known
+
+
+def name_groups(groups: Iterable[Group], known: Mapping[int, Known]) -> list[Group]:
     """Return copies of the groups with the names of their parameters.
 
     Raises:
         ConfigError: A parameter is in two places.
     """
-    named, seen = [], set()
+    named: list[Group] = []
+    seen: set[int] = set()
     for group in groups:
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
         names = []
-        for parameter in params:
-            known = aliases.get(id(parameter), ["(not a parameter of the model)"])
-            if id(parameter) in seen:
+        for key in map(id, params):
+            first, *others = known[key].names if key in known else ["(not a parameter of the model)"]
+            if key in seen:
                 raise ConfigError(
-                    f"{known[0]!r} is shared: it is also {', '.join(map(repr, known[1:])) or 'listed again'}. Set "
+                    f"{first!r} is shared: it is also {', '.join(map(repr, others)) or 'listed again'}. Set "
                     "bypass_duplicate=True to train it once, with the settings of the first name",
                     "paramwise_cfg",
                 )
-            seen.add(id(parameter))
-            names.append(known[0])
+            seen.add(key)
+            names.append(first)
         named.append({**group, "params": params, NAMES: names})
     return named
 
@@ -54,13 +74,20 @@ def merge_groups(groups: Iterable[Group], defaults: Mapping[str, Any]) -> list[G
         defaults: Hyperparameters that a group has where it does not say otherwise.
     """
     merged: dict[Hashable, Group] = {}
+    seen: dict[Hashable, Group] = {}
     for group in (g for g in groups if g["params"]):
-        own = {k: v for k, v in group.items() if k not in ("params", NAMES)}
-        own = {k: v for k, v in own.items() if k not in defaults or _frozen(defaults[k]) != _frozen(v)}
-        key = tuple(sorted((k, _frozen(v)) for k, v in own.items()))
-        into = merged.setdefault(key, {"params": [], NAMES: [], **own})
-        into["params"].extend(group["params"])
-        into[NAMES].extend(group[NAMES])
+        items = [(key, type(value), value) for key, value in group.items() if key not in ("params", NAMES)]
+        quick: Hashable = None
+        with contextlib.suppress(TypeError):  # most are as one before; a list cannot be asked for
+            hash(quick := tuple(items))
+        into = seen.get(quick) if quick else None
+        if into is None:
+            own = {k: v for k, _, v in items if k not in defaults or _frozen(defaults[k]) != _frozen(v)}
+            frozen = tuple(sorted((k, _frozen(v)) for k, v in own.items()))
+            into = merged.setdefault(frozen, {"params": [], NAMES: [], **own})
+            seen[quick] = into
+        into["params"] += group["params"]
+        into[NAMES] += group[NAMES]
     return list(merged.values())
 
 

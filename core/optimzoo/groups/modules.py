@@ -13,6 +13,8 @@ from optimzoo.groups.norms import is_norm
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DEFORMABLE = {"DeformConv2d", "ModulatedDeformConv2d"}
+AROUND = ("_orig_mod", "_forward_module")
+"""What torch.compile and Fabric call the module that they go around."""
 WRAPPERS = {
     "DistributedDataParallel",
     "DataParallel",
@@ -69,4 +71,4 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def plain_name(name: str) -> str:
     """Return the name that a parameter has without what torch.compile and Fabric put around modules."""
-    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "_forward_module"))
+    return ".".join(part for part in name.split(".") if part not in AROUND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -37,13 +38,14 @@ def is_norm(module: nn.Module, but: Collection[str] = ()) -> bool:
         module: The module.
         but: Names of classes that are no norms, whatever they are called.
     """
-    if but and any(base.__name__ in but for base in type(module).__mro__):
+    cls: Any = type(module)
+    called = _called(cls)
+    if not called or (but and any(base.__name__ in but for base in cls.__mro__)):
         return False
-    if isinstance(module, NORMS):
+    if called == "norm of torch":
         return True
-    called = _called(type(module).__name__)
-    parts = (child for name, child in module.named_children() if called and name != "parametrizations")
-    if not called or any(True for part in parts for _ in part.parameters()):
+    parts = (child for name, child in module.named_children() if name != "parametrizations")
+    if any(True for part in parts for _ in part.parameters()):
         return False
     return called == "plain" or all(map(is_vector, module.parameters(recurse=False)))
 
@@ -54,9 +56,11 @@ def is_vector(parameter: Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _called(name: str) -> str:
-    """Return ``"norm"`` or ``"plain"`` for a name of a norm, else ``""``."""
-    words = WORDS.findall(name)
+def _called(cls: Any) -> str:
+    """Return ``"norm"`` or ``"plain"`` for a class whose name is that of a norm, else ``""``."""
+    if issubclass(cls, NORMS):
+        return "norm of torch"
+    words = WORDS.findall(cls.__name__)
     at = max((i for i, word in enumerate(words) if NORM.fullmatch(word) or SHORT.fullmatch(word)), default=-1)
     if at < 0:
         return ""

@@ -6,14 +6,13 @@ recognized, all follow from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.errors import ConfigError, Problems, did_you_mean, near
 from optimzoo.groups.modules import is_depthwise
 from optimzoo.groups.norms import is_norm, is_vector
 from optimzoo.groups.patterns import TITLES
@@ -47,6 +46,8 @@ def _is_bias(at: Place, cfg: Mapping[str, Any]) -> bool:
 
 def is_other_bias(at: Place) -> bool:
     """Whether it is a bias by another name, such as ``in_proj_bias`` or ``bias_ih_l0``; tables of biases are not."""
+    if "bias" not in at.name or at.name.endswith(".bias"):
+        return False
     words = at.own_name.split("_")
     return len(words) > 1 and "bias" in (words[0], words[-1]) and is_vector(at.parameter)
 
@@ -139,95 +140,88 @@ def read_paramwise(
     """
     if not isinstance(cfg, Mapping):
         raise ConfigError(f"a dict is wanted, got {cfg!r}", "paramwise_cfg")
-    reading = _Reading(optimizer)
-    known = (*KEYS, *own_keys)
-    for name in (name for name in cfg if name not in (*known, *MARKS)):
-        hint = did_you_mean(near(name, (*known, *MARKS)))
-        if closed:
-            listed = "" if hint else f" It reads {', '.join(known)}."
-            reading.wrong(f"{reader} reads no key {name!r}.{hint}{listed}", str(name))
-        elif hint:  # of a key that may be a subclass's, only a near miss is worth a word
-            reading.odd(f"is it meant for {reader}?{hint}", name)
-    switches = {
-        key.name: reading.switch(key, cfg.get(key.name, key.default)) for key in TABLE if key.default is not None
-    }
-    multipliers = [reading.multiplier(key, cfg) for key in TABLE if key.setting and cfg.get(key.name) is not None]
-    custom = reading.custom(cfg.get("custom_keys") or {})
-    rules = reading.rules(cfg.get("rules") or (), switches["not_norms"])
-    if switches["strict"] is True:
-        reading.problems += reading.notes
-    calls.raise_all(reading.problems)
-    return Paramwise(tuple(custom), tuple(multipliers), tuple(rules), switches, tuple(cfg), tuple(reading.notes))
-
-
-class _Reading:
-    """Collects what is wrong with a ``paramwise_cfg``, and what is only odd, while its keys are read."""
-
-    def __init__(self, optimizer: DescribedOptimizer) -> None:
-        self.optimizer = optimizer
-        self.problems: list[OptimzooError] = []
-        self.notes: list[ConfigError] = []
-
-    def wrong(self, problem: str, key: str) -> None:
-        self.problems.append(ConfigError(problem, f"paramwise_cfg.{key}"))
-
-    def odd(self, problem: str, key: str) -> None:
-        self.notes.append(ConfigError(problem, f"paramwise_cfg.{key}"))
-
-    def switch(self, key: Key, value: Any) -> Any:
-        if isinstance(key.default, bool) and not isinstance(value, bool):
-            self.wrong(f"true or false is wanted, got {value!r}", key.name)
-        elif key.default == () and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
-            self.wrong(f"a list of names of classes is wanted, got {value!r}", key.name)
-        return value
-
-    def read(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what ``function`` returns; what it raises is a problem."""
-        try:
-            return function(*arguments)
-        except ConfigError as error:
-            self.problems += error.problems
-
-    def multiplier(self, key: Key, cfg: Mapping[str, Any]) -> Row:
-        factor = self.read(multiplier, self.optimizer, key.setting, cfg[key.name], f"paramwise_cfg.{key.name}")
-        return Row(key.name, lambda at: key.holds(at, cfg), {key.setting: factor})
-
-    def custom(self, cfg: Any) -> list[Row]:
-        if not isinstance(cfg, Mapping):
-            self.wrong(f"a dict of dicts is wanted, got {cfg!r}", "custom_keys")
-            return []
-        return [
-            self.custom_row(*item) for item in sorted(cfg.items(), key=lambda item: (-len(str(item[0])), str(item[0])))
+    with Problems() as problems:
+        notes: list[ConfigError] = []
+        known = (*KEYS, *own_keys, *MARKS)
+        for name in (name for name in cfg if name not in known):
+            hint = did_you_mean(near(name, known))
+            if closed:
+                listed = "" if hint else f" It reads {', '.join(known[: -len(MARKS)])}."
+                problems.add(_error(f"{reader} reads no key {name!r}.{hint}{listed}", name))
+            elif hint:  # of a key that may be a subclass's, only a near miss is worth a word
+                notes.append(_error(f"is it meant for {reader}?{hint}", name))
+        switches = {
+            key.name: problems.catch(_switch, key, cfg.get(key.name, key.default))
+            for key in TABLE
+            if key.default is not None
+        }
+        multipliers = [
+            problems.catch(_multiplier, key, cfg, optimizer)
+            for key in TABLE
+            if key.setting and cfg.get(key.name) is not None
         ]
+        custom = []
+        for name, settings in _items(cfg, "custom_keys", Mapping, "a dict of dicts", problems):
+            custom.append(problems.catch(_custom, name, settings, optimizer, notes))
+        rules = []
+        for index, rule in _items(cfg, "rules", (list, tuple), "a list of dicts", problems):
+            rules.append(problems.catch(read_rule, rule, f"rules[{index}]", optimizer, switches["not_norms"] or ()))
+        if switches["strict"]:
+            problems.add(*notes)
+    custom.sort(key=lambda row: (-len(row.name), row.name))
+    return Paramwise(tuple(custom), tuple(multipliers), tuple(rules), switches, tuple(cfg), tuple(notes))
 
-    def custom_row(self, name: Any, settings: Any) -> Row:
-        label = f"custom_keys[{name!r}]"
+
+def _error(problem: str, key: Any) -> ConfigError:
+    return ConfigError(problem, f"paramwise_cfg.{key}")
+
+
+def _items(cfg: Mapping[str, Any], key: str, kind: Any, wanted: str, problems: Problems) -> Iterable[tuple[Any, Any]]:
+    value = cfg.get(key) or {}
+    if value and not isinstance(value, kind):
+        problems.add(_error(f"{wanted} is wanted, got {value!r}", key))
+        return ()
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
+
+
+def _switch(key: Key, value: Any) -> Any:
+    if isinstance(key.default, bool) and not isinstance(value, bool):
+        raise _error(f"true or false is wanted, got {value!r}", key.name)
+    if key.default == () and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
+        raise _error(f"a list of names of classes is wanted, got {value!r}", key.name)
+    return value
+
+
+def _multiplier(key: Key, cfg: Mapping[str, Any], optimizer: DescribedOptimizer) -> Row:
+    factor = multiplier(optimizer, key.setting, cfg[key.name], f"paramwise_cfg.{key.name}")
+    return Row(key.name, lambda at: key.holds(at, cfg), {key.setting: factor})
+
+
+def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list[ConfigError]) -> Row:
+    label = f"custom_keys[{name!r}]"
+    multiplies: dict[str, float] = {}
+    sets: dict[str, Any] = {}
+    with Problems() as problems:
         if not isinstance(name, str):
-            self.wrong("a key is a part of parameters' names; put it in quotes", label)
+            problems.add(_error("a key is a part of parameters' names; put it in quotes", label))
         if not isinstance(settings, Mapping):
-            self.wrong(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {settings!r}", label)
-            settings = {}
-        multiplies: dict[str, float] = {}
-        sets: dict[str, Any] = {}
+            raise _error(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {settings!r}", label)
         for key, value in settings.items():
             if key in MULTIPLIERS:
-                factor = self.read(multiplier, self.optimizer, MULTIPLIERS[key], value, f"paramwise_cfg.{label}.{key}")
-                multiplies[MULTIPLIERS[key]] = factor
-                if MULTIPLIERS[key] in settings:
-                    self.odd(f"{MULTIPLIERS[key]} stands beside it and decides, so it does nothing", f"{label}.{key}")
-            elif key in self.optimizer.settings:
-                sets[key] = self.read(argument, self.optimizer, key, value, f"paramwise_cfg.{label}")
+                setting, path = MULTIPLIERS[key], f"paramwise_cfg.{label}.{key}"
+                multiplies[setting] = problems.catch(multiplier, optimizer, setting, value, path)
+                if setting in settings:
+                    what = f"{setting} stands beside it and decides, so it does nothing"
+                    notes.append(_error(what, f"{label}.{key}"))
+            elif key in optimizer.settings:
+                sets[key] = problems.catch(argument, optimizer, key, value, f"paramwise_cfg.{label}")
             else:
                 sets[key] = value
-                if key not in TITLES and (near(key, MULTIPLIERS) or not self.optimizer.may_read(key)):
-                    hint = did_you_mean(near(key, (*MULTIPLIERS, *self.optimizer.settings)))
-                    what = f"{key!r} is no multiplier and no argument of {self.optimizer.cls.__name__}"
-                    self.odd(f"{what}, so it is copied into the group, where nothing reads it.{hint}", label)
-        multiplies = {setting: factor for setting, factor in multiplies.items() if setting not in sets}
-        return Row(label, lambda at: name in at.name, multiplies, sets, name)
-
-    def rules(self, cfg: Any, but: Collection[str]) -> list[Row]:
-        if not isinstance(cfg, (list, tuple)):
-            self.wrong(f"a list of dicts is wanted, got {cfg!r}", "rules")
-            return []
-        return [self.read(read_rule, rule, f"rules[{index}]", self.optimizer, but) for index, rule in enumerate(cfg)]
+                if key not in TITLES and (near(key, MULTIPLIERS) or not optimizer.may_read(key)):
+                    hint = did_you_mean(near(key, (*MULTIPLIERS, *optimizer.settings)))
+                    what = f"{key!r} is no multiplier and no argument of {optimizer.cls.__name__}"
+                    notes.append(
+                        _error(f"{what}, so it is copied into the group, where nothing reads it.{hint}", label)
+                    )
+    multiplies = {setting: factor for setting, factor in multiplies.items() if setting not in sets}
+    return Row(label, lambda at: name in at.name, multiplies, sets, name)

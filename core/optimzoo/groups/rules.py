@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -24,8 +25,7 @@ MULTIPLIERS = {"lr_mult": "lr", "decay_mult": "weight_decay"}
 """The keys that multiply, and what."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A parameter and where it is in its model.
 
     Args:
@@ -42,8 +42,9 @@ class Place:
 
     @property
     def own_name(self) -> str:
-        """Its name in the module that holds it."""
-        return self.name.rpartition(".")[2]
+        """Its name in the module that holds it; of a parametrization, that of the tensor that it makes."""
+        parts = self.name.rsplit(".", 3)
+        return parts[-2] if len(parts) > 2 and parts[-3] == "parametrizations" else parts[-1]
 
 
 @dataclass(frozen=True)
@@ -234,10 +235,8 @@ def _unmatched(row: Row, places: Sequence[Place], model: nn.Module) -> ConfigErr
                     what = f"{name!r} is shared, and its settings are those of its first name, {first!r}"
                     return ConfigError(what, path)
             every = dict.fromkeys(name for place in places for name in paths(place.name))
-            known = {
-                **{name.rpartition(".")[2]: f"*.{name.rpartition('.')[2]}" for name in every},
-                **dict(zip(every, every)),
-            }
+            known = {last: f"*.{glob.escape(last)}" for last in (name.rpartition(".")[2] for name in every)}
+            known |= {name: glob.escape(name) for name in every}
         elif condition == "module":
             kinds = (*KINDS, *(type(module).__name__ for place in places for module in place.modules))
             known = {kind: kind for kind in dict.fromkeys(kinds) if any(map(_module(kind, path), places))}

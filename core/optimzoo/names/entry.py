@@ -134,6 +134,12 @@ class Entry:
         return dotted(self.target).partition(":")[0].partition(".")[0]
 
     @property
+    def class_name(self) -> str:
+        """The name of the class, or of the attribute that holds it."""
+        target = self.target
+        return target.rpartition(":")[2] if isinstance(target, str) else getattr(target, "__name__", "")
+
+    @property
     def library(self) -> str:
         """The library that implements the target: optimzoo for its own, else the top-level module."""
         return OWN_DISTRIBUTION if self.module in OWN_MODULES else self.module

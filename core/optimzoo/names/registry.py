@@ -46,7 +46,7 @@ class Registry:
         self._hints = hints
         self._entries: dict[str, Entry] = {}
         self._claims: dict[str, list[Entry]] = {}
-        self._leading_to: dict[str, list[Entry]] = {}
+        self._by_class: dict[str, list[Entry]] = {}
         self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
         """Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it."""
 
@@ -73,13 +73,14 @@ class Registry:
         if entry.key in self._entries:
             raise ConfigError(f"{self.kind} {entry.qualified!r} is registered twice")
         self._entries[entry.key] = entry
-        self._leading_to.setdefault(_class_name(entry), []).append(entry)
+        self._by_class.setdefault(entry.class_name, []).append(entry)
         for name in entry.claims:
             self._claims.setdefault(name, []).append(entry)
 
     def discard(self, entry: Entry) -> None:
         """Forget an entry and its claims."""
-        self._entries.pop(entry.key, None)
+        if self._entries.pop(entry.key, None):
+            self._by_class[entry.class_name].remove(entry)
         for name in entry.claims:
             self._claims[name] = [other for other in self._claims.get(name, ()) if other is not entry]
             if not self._claims[name]:
@@ -140,13 +141,19 @@ class Registry:
 
     def entry_of(self, cls: type) -> Entry | None:
         """Return the entry that leads to ``cls``, or else to its nearest base; nothing is imported to answer."""
-        self._populate()
-        named = ((entry, base) for base in cls.__mro__ for entry in self._leading_to.get(base.__name__, ()))
-        return next((e for e, base in named if self._entries.get(e.key) is e and _leads_to(e, base)), None)
+        return next((entry for base in cls.__mro__ for entry in self._of_class(base)), None)
 
     def owner_of(self, cls: Any) -> Entry | None:
         """Return the entry of an installed plugin that leads to ``cls`` itself."""
-        return next((entry for entry in self.entries() if entry.plugin and _leads_to(entry, cls)), None)
+        return next((entry for entry in self._of_class(cls) if entry.plugin), None)
+
+    def _of_class(self, cls: Any) -> Iterator[Entry]:
+        """Yield the entries that lead to ``cls`` itself."""
+        self._populate()
+        for entry in self._by_class.get(getattr(cls, "__name__", ""), ()):
+            module, _, attribute = dotted(entry.target).partition(":")
+            if entry.target is cls or getattr(sys.modules.get(module), attribute, None) is cls:
+                yield entry
 
     def get(self, type: str | Callable[..., Any], path: str = "") -> Any:  # noqa: A002
         """Return the class that ``type`` names.
@@ -257,7 +264,8 @@ class Registry:
             )
         for name in entry.claims:
             self._claims[name] = []
-        self._entries.pop(entry.key, None)
+        if entry.key in self._entries:
+            self._by_class[entry.class_name].remove(self._entries.pop(entry.key))
         self.add(entry)
 
     def _checked(self, target: Any, path: str = "") -> Any:
@@ -272,18 +280,6 @@ class Registry:
 def _strength(entry: Entry) -> tuple[bool, bool, bool]:
     """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
     return bool(entry.plugin), not entry.bundled, entry.discovered
-
-
-def _class_name(entry: Entry) -> str:
-    target = entry.target
-    return target.rpartition(":")[2].rpartition(".")[2] if isinstance(target, str) else getattr(target, "__name__", "")
-
-
-def _leads_to(entry: Entry, cls: type) -> bool:
-    if entry.target is cls:
-        return True
-    module, _, attribute = dotted(entry.target).partition(":")
-    return attribute == cls.__name__ and getattr(sys.modules.get(module), attribute, None) is cls
 
 
 def _is_list_of_str(value: Any) -> bool:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from tests.core.grouping import LlamaRMSNorm, settings_of
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from optimzoo.errors import OptimzooWarning
 
@@ -87,3 +88,18 @@ def test_a_class_that_is_called_a_norm_can_be_excluded():
     assert settings_of(model, dict(rules=rules, not_norms=["LlamaRMSNorm"]), "weight_decay") == found
     with pytest.warns(OptimzooWarning, match=r"not_norms: no .* class 'LamaRMSNorm'. Did you mean 'LlamaRMSNorm'"):
         settings_of(model, dict(norm_decay_mult=0.0, not_norms=["LamaRMSNorm"]), "weight_decay")
+
+
+def test_what_makes_a_tensor_of_a_module_is_of_the_module():
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Conv2d(4, 4, 3, groups=4)),
+        parametrizations.weight_norm(LlamaRMSNorm(), dim=None),
+        parametrize.register_parametrization(nn.Linear(2, 2), "bias", nn.Tanh()),
+    )
+    rules = dict(norm_decay_mult=0.0, dwconv_decay_mult=0.5, bias_decay_mult=0.25)
+    found = settings_of(model, rules, "weight_decay")
+    assert found == {
+        "0.bias": 0.0025, "0.parametrizations.weight.original0": 0.005, "0.parametrizations.weight.original1": 0.005,
+        "1.parametrizations.weight.original0": 0.0, "1.parametrizations.weight.original1": 0.0,
+        "2.weight": 0.01, "2.parametrizations.bias.original": 0.0025,
+    }  # fmt: skip

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -209,3 +211,18 @@ class TestMistakes:
             "rules[0].match",
             "rules[2].ndim",
         ]
+
+
+@pytest.mark.parametrize("name", ["a[0]", "x?", "[!b]*"])
+def test_a_name_with_characters_of_a_pattern_is_offered_so_that_it_matches(name):
+    sgd = dict(type="SGD", lr=1.0)
+    model = nn.ModuleDict({name: nn.Linear(1, 1, bias=False), "other": nn.Linear(1, 1)})
+    for read in (
+        lambda match: dict(optimizer=sgd, paramwise_cfg=dict(rules=[dict(match=match, lr_mult=2)])),
+        lambda match: dict(optimizer=sgd, modules=[match], constructor="MultiOptimWrapperConstructor"),
+    ):
+        with pytest.raises(ConfigError, match="Did you mean") as caught:
+            build_optim_wrapper(model, read(f"{name}.weigth".replace("?", "??").replace("*", "")))
+        offered = re.findall(r"Did you mean '(.*?)'", str(caught.value))[0]
+        names = [n for g in build_optim_wrapper(model, read(offered)).optimizer.param_groups for n in g["param_names"]]
+        assert f"{name}.weight" in names
