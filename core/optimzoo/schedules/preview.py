@@ -19,6 +19,9 @@ from optimzoo.schedules.targets import HyperParam, StandIn
 from optimzoo.values import whole_number
 from optimzoo.wrappers import BaseOptimWrapper
 
+LONGEST = 5_000_000
+"""Iterations that are gone through; more would take minutes, and the memory of millions of numbers."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -70,6 +73,8 @@ def schedule_courses(
     run = RunLength(epoch_length, max_epochs, max_iters)
     if run.iterations is None:
         raise ConfigError("the length of the run is not known: give max_iters, or epoch_length and max_epochs")
+    if run.iterations > LONGEST:
+        raise ConfigError(f"a run of {run.iterations} iterations is too long to go through; draw a shorter one")
     found = []
     for name, own in by_member(read_param_scheduler(cfg.get("param_scheduler")), stands).items():
         prefix = f"{name}." if name else ""
