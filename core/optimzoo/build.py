@@ -90,7 +90,7 @@ def build_optimizer(
         cfg = {"type": cfg, **kwargs}
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
-    described = DescribedOptimizer(plain(cfg), "optimizer")
+    described = DescribedOptimizer(plain(cfg, "optimizer"), "optimizer")
     heed(described.cls, "bare")
     if isinstance(model_or_params, nn.Module):
         model = unwrap(model_or_params)

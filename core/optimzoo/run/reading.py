@@ -125,7 +125,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "randomness": lambda value: seed_of(plain(value, "randomness")),
     "strategy": read_strategy,
     "device": find_device,
-    "log_interval": lambda value: whole_number(plain(value), "log_interval", 1),
+    "log_interval": lambda value: whole_number(plain(value, "log_interval"), "log_interval", 1),
     "code_dir": lambda value: None if value is None else folder_of(value, "code_dir"),
 }
 """What reads each key, and raises what is wrong with it; in the order in which problems are told."""

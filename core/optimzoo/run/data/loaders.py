@@ -49,7 +49,9 @@ def read_dataloader(cfg: Any, path: str) -> Any:
         if not isinstance(cfg, (Iterable, calls.Call)) or isinstance(cfg, str):
             raise ConfigError(f"a DataLoader, another iterable of batches, or a dict is wanted, got {shown(cfg)}", path)
         return cfg
-    kwargs = _loader_kwargs({key: value if key == "dataset" else plain(value) for key, value in cfg.items()}, path)
+    kwargs = _loader_kwargs(
+        {key: value if key == "dataset" else plain(value, f"{path}.{key}") for key, value in cfg.items()}, path
+    )
     with Problems() as problems:
         if isinstance(kwargs.get("dataset"), (str, Mapping)):
             kwargs["dataset"] = problems.catch(read_object, kwargs["dataset"], Dataset, f"{path}.dataset")

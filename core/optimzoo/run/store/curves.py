@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ def plot_history(history: History, title: str = "") -> Figure:
     for axis, names in zip(axes, panels):
         for name in names:
             steps, values = zip(*history.column(name))
-            axis.plot(steps, values, label=name, linewidth=1.2, marker=_marker(name, steps), markersize=3)
+            marker = "o" if name.startswith("val_") else None  # measured now and then
+            axis.plot(steps, values, label=name, linewidth=1.2, marker=marker, markersize=3)
         axis.set_ylabel(names[0] if len(names) == 1 else "loss")
         axis.grid(alpha=0.3)
         if len(names) > 1:
@@ -43,8 +43,3 @@ def plot_history(history: History, title: str = "") -> Figure:
     axes[-1].set_xlabel("iteration")
     figure.suptitle(title)
     return figure
-
-
-def _marker(name: str, steps: Iterable[int]) -> str | None:
-    """Mark the points of a value that is measured now and then."""
-    return "o" if name.startswith("val_") else None

@@ -105,7 +105,8 @@ class History:
         writer.writerows(rows)
         self._header = []  # until both files are whole
         write(self.path, table.getvalue(), append)
-        write(self.path.with_suffix(".jsonl"), "".join(json.dumps(_finite(row)) + "\n" for row in rows), append)
+        numbers = ({name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows)
+        write(self.path.with_suffix(".jsonl"), "".join(json.dumps(row) + "\n" for row in numbers), append)
         self._header, self._written = self.columns, len(self)
 
     def load(self, path: Path, count: int) -> None:
@@ -139,8 +140,3 @@ class History:
             for row in shown
         )  # fmt: skip
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _finite(row: Row) -> Row:
-    """Return ``row`` with null for what JSON has no number for."""
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -88,7 +88,8 @@ def make_room(folder: Path, start: Path | None) -> Path | None:
     continued = start is not None and start.parent.samefile(folder)
     records = [folder / name for name in RECORDS if (folder / name).exists()]
     foreign = records if continued else [*records, *saved]
-    if foreign and not _is_ours(folder / "config.yaml"):
+    config = folder / "config.yaml"
+    if foreign and not (config.is_file() and config.read_bytes().startswith(MARKER.encode())):
         raise ConfigError(
             f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
         )
@@ -131,20 +132,10 @@ def _aside(folder: Path) -> Path:
     """Return the subfolder to move an earlier run into."""
     earlier = earlier_runs(folder)
     last = earlier[-1] if earlier else folder / "previous-0"
-    if not earlier or any(last.glob("*.pt")) or _has_rows(last / "metrics.csv"):
+    log = last / "metrics.csv"
+    if not earlier or any(last.glob("*.pt")) or (log.is_file() and log.read_bytes().count(b"\n") > 1):
         last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
         last.mkdir()
     for path in (last / name for name in RECORDS):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return last
-
-
-def _has_rows(csv: Path) -> bool:
-    return csv.is_file() and csv.read_bytes().count(b"\n") > 1
-
-
-def _is_ours(config: Path) -> bool:
-    if not config.is_file():
-        return False
-    with config.open(encoding="utf-8", errors="replace") as file:
-        return file.read(len(MARKER)) == MARKER
