@@ -146,7 +146,9 @@ class DefaultOptimWrapperConstructor:
         if not module._modules:
             return
         holds_offset = is_deformable(module)
-        for child_name, child in module.named_children():
+        for child_name, child in module._modules.items():
+            if child is None or first.setdefault(id(child), child_name) != child_name:
+                continue
             child_prefix = prefix if child_name in AROUND else f"{prefix}.{child_name}" if prefix else child_name
             if child_name == "parametrizations":  # what makes a tensor of a module is of the module
                 self._owners |= {id(maker): module for maker in child.children()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -77,15 +76,17 @@ def merge_groups(groups: Iterable[Group], defaults: Mapping[str, Any]) -> list[G
     seen: dict[Hashable, Group] = {}
     for group in (g for g in groups if g["params"]):
         items = [(key, type(value), value) for key, value in group.items() if key not in ("params", NAMES)]
-        quick: Hashable = None
-        with contextlib.suppress(TypeError):  # most are as one before; a list cannot be asked for
-            hash(quick := tuple(items))
-        into = seen.get(quick) if quick else None
+        quick = tuple(items)
+        try:  # most are as one before
+            into = seen.get(quick)
+        except TypeError:  # a list cannot be asked for
+            quick, into = (), None
         if into is None:
             own = {k: v for k, _, v in items if k not in defaults or _frozen(defaults[k]) != _frozen(v)}
             frozen = tuple(sorted((k, _frozen(v)) for k, v in own.items()))
             into = merged.setdefault(frozen, {"params": [], NAMES: [], **own})
-            seen[quick] = into
+            if quick:
+                seen[quick] = into
         into["params"] += group["params"]
         into[NAMES] += group[NAMES]
     return list(merged.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -41,7 +42,8 @@ class Key:
 
 
 def _is_bias(at: Place, cfg: Mapping[str, Any]) -> bool:
-    return at.own_name == "bias" or (cfg.get("all_biases") is True and is_other_bias(at))
+    is_called_so = at.name.endswith(".bias") or ".parametrizations.bias." in at.name
+    return is_called_so or (cfg.get("all_biases") is True and is_other_bias(at))
 
 
 def is_other_bias(at: Place) -> bool:
@@ -194,7 +196,7 @@ def _switch(key: Key, value: Any) -> Any:
 
 def _multiplier(key: Key, cfg: Mapping[str, Any], optimizer: DescribedOptimizer) -> Row:
     factor = multiplier(optimizer, key.setting, cfg[key.name], f"paramwise_cfg.{key.name}")
-    return Row(key.name, lambda at: key.holds(at, cfg), {key.setting: factor})
+    return Row(key.name, partial(key.holds, cfg=cfg), {key.setting: factor})
 
 
 def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list[ConfigError]) -> Row:
