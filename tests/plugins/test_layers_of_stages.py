@@ -142,3 +142,18 @@ def test_what_a_model_of_timm_wants_without_decay_has_none_unless_a_rule_says_so
     assert {name for name, decay in decays.items() if decay == 0} == {"pos_embed", "fc_norm.weight", "fc_norm.bias"}
     assert (decays["cls_token"], decays["head.weight"]) == (0.05, 0.1)
     assert wrapper.param_rules["pos_embed"] == "depth 3 of 3, no_weight_decay"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile, as it is imported
+@pytest.mark.parametrize("make", [lambda: stack(3), lambda: OfTimm({"stem": "^embed", "blocks": r"^blocks\.(\d+)"})])
+def test_a_layer_that_is_compiled_alone_has_the_depth_of_the_plain_one(make):
+    plain, compiled = make(), make()
+    layers = next(child for child in compiled.children() if len(list(child.children())) > 1)
+    layers[1] = torch.compile(layers[1], backend="eager")
+    assert by_layer(compiled).param_rules == by_layer(plain).param_rules
+
+
+def test_a_matcher_or_a_list_that_is_none_is_none():
+    model = stack(3)
+    model.group_matcher, model.no_weight_decay = (lambda coarse: None), (lambda: None)
+    assert by_layer(model).param_rules == by_layer(stack(3)).param_rules

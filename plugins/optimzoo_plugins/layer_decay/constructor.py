@@ -10,6 +10,7 @@ from torch import nn
 
 from optimzoo import DefaultOptimWrapperConstructor
 from optimzoo.errors import ConfigError, OptimzooWarning, shown
+from optimzoo.groups.modules import plain_name
 from optimzoo.names.entry import import_dotted
 from optimzoo.optimizers.param_groups import Group
 from optimzoo.values import number, whole_number
@@ -116,7 +117,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def _warn_of_mmpose(self, model: nn.Module) -> None:
         """Warn where ``num_layers`` is the number of layers found: it then does nothing here, and mmpose wants it."""
         given = self.paramwise_cfg.get("num_layers")
-        if given is None or depth_function(model)(next(iter(dict(model.named_parameters()))))[1] != given + 2:
+        if (
+            given is None
+            or depth_function(model)(plain_name(next(iter(dict(model.named_parameters())))))[1] != given + 2
+        ):
             return
         warnings.warn(
             f"paramwise_cfg.num_layers: {given} layers are found, so it does nothing. If this is a config for mmpose's "

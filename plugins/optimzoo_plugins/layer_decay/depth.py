@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from optimzoo.errors import ConfigError
+from optimzoo.groups.modules import plain_name
 
 GetDepth = Callable[[str], tuple[int, int]]
 """From a parameter's name to its depth and the number of depths, as ``get_layer_depth`` of mmpretrain's models."""
@@ -38,8 +39,9 @@ def depth_function(model: nn.Module, num_layers: int | None = None) -> GetDepth:
     backbone: Any = getattr(model, "backbone", None)
     parts: tuple[tuple[str, Any], ...] = (("", model), ("backbone.", backbone))
     for prefix, part in parts if num_layers is None else ():
-        if hasattr(part, "group_matcher") and not hasattr(part, "get_layer_depth"):
-            return _by_matcher(model, prefix, part.group_matcher(coarse=False)).__getitem__
+        matcher = part.group_matcher(coarse=False) if hasattr(part, "group_matcher") else None
+        if matcher is not None and not hasattr(part, "get_layer_depth"):
+            return _by_matcher(model, prefix, matcher).__getitem__
     if num_layers is None and hasattr(model, "get_layer_depth"):
         return model.get_layer_depth  # type: ignore[return-value]
     if num_layers is None and hasattr(backbone, "get_layer_depth"):
@@ -70,7 +72,7 @@ def _by_matcher(model: nn.Module, prefix: str, matcher: Any) -> dict[str, tuple[
                 return tuple(float(part) for part in (*number, *match.groups(), *order) if part is not None)
         return (math.inf,)
 
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    names = [plain_name(name) for name, _ in model.named_parameters(remove_duplicate=False)]
     places = {name: place(name[len(prefix) :]) for name in names if name.startswith(prefix)}
     depth_of: dict[tuple[float, ...], int] = {}
     for each in sorted(set(places.values())):
@@ -90,15 +92,15 @@ def undecayed(model: nn.Module) -> Callable[[str], bool]:
     parts: set[str] = set()
     each: tuple[tuple[str, Any], ...] = (("", model), ("backbone.", getattr(model, "backbone", None)))
     for prefix, part in each:
-        names |= {prefix + name for name in (part.no_weight_decay() if hasattr(part, "no_weight_decay") else ())}
-        parts |= set(part.no_weight_decay_keywords() if hasattr(part, "no_weight_decay_keywords") else ())
+        names |= {prefix + name for name in (part.no_weight_decay() if hasattr(part, "no_weight_decay") else ()) or ()}
+        parts |= set((part.no_weight_decay_keywords() if hasattr(part, "no_weight_decay_keywords") else ()) or ())
     return lambda name: name in names or any(part in name for part in parts)
 
 
 def _by_names(model: nn.Module, prefix: str, num_layers: int | None) -> dict[str, tuple[int, int]]:
     """Number the layers in the order of the model; what is registered before them is the input, the rest the head."""
-    modules = dict(model.named_modules(remove_duplicate=False))
-    params = dict(model.named_parameters(remove_duplicate=False))
+    modules = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    params = {plain_name(name): parameter for name, parameter in model.named_parameters(remove_duplicate=False)}
     names = list(params)
     layers: dict[str, tuple[str, str]] = {}  # of each parameter in a layer, the layer, and the member of the stack
     for name in (n for n in names if n.startswith(prefix)):
