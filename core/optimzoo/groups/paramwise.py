@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -196,7 +195,7 @@ def _switch(key: Key, value: Any) -> Any:
 
 def _multiplier(key: Key, cfg: Mapping[str, Any], optimizer: DescribedOptimizer) -> Row:
     factor = multiplier(optimizer, key.setting, cfg[key.name], f"paramwise_cfg.{key.name}")
-    return Row(key.name, partial(key.holds, cfg=cfg), {key.setting: factor})
+    return Row(key.name, lambda at: key.holds(at, cfg), {key.setting: factor})
 
 
 def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list[ConfigError]) -> Row:
