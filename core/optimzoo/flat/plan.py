@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from optimzoo.flat.chunk import Chunk, is_part, padded
 
-LARGEST = 2**15
+LARGEST = 2**14
 """The most elements of a parameter that gains by it: to copy the gradient of a larger one takes longer than its step
-saves. Measured by ``python -m bench.flat``."""
+saves. Measured on one core, as the next two."""
+LARGEST_FUSED = 3 * 2**12
+"""The same where the step is one kernel."""
 BUFFER = 2**18
 """Elements of a buffer: steps of larger ones leave the caches of the processor, and are slower again."""
 _LAYOUTS = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
@@ -58,12 +60,14 @@ class Plan:
             self._step(active)
         return settled and all(p.grad is None for p in self._waiting)
 
-    def join(self, states: Any) -> None:
-        """Join what can be joined of the parameters that are by themselves."""
+    def join(self, states: Any, largest: int) -> None:
+        """Join what can be joined of the parameters of at most ``largest`` elements that are by themselves."""
         held = {parameter for chunk in self.chunks for parameter in chunk.params}
         self._waiting = []
         alike: dict[Any, list[list[Tensor]]] = {}
-        for parameter in (p for p in self.params if p not in held and p not in self._irregular and _may_join(p)):
+        for parameter in (
+            p for p in self.params if p not in held and p not in self._irregular and _may_join(p, largest)
+        ):
             grad = parameter.grad
             if grad is None:
                 self._waiting.append(parameter)
@@ -99,12 +103,12 @@ class Plan:
         self.stepped = [*(chunk.buffer for chunk in self.active), *self._alone]
 
 
-def _may_join(parameter: Tensor) -> bool:
+def _may_join(parameter: Tensor, largest: int) -> bool:
     """Whether a parameter gains by it, and is the only one to use its memory."""
     if type(parameter) not in (nn.Parameter, Tensor) or parameter.layout is not torch.strided:
         return False
     size, storage = parameter.numel(), parameter.untyped_storage()
-    if not 0 < size <= LARGEST or not parameter.ndim or not parameter.is_floating_point():
+    if not 0 < size <= largest or not parameter.ndim or not parameter.is_floating_point():
         return False
     if parameter.device.type == "cpu" and (padded(size, parameter) > size or parameter.is_shared()):  # type: ignore[no-untyped-call]
         return False

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.flat.fit import check_facts, check_group
-from optimzoo.flat.plan import Plan
+from optimzoo.flat.plan import LARGEST, LARGEST_FUSED, Plan
 
 
 class Flat:
@@ -56,7 +56,7 @@ class Flat:
             plan = self._plans[number]
             if not plan.gather(group["params"], states, changed):
                 self._try(group)
-                plan.join(states)
+                plan.join(states, self._largest(group))
                 changed = True
         self._seen = [*states.values()]
         return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
@@ -85,24 +85,10 @@ class Flat:
         finally:
             self._leave(stepped=False)
 
-    def clip_norm(
-        self, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None
-    ) -> Tensor | None:
-        """Do what ``torch.nn.utils.clip_grad_norm_`` does, to the bit: the norm is that of the list of the gradients.
-
-        Returns:
-            The norm; None if it cannot be done over buffers.
-        """
-        grads: list[Any] = [holder.grad for holder in self.gather()]
-        alike = all(type(g) is Tensor and (g.layout, g.device) == (torch.strided, grads[0].device) for g in grads)
-        if norm_type != 2 or not alike:
-            return None
+    def norm(self) -> Tensor:
+        """Return the norm of all gradients, which are alike: to the bit that which torch takes of them one by one."""
+        self.gather()
         total: Tensor = torch.linalg.vector_norm(torch.stack([norm for plan in self._plans for norm in plan.norms()]))
-        if error_if_nonfinite and not bool(total.isfinite()):
-            raise RuntimeError(f"the norm of the gradients is {float(total)}")
-        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
-        for grad in grads:
-            grad.mul_(factor)
         return total
 
     def dissolve(self) -> None:
@@ -140,6 +126,11 @@ class Flat:
         if group["params"] and settings.keys() and not any(_equal(settings, tried) for tried in self._tried):
             check_group(self._optimizer, group)
             self._tried.append(settings)
+
+    def _largest(self, group: Mapping[str, Any]) -> int:
+        if not group.get("fused"):
+            return LARGEST
+        return 0 if isinstance(self._optimizer, torch.optim.SGD) else LARGEST_FUSED  # whose kernel takes many as one
 
     def _before_any_step(self, *_: Any) -> None:
         if not self._stepping:

@@ -141,6 +141,7 @@ class AmpOptimWrapper(OptimWrapper):
                 if static:
                     self._prepare_grads()  # which raises, if that is the policy
                 return self._record(StepOutcome.SKIPPED)
+            self._own_step = True
             self._clip_grad()
             return self._record(self._update(kwargs))
         finally:

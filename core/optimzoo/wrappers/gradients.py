@@ -50,6 +50,13 @@ def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping
     return norm
 
 
+def total_norm(params: Iterable[Tensor]) -> Tensor:
+    """Return the norm of the gradients, plain tensors of one kind, as ``torch.nn.utils.clip_grad_norm_`` takes it."""
+    grads = [p.grad for p in params if p.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    return norm
+
+
 def multiply(params: Sequence[Tensor], factor: Any) -> None:
     """Multiply the gradients of ``params`` in place by a number, which may be a tensor."""
     if isinstance(factor, float) and factor == 1:

@@ -6,17 +6,27 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.flat import Flat
 from optimzoo.names.zoo import needs_of
+from optimzoo.optimizers.create import FUSED
 from optimzoo.traces import describe_error
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
-from optimzoo.wrappers.gradients import CLIP_FUNCTIONS, backward_with_graph, clip, clipping, first_nonfinite
+from optimzoo.wrappers.gradients import (
+    CLIP_FUNCTIONS,
+    backward_with_graph,
+    clip,
+    clipping,
+    first_nonfinite,
+    multiply,
+    total_norm,
+)
 from optimzoo.wrappers.ownership import apart_from, note, refuse_a_step_by_accelerate, refuse_the_prepared, with_grad
 from optimzoo.wrappers.windows import Windows
 
@@ -72,6 +82,7 @@ class OptimWrapper(Windows):
         self.clip_func, self.clip_grad_kwargs = clipping(clip_grad)
         self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
+        self._own_step = False  # whether what clips is followed by nothing but the step
         self._others: tuple[OptimWrapper, ...] = ()  # of the OptimWrapperDict that this is a member of
         needs = needs_of(optimizer)
         self._needs_two_passes = "two_passes" in needs
@@ -184,6 +195,7 @@ class OptimWrapper(Windows):
         """
         refuse_a_step_by_accelerate(self._window_open)
         closure = kwargs.get("closure")
+        self._own_step = closure is None
         if closure is not None:
             self._refuse_to_skip()
             kwargs["closure"] = self._prepared_after(closure)
@@ -242,16 +254,43 @@ class OptimWrapper(Windows):
             return
         by_norm = self.clip_func is CLIP_FUNCTIONS["norm"]
         try:
-            norm = self._flat.clip_norm(**self.clip_grad_kwargs) if by_norm and self._flat is not None else None
-            if norm is None:
-                each = params if by_norm else self._with_gradients()
-                norm = clip(self.clip_func, each, self.clip_grad_kwargs)
-            self._grad_norm = norm
+            if not by_norm:
+                clip(self.clip_func, self._with_gradients(), self.clip_grad_kwargs)
+            elif not self._clip_at_once(params, **self.clip_grad_kwargs):
+                self._grad_norm = clip(self.clip_func, params, self.clip_grad_kwargs)
         except RuntimeError as error:
             bad = self.clip_grad_kwargs.get("error_if_nonfinite") and first_nonfinite(self.optimizer, params)
             if bad:
                 raise self._nonfinite_error(bad) from error
             raise
+
+    def _clip_at_once(
+        self, params: list[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False, **_: Any
+    ) -> bool:
+        """Clip by the norm without a look at each gradient: in the kernel of the step, or over buffers, if it can be.
+
+        A kernel divides by a number where torch multiplies by its inverse, so the last bits may differ.
+        """
+        kinds = {(type(p.grad), p.grad.layout, p.grad.dtype, p.grad.device) for p in params if p.grad is not None}
+        in_kernel = (
+            self._own_step
+            and type(self.optimizer) in FUSED
+            and all(group.get("fused") for group in self.optimizer.param_groups)
+            and params[0].dtype is torch.float32
+        )
+        plain = len(kinds) == 1 and kinds.pop()[:2] == (Tensor, torch.strided)
+        if not plain or norm_type != 2 or (self._flat is None and not in_kernel):
+            return False
+        norm = total_norm(params) if self._flat is None else self._flat.norm()
+        if error_if_nonfinite and not bool(norm.isfinite()):
+            raise RuntimeError(f"the norm of the gradients is {float(norm)}")
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        if in_kernel:
+            self.optimizer.grad_scale = factor.reciprocal()  # type: ignore[attr-defined]
+        else:
+            multiply(self._with_gradients(), factor)
+        self._grad_norm = norm
+        return True
 
     def _update(self, kwargs: Mapping[str, Any]) -> StepOutcome:
         if self._loss is not None:
@@ -261,6 +300,9 @@ class OptimWrapper(Windows):
             (flat or self.optimizer).step(**kwargs)
         except SystemExit as error:
             raise OptimzooError(f"{_name(self.optimizer)}.step called exit(): {describe_error(error)}") from error
+        finally:
+            self._own_step = False
+            vars(self.optimizer).pop("grad_scale", None)
         return StepOutcome.UPDATED
 
     def _with_gradients(self) -> list[Tensor]:
