@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from optimzoo import Runner
+from optimzoo.cli.names import list_names
 from optimzoo.cli.plot import plot
+from optimzoo.cli.plugins import plugins
 from optimzoo.cli.runs import run_config
 from optimzoo.cli.show import show
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
@@ -255,11 +257,14 @@ def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder_by_ch
     assert "the module 'lion_pytorch' is not looked at: needs --trust lion_pytorch" in str(problem)
 
 
-@pytest.mark.parametrize("named", ["..", "/", "~", "lib", ".hidden", "env/site-packages", 3, ["."], "\0", "x" * 5000])
+@pytest.mark.parametrize(
+    "named", ["..", "/", "~", "none", ".hidden", "env/site-packages", "Lib", 3, ["."], "\0", "x" * 5000]
+)
 def test_a_code_dir_is_the_folder_of_the_config_or_below_it(named, project):
     file = project({("code_dir",): named})
-    for folder in (".hidden", "env/site-packages"):
+    for folder in (".hidden", "env/site-packages", "Lib"):
         (file.parent / folder).mkdir(parents=True)
+    (file.parent / "Lib" / "os.py").touch()  # that of another Python
     with pytest.raises(ConfigError, match=r"^code_dir: "):
         prepared(file)
     with pytest.raises(ConfigError, match=r"^code_dir: "):
@@ -279,3 +284,52 @@ def test_code_below_the_folder_is_found_and_that_elsewhere_if_the_command_line_s
     sys.modules.pop(project.module)
     assert prepared(moved, code_dir=below).config["code_dir"] == str(below)
     assert str(below) not in sys.path
+
+
+LOUD = """
+def loud(cls):
+    made = cls.__init__
+    @functools.wraps(made)
+    def init(self, *args, **kwargs):
+        print("made", cls.__name__)
+        made(self, *args, **kwargs)
+    cls.__init__ = init
+for cls in (Net, SGD, Wrapper, Constructor, Curve, Told):
+    loud(cls)
+"""
+
+
+def test_a_python_config_is_run_and_check_calls_nothing_of_its_own_where_plot_builds_the_data(project, capfd):
+    file = project()
+    module = file.parent / f"{project.module}.py"
+    said = "    print('the data')\n    return TensorDataset"
+    module.write_text(CODE.replace("    return TensorDataset", said) + LOUD)
+    own = ("SGD", "Wrapper", "Constructor", "Curve")
+    changes = {slot: f"{{m}}:{name}" for slot, name in SLOTS.items() if name in own}
+    changes["hooks", 0, "type"], changes["model", "type"] = "{m}:Told", "{m}:Net"
+    changes["optim_wrapper", "paramwise_cfg"] = {}
+    text = project(changes).read_text()
+    program = file.with_suffix(".py")
+    program.write_text(f"import json\nglobals().update(json.loads({text!r}))\n")
+    with run_config(program, None, None, None, looks=True) as cfg:
+        assert config_problems(cfg) == []
+    said = capfd.readouterr()
+    assert "is a Python config: it is being run as a program" in said.err
+    assert "made" not in said.out
+    assert "the data" not in said.out
+    changes["optim_wrapper", "constructor"] = "DefaultOptimWrapperConstructor"
+    program.write_text(f"import json\nglobals().update(json.loads({project(changes).read_text()!r}))\n")
+    plot(program, table=True)
+    assert "the data" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", [list_names, plugins])
+def test_the_commands_without_a_config_import_nothing(command, capfd):
+    before = set(sys.modules)
+    command(as_json=True)
+    assert json.loads(capfd.readouterr().out)
+    assert not {name.partition(".")[0] for name in set(sys.modules) - before} & {
+        "lion_pytorch",
+        "heavyball",
+        "colorsys",
+    }

@@ -72,6 +72,7 @@ def code_folder(cfg: Mapping[str, Any], file: Path) -> Path:
         ConfigError: It names another.
     """
     named, own = cfg.get("code_dir"), file.parent.resolve()
+    folder = own
     if named is None:
         return own
     if not isinstance(named, str):
@@ -81,7 +82,7 @@ def code_folder(cfg: Mapping[str, Any], file: Path) -> Path:
         below = folder.relative_to(own).parts if folder.is_dir() else (".",)
     except (OSError, ValueError, RuntimeError):
         below = (".",)
-    if any(map(OF_OTHERS.fullmatch, below)):
+    if any(map(OF_OTHERS.fullmatch, below)) or (folder / "os.py").exists():  # another Python's library
         raise ConfigError(
             f"{shown(named)} is not the folder of {file}, or one below it that holds code of its own: a config that is "
             f"data names no other. If you trust what is there, say so: --code-dir {shown(named)}",
