@@ -62,9 +62,11 @@ def out_of_range(name: str, value: Any) -> str:
     """Return what is wrong with the value of an optimizer's argument; objects such as tensors may be any."""
     low = RANGES.get(name, -math.inf)
     several = isinstance(value, (list, tuple))
-    if name in RANGES and (isinstance(value, (bool, str, Mapping)) or (several and low == 0)):
+    if isinstance(value, (bool, str, Mapping, list, tuple) if low == 0 else (str, Mapping)) and name in RANGES:
         return f"a number is wanted, got {shown(value)}"
     for each in filter(is_number, value if several else [value]):
+        if isinstance(each, int) and each.bit_length() > 1023:
+            return "this whole number is too large to calculate with"
         if low == 0 and not each >= 0:
             return f"a number of at least 0 is wanted, got {shown(value)}"
         if math.isnan(each) or (math.isinf(each) and name in RANGES):

@@ -119,7 +119,8 @@ def refuse_the_prepared(optimizer: Optimizer) -> None:
 
 def versions(optimizer: Optimizer) -> int:
     """Return a number that changes when anything writes a gradient."""
-    return sum([1 + p.grad._version for p in with_grad(optimizer)])  # type: ignore[union-attr, misc]
+    grads = [parameter.grad for group in optimizer.param_groups for parameter in group["params"]]
+    return sum([1 + grad._version for grad in grads if grad is not None])
 
 
 def _values(grad: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from optimzoo.optimizers.needs import OF_THE_PROCESS, check_settings, is_torchs
 from optimzoo.values import is_number
 
 Group = Mapping[str, Any]
+NUMBER = (int, float, Tensor)
 
 OF_THE_LOADER = ("params", "param_names", *OF_THE_PROCESS)
 """Keys of a group that no checkpoint changes."""
@@ -42,6 +43,12 @@ HELD = {
     "SparseAdam": ("step", "exp_avg", "exp_avg_sq"),
 }
 """What torch's optimizers keep for every parameter that they have updated."""
+
+SCALARS = ("step", "eta", "mu", "mu_product")
+"""What of it is one number, in states of older versions one of Python."""
+
+SOMETIMES = ("momentum_buffer", "max_exp_avg_sq", "grad_avg")
+"""What some settings make them keep."""
 
 
 def cls_of(optimizer: Optimizer) -> type:
@@ -80,7 +87,11 @@ def check_layout(saved: Any) -> None:
     indices: list[int] = []
     for number, group in enumerate(groups):
         params, names = group.get("params"), group.get("param_names", ())
-        _want(_is_list_of(params, int), params, "a list of whole numbers", f"param_groups[{number}].params")
+        _want(
+            all(isinstance(key, str) for key in group), [*group], "a name for each setting", f"param_groups[{number}]"
+        )
+        counted = _is_list_of(params, int) and min(params, default=0) >= 0
+        _want(counted, params, "a list of whole numbers", f"param_groups[{number}].params")
         named = _is_list_of(names, str) and (not names or len(names) == len(params))
         _want(named, names, "a list of a name for each parameter", f"param_groups[{number}].param_names")
         indices += params
@@ -121,8 +132,18 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
                 f"that of the optimizer {defaults.get(DECOUPLED)}",
                 place,
             )
+        _check_kinds(optimizer.param_groups[0], group, place)
         _check_settings(cls, group, place)
     _check_settings(cls, saved.get("base_param_settings") or {}, "base_param_settings")
+
+
+def _check_kinds(own: Group, saved: Group, place: str) -> None:
+    """Check that the values of a saved group are of the kinds of the optimizer's, those among them that it computes."""
+    for key in own.keys() & saved.keys() - {*OF_THE_LOADER}:
+        kind = next((kind for kind in (str, NUMBER, (list, tuple)) if isinstance(own[key], kind)), None)
+        fits = kind is None or saved[key] is None or isinstance(saved[key], kind)
+        one = not isinstance(saved[key], Tensor) or saved[key].numel() == 1 or isinstance(own[key], Tensor)
+        _want(fits and one, saved[key], f"a value such as {shown(own[key], 50)}", f"{place}.{key}")
 
 
 def _check_settings(cls: type, settings: Mapping[str, Any], place: str) -> None:
@@ -146,50 +167,52 @@ def _of_one_kind(saved: str, own: str) -> bool:
 def check_entries(
     optimizer: Optimizer, state: Mapping[Any, Any], groups: Sequence[Group], names: Sequence[str]
 ) -> None:
-    """Check the state of each parameter: what torch's own classes need of it, and the shapes of its tensors."""
+    """Check the state of each parameter: what torch's own classes keep, and the shapes of its tensors."""
     if "closure" in needs_of(optimizer):
         return  # LBFGS keeps all parameters in one vector
     cls = cls_of(optimizer)
-    whole = is_torchs(cls) and cls.__name__ != "Adafactor"  # whose state is factored
     wrong = []
     settings = (group for group in groups for _ in group["params"])
     for number, (parameter, name, group) in enumerate(zip(params_of(optimizer), names, settings)):
-        entry = state.get(number)
-        if not entry:
-            continue
-        for key in _held(cls, group):
-            value = entry.get(key)
-            fits = isinstance(value, Tensor) or (key == "step" and is_number(value))
-            if not fits or (key == "step" and not (value.numel() == 1 if isinstance(value, Tensor) else True)):
-                what = "lacks" if key not in entry else f"has {shown(value, 50)} as"
-                raise CheckpointError(f"that of {name!r} {what} {key!r}, which {cls.__name__} keeps", "state")
-            if key == "step" and not 0 <= float(value) < math.inf:
-                raise CheckpointError(f"that of {name!r} has made {float(value):g} steps", "state")
-        shapes = [v.shape for v in entry.values() if isinstance(v, Tensor) and v.ndim > 0]
-        if whole:
-            shapes = [shape for shape in shapes if shape != parameter.shape]
+        entry = state.get(number) or {}
+        if entry and is_torchs(cls):
+            _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}")
+        shapes = [v.shape for k, v in entry.items() if isinstance(v, Tensor) and k not in SCALARS and v.ndim > 0]
+        if is_torchs(cls):  # Adafactor's are factored
+            factored = cls.__name__ == "Adafactor"
+            shapes = [s for s in shapes if not (_suits(s, parameter.shape) if factored else s == parameter.shape)]
+        elif any(_suits(shape, parameter.shape) for shape in shapes):
+            shapes = []
         else:
             shapes = [shape for shape in shapes if len(shape) == parameter.ndim]
-        if shapes and (whole or not any(_suits(shape, parameter.shape) for shape in shapes)):
+        if shapes:
             wrong.append(f"{name} {tuple(parameter.shape)} (saved {tuple(shapes[0])})")
     if wrong:
         raise CheckpointError(f"it is of parameters of other shapes: {listed(wrong, quote=False)}")
 
 
-def _held(cls: type, group: Group) -> tuple[str, ...]:
-    """Return what a class of torch keeps of a parameter under the settings of a group; of other classes nothing."""
-    if not is_torchs(cls):
-        return ()
-    name = cls.__name__
-    more = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg"} | (
-        {"momentum": "momentum_buffer"} if name == "RMSprop" else {}
-    )
-    return (*HELD.get(name, ()), *(kept for setting, kept in more.items() if group.get(setting)))
+def _held(name: str, group: Group, ndim: int) -> tuple[str, ...]:
+    """Return what a class of torch keeps of a parameter that it has updated, under the settings of a group."""
+    more = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg"}
+    more |= {"momentum": "momentum_buffer"} if name == "RMSprop" else {}
+    factors = (("row_var", "col_var") if ndim > 1 else ("variance",)) if name == "Adafactor" else ()
+    return (*HELD.get(name, ()), *factors, *(kept for setting, kept in more.items() if group.get(setting)))
+
+
+def _check_entry(cls: type, entry: Mapping[Any, Any], held: Sequence[str], whose: str) -> None:
+    for key in (*held, *(key for key in entry if key in SOMETIMES and key not in held and entry[key] is not None)):
+        value: Any = entry.get(key)
+        is_one = isinstance(value, Tensor) and (value.ndim > 0 if key not in SCALARS else value.numel() == 1)
+        if not is_one and not (key in SCALARS and is_number(value)):
+            what = "lacks" if key not in entry else f"has {shown(value, 50)} as"
+            raise CheckpointError(f"{whose} {what} {key!r}, which {cls.__name__} keeps", "state")
+        if key == "step" and not 0 <= float(value) < math.inf:
+            raise CheckpointError(f"{whose} has made {shown(value, 50)} steps", "state")
 
 
 def _suits(saved: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether a tensor of the state may belong to a parameter; a factored one has sizes of 1."""
-    return all(size in (1, own) for size, own in zip(saved, shape))
+    return len(saved) == len(shape) and all(size in (1, own) for size, own in zip(saved, shape))
 
 
 def listed(names: Iterable[str | int], quote: bool = True) -> str:

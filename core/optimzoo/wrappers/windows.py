@@ -125,7 +125,7 @@ class Windows(BaseOptimWrapper):
             for key in ("weight_unit", "weight_total"):
                 if not isinstance(counts.get(key), (Tensor, NoneType)):
                     number(counts[key], key, 0, sys.float_info.max)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
         self._window_open = False
         self._inner_count = done

@@ -93,23 +93,30 @@ class TestEachOfTorch:
         assert_refused(wrapper, state, r"^param_groups\[0\]\.lr: a number of at least 0 is wanted, got -1")
 
 
-def put(key, value):
-    def damage(state):
-        *path, last = key
-        for part in path:
-            state = state[part]
-        state[last] = value
-
-    return damage
-
-
 DAMAGES = {
     "state": [None, [], {"0": {}}, {0: None}, {0: [1]}, {0: {"step": math.nan}}],
-    "param_groups": [None, {}, [], [None], [{}], [{"params": None}], [{"params": [0, 0]}], [{"params": ["a"]}]],
+    "param_groups": [
+        None,
+        {},
+        [],
+        [None],
+        [{}],
+        [{"params": None}],
+        [{"params": [0, 0]}],
+        [{"params": ["a"]}],
+        [{"params": [-1]}],
+    ],
     "dtypes": [None, 3, ["float32"], [1, 2]],
     "optimizer": [None, 3],
     "base_param_settings": [3, [], {"lr": -1.0}, {"betas": (3.0, 0.9)}],
-    "counts": [None, [], {}, {"inner_count": 1}, *({"inner_count": i, "max_counts": 9} for i in (-5, None, 1.5, "1"))],
+    "counts": [
+        None,
+        [],
+        {},
+        torch.zeros(2),
+        {"inner_count": 1},
+        *({"inner_count": i, "max_counts": 9} for i in (-5, None, 1.5, "1")),
+    ],
     "loss_scaler": [3, [1], {"scale": 1.0}],
 }
 
@@ -120,6 +127,32 @@ def test_every_part_of_a_state_is_checked(key, value):
     state = copy.deepcopy(wrapper.state_dict())
     state[key] = value
     assert_refused(wrapper, state)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "said"),
+    [
+        ("SGD", ("state", 0, "momentum_buffer"), 1j, "has 1j as 'momentum_buffer'"),
+        ("SGD", ("state", 0, "momentum_buffer"), torch.tensor(1.0), "as 'momentum_buffer'"),
+        ("Adadelta", ("state", 0, "acc_delta"), torch.tensor(1.0), "as 'acc_delta'"),
+        ("Adafactor", ("state", 0, "row_var"), torch.zeros(0), "of other shapes"),
+        ("Adam", ("state", 0, "step"), math.nan, "has made nan steps"),
+        ("Adam", ("state", 0, "step"), torch.tensor(-1.0), "steps"),
+        ("NAdam", ("param_groups", 0, "momentum_decay"), 10**400, r"momentum_decay: this whole number is too large"),
+        ("ASGD", ("param_groups", 0, "t0"), object(), r"^param_groups\[0\]\.t0: a value such as 1000000.0 is wanted"),
+        ("AdamW", ("param_groups", 0, None), 1, r"^param_groups\[0\]: a name for each setting is wanted"),
+        ("AdamW", ("param_groups", 0, "param_names"), ["a"], r"param_names: a list of a name for each parameter"),
+    ],
+)
+def test_what_a_kind_or_a_shape_gives_away(name, path, value, said):
+    wrapper = OptimWrapper(trained(name, **KEPT.get(name, {})))
+    state = copy.deepcopy(wrapper.state_dict())
+    *above, key = path
+    part = state
+    for each in above:
+        part = part[each]
+    part[key] = value
+    assert_refused(wrapper, state, said)
 
 
 @pytest.mark.parametrize(
