@@ -66,6 +66,7 @@ class SchedulerGroup:
         self._optimizers = list({id(o): o for o in [*optimizers, *(s.target for s in self._schedulers)]}.values())
         self._take_over()
         self.counts = {"epoch": 0, "iter": 0}
+        self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
         self._first: list[FirstStep] | None = [FirstStep(optimizer, counting=False) for optimizer in self._optimizers]
         self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
@@ -141,6 +142,7 @@ class SchedulerGroup:
                         scheduler.step()
         if epoch_end:
             self.counts["epoch"] += 1
+            self._epochs_took = self.counts["iter"]
             for scheduler in self._schedulers:
                 if scheduler.by == "epoch":
                     scheduler.step()
@@ -187,6 +189,7 @@ class SchedulerGroup:
                 {s.param_name: _held(s, optimizer) for s in self._on(optimizer)} for optimizer in self._optimizers
             ],
             "counts": dict(self.counts),
+            "epochs_took": self._epochs_took,
             "updates": self.updates,
         }
 
@@ -224,6 +227,7 @@ class SchedulerGroup:
         self._stop_listening()
         self._replays = replays
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
+        self._epochs_took = saved.epochs_took
         self._count_from(saved.updates_of(len(self._optimizers)))
         for scheduler, place in zip(ready, saved.places if ready is not self._schedulers else ()):
             if isinstance(scheduler.target, StandIn):
@@ -238,7 +242,7 @@ class SchedulerGroup:
 
     def replay(self) -> None:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""
-        resume.replay(self._schedulers, self._optimizers, self.counts, self.updates)
+        resume.replay(self._schedulers, self._optimizers, self.counts, self.updates, self._epochs_took)
 
     def _mend(self) -> None:
         """Set what the states of the optimizers, as far as they are loaded, left elsewhere than the schedules are."""

@@ -31,6 +31,7 @@ class Saved:
         counts: Epochs and iterations so far.
         updates: Updates of each optimizer so far.
         values: For each optimizer, by scheduled key, what its groups held.
+        epochs_took: Iterations until the last epoch ended, if known.
     """
 
     states: Sequence[Mapping[str, Any]]
@@ -38,6 +39,7 @@ class Saved:
     counts: Mapping[str, int]
     updates: Sequence[int]
     values: Sequence[Mapping[str, Sequence[float]]]
+    epochs_took: int | None = None
 
     @classmethod
     def read(cls, state_dict: Any, places: Sequence[int]) -> Saved:
@@ -64,9 +66,10 @@ class Saved:
             places = counts_of(whole["optimizers"], "optimizers")
             if len(places) != len(states):
                 raise ConfigError(f"{len(states)} are wanted, one for each schedule, got {len(places)}", "optimizers")
-            return cls(
-                states, places, _counts(whole["counts"]), counts_of(whole["updates"], "updates"), _held(whole["values"])
-            )
+            took = whole.get("epochs_took")
+            counts_of([0 if took is None else took], "epochs_took")
+            counts, updates = _counts(whole["counts"]), counts_of(whole["updates"], "updates")
+            return cls(states, places, counts, updates, _held(whole["values"]), took)
 
     def updates_of(self, count: int) -> list[int]:
         """Return the updates of each of ``count`` optimizers; one that is new has made as many as any other."""
@@ -176,21 +179,28 @@ def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[
 
 
 def replay(
-    schedulers: Sequence[ParamScheduler], optimizers: Sequence[Any], counts: Mapping[str, int], updates: Sequence[int]
+    schedulers: Sequence[ParamScheduler],
+    optimizers: Sequence[Any],
+    counts: Mapping[str, int],
+    updates: Sequence[int],
+    epochs_took: int | None = None,
 ) -> None:
     """Bring ``schedulers`` and the groups to where they were had these run from the start.
 
-    Epochs and updates are spread evenly over the iterations.
+    Epochs are spread evenly over the iterations that they took, and updates over all.
     """
     stands = {id(optimizer): _rewound(optimizer) for optimizer in optimizers}
     fresh = [scheduler.again(stands[id(scheduler.target)]) for scheduler in schedulers]
     made = {id(optimizer): count for optimizer, count in zip(optimizers, updates)}
-    taken = [counts.get(str(scheduler.by), made[id(scheduler.target)]) for scheduler in schedulers]
     longest = max(*counts.values(), *updates)
-    in_turn = sorted(zip(fresh, taken), key=lambda pair: pair[0].by == "epoch")  # an epoch ends after its iterations
+    turns = []
+    for scheduler, schedule in zip(schedulers, fresh):
+        steps = counts.get(str(scheduler.by), made[id(scheduler.target)])
+        turns.append((schedule, steps, max(epochs_took or longest, steps) if scheduler.by == "epoch" else longest))
+    turns.sort(key=lambda turn: turn[0].by == "epoch")  # an epoch ends after its iterations
     for step in range(longest):
-        for schedule, steps in in_turn:
-            if (step + 1) * steps // longest > step * steps // longest:
+        for schedule, steps, over in turns:
+            if step < over and (step + 1) * steps // over > step * steps // over:
                 schedule.step()
     for scheduler, schedule in zip(schedulers, fresh):
         scheduler._continue(schedule.state_dict())
