@@ -103,22 +103,19 @@ class Trust:
             raise self._refused(target, module, path)
 
     def admit_own(self, module: str, path: str) -> None:
-        """Raise if a registered name would lead to a module in the folder that is not to be imported."""
-        if self.looks and not _is_in(module, self.asked) and self.owns(module):
-            raise UnseenError(f"the module {module!r} is not looked at: needs --trust {module.partition('.')[0]}", path)
+        """Raise if a registered name would lead to a module in the folder that is not to be imported, and was not."""
+        top = module.partition(".")[0]
+        if self.looks and top not in sys.modules and not _is_in(module, self.asked) and self.owns(module):
+            raise UnseenError(f"the module {module!r} is not looked at: needs --trust {top}", path)
 
     def check(self, found: Any, target: str, path: str, slot: Slot) -> None:
         """Raise if an object that was found is defined where it is not trusted, or is no class and one is wanted."""
         module, is_class = definer(found), inspect.isclass(found)
         trusted = self.runs_own if self.owns(module) else _is_in(module, self.asked | self.installed)
         if slot == "class" and not is_class:
-            raise ConfigError(f"{target!r} looks something up in what is no class: --trust does not go that far", path)
-        if slot == "class":
-            pass
-        elif is_class and slot != "function":
-            of_library = slot == "registered" and module.partition(".")[0] in {
-                m.partition(".")[0] for m in self.libraries
-            }
+            raise ConfigError(f"{target!r} looks into what is no class, as a config that is data cannot", path)
+        if is_class and slot in ("registered", "object"):
+            of_library = slot == "registered" and module.partition(".")[0] in self.libraries  # which has the tops, too
             trusted |= of_library or _is_in(module, CLASSES)
         elif f"{module}:{getattr(found, '__qualname__', '')}" in FUNCTIONS:
             return
