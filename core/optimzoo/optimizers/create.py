@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def _create(
             if names and NAMES not in group:
                 group[NAMES] = [names[id(p)] for p in group["params"]]
         if "one_lr" in needs:
-            built.register_step_pre_hook(lambda optimizer, *_: check_rates(needs, optimizer))
+            built.register_step_pre_hook(partial(check_rates, needs))  # which can be pickled
         return built
 
     if _may_fuse(cls, given, groups):

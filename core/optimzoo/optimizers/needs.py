@@ -99,7 +99,7 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
             )
 
 
-def check_rates(needs: Collection[str], optimizer: Optimizer) -> None:
+def check_rates(needs: Collection[str], optimizer: Optimizer, *_: Any) -> None:
     """Check in a step that a schedule has not given the groups different learning rates.
 
     Raises:

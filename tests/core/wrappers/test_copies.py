@@ -82,3 +82,11 @@ class TestWithinAWindow:
         with pytest.raises(OptimzooError, match="copy it after the update"):
             copied((model, wrapper))
         wrapper.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["Prodigy", "DAdaptSGD", "AdamW", "Sophia", "AdamW8bit", "LBFGS"])
+def test_a_wrapper_of_any_optimizer_can_be_pickled(name):
+    model = nn.Linear(3, 3)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=name)))
+    _, other = pickle.loads(pickle.dumps((model, wrapper)))
+    assert (type(other.optimizer), other.get_lr()) == (type(wrapper.optimizer), wrapper.get_lr())
