@@ -68,7 +68,7 @@ class DefaultOptimWrapperConstructor:
         self._rules: dict[int, str] = {}
         self._decided: dict[int, tuple[Place, list[Row]]] = {}
         self._owners: dict[int, nn.Module] = {}
-        self._settled: dict[Hashable, tuple[str, dict[str, Any]]] = {}
+        self._settled: dict[Hashable, tuple[str, dict[str, Any], list[Row]]] = {}
         self._known: dict[int, Known] = {}
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
         with Problems() as problems:
@@ -174,8 +174,9 @@ class DefaultOptimWrapperConstructor:
         key = (*map(id, rows), self.base_lr, self.base_wd)
         if key not in self._settled:
             label = ", ".join(row.label for row in rows)
-            self._settled[key] = label, settled({}, rows, {"lr": self.base_lr, "weight_decay": self.base_wd})
-        self._rules[id(param)], options = self._settled[key]
+            options = settled({}, rows, {"lr": self.base_lr, "weight_decay": self.base_wd})
+            self._settled[key] = label, options, rows  # which keeps the rows, and so their ids
+        self._rules[id(param)], options, _ = self._settled[key]
         return dict(options)
 
     def param_groups(self, model: nn.Module) -> list[Group]:

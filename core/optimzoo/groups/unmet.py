@@ -29,15 +29,15 @@ def unmet(
         decided: Each parameter, and the rows that decide its settings.
         known: The parameters, with the names that shared ones have beside their first.
     """
-    met = {id(row) for _, rows in decided for row in rows}
-    for row in (row for row in paramwise.custom if id(row) not in met):
+    met = {row.label for _, rows in decided for row in rows}
+    for row in (row for row in paramwise.custom if row.label not in met):
         parts = {part for at, _ in decided for part in (at.name.lstrip("."), *at.name.split("."))}
         message = f"no parameter's name contains it.{did_you_mean(near(row.name, parts))}"
         if any(row.name in name for _, names in known.values() for name in names):
             message = "every parameter that it matches has a longer key or another first name, so it has no effect"
         yield ConfigError(message, f"paramwise_cfg.{row.label}")
     for row in paramwise.multipliers:
-        if id(row) not in met and not any(row.holds(at) for at, _ in decided):
+        if row.label not in met and not any(row.holds(at) for at, _ in decided):
             about = next(key.about for key in TABLE if key.name == row.label)
             yield ConfigError(f"no parameter meets it: it is for {about}", f"paramwise_cfg.{row.label}")
     if paramwise.switches["not_norms"]:
@@ -49,10 +49,11 @@ def unmet(
     biased = next((row for row in paramwise.multipliers if row.label.startswith("bias_")), None)
     if biased and "all_biases" not in paramwise.given:
         ((setting, factor),) = biased.multiplies.items()
+        custom = {row.label for row in paramwise.custom}
         left = [
             at.name.lstrip(".")
             for at, rows in decided
-            if is_other_bias(at) and not any(r in paramwise.custom or setting in r.multiplies for r in rows)
+            if is_other_bias(at) and not any(r.label in custom or setting in r.multiplies for r in rows)
         ]
         if left and factor != 1:
             yield ConfigError(

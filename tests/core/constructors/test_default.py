@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.core.grouping import SGD, Block, groups_of, settings_of
@@ -6,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from optimzoo import DefaultOptimWrapperConstructor, build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.groups.paramwise import Paramwise
 
 
 class BaseAveragedModel(nn.Module):
@@ -205,6 +208,25 @@ class TestSubclasses:
         lrs = {name: g["lr"] for g in wrapper.optimizer.param_groups for name in g["param_names"]}
         assert lrs["scale"] == 0.1
         assert lrs["fc.weight"] == 0.05
+
+    def test_rows_that_a_subclass_makes_anew_for_each_parameter_are_not_mixed_up(self):
+        class Anew(Paramwise):
+            def deciding(self, at):
+                factor = float(at.name.rpartition(".")[2])
+                return [replace(self.custom[0], multiplies={"lr": factor})]
+
+        class Own(DefaultOptimWrapperConstructor):
+            def _read_paramwise(self):
+                return Anew(**vars(super()._read_paramwise()))
+
+            def param_options(self, *arguments):
+                super().param_options(*arguments)
+                return super().param_options(*arguments)
+
+        model = nn.ParameterList(nn.Parameter(torch.ones(1)) for _ in range(100))
+        wrapper = Own(dict(optimizer=dict(type="SGD", lr=1.0)), dict(custom_keys={"": dict(lr_mult=2.0)}))(model)
+        lrs = {name: g["lr"] for g in wrapper.optimizer.param_groups for name in g["param_names"]}
+        assert lrs == {str(number): float(number) for number in range(100)}
 
     def test_a_key_that_a_subclass_may_read_is_only_a_warning_where_it_is_nearly_a_known_one(self):
         class Other(DefaultOptimWrapperConstructor):
