@@ -33,6 +33,9 @@ document.addEventListener("DOMContentLoaded", () => {
       count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
     });
     table.before(box, count);
+    table.style.cssText = "font-size: .6rem; line-height: 1.3";
+    for (const cell of headings) cell.style.cssText = "min-width: 4rem; padding: .3rem";
+    for (const row of rows) for (const cell of row.cells) cell.style.padding = ".3rem";
 
     headings.forEach((heading, column) => {
       let up = false;

@@ -6,7 +6,7 @@
 import re
 
 from optimzoo import OPTIMIZERS
-from optimzoo.names.entry import NEEDS, REFUSED
+from optimzoo.names.entry import NEEDS, REFUSED, Entry
 from optimzoo_plugins.library import OWNERS, libraries, owners
 from optimzoo_plugins.openmmlab import CONSTRUCTORS, SCHEDULES
 from tests.conftest import REPO
@@ -96,30 +96,42 @@ def status(name):
 COLUMNS = ("needs", "trains", "lr", "decay", "resume", "state", "groups.merge", "elementwise", "scale")
 
 
+def cell(text: object) -> str:
+    """A text as a cell of a table holds it."""
+    return str(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def faults_of(name: str) -> dict[str, str]:
+    """The faults that were measured, and why; not that no way to drive it was found, where its plugin knows one."""
+    found = OPTIMIZERS.entry(name).facts
+    rows = found.of_verdict("fault") if found else {}
+    return {fact: row[2] for fact, row in rows.items() if fact != "needs" or status(name).startswith("fails")}
+
+
+def measured(entry: Entry) -> str:
+    """The day of the facts, or why there are none."""
+    if entry.facts:
+        undriven = entry.facts.value("needs") == "nothing works"
+        return f"{entry.facts.date}: no way to drive it was found" if undriven else entry.facts.date
+    return "not measured yet" if entry.installed else "its library is not installed where facts are measured"
+
+
 def table() -> str:
     """The rows of every registered optimizer."""
-    columns = [
-        "name",
-        "also",
-        "library",
-        "licence",
-        "on a CPU",
-        *(column.removesuffix(".merge") for column in COLUMNS),
-        "faults",
-        "about",
-    ]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for name in NAMES:
-        entry = OPTIMIZERS.entry(name)
+    heads = [column.removesuffix(".merge") for column in COLUMNS]
+    heads = ["name", "library", "licence", "on a CPU", *heads, "faults", "measured", "about"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, entry in ((name, OPTIMIZERS.entry(name)) for name in NAMES):
         if entry.bundled:
-            aliases = ", ".join(f"`{alias}`" for alias in entry.aliases)
-            known = [
-                entry.facts.rows.get(column, ("", None, "")) if entry.facts else ("", "", "") for column in COLUMNS
-            ]
-            values = ["" if value is None else str(value) for _, value, _ in known]
-            faults = ", ".join(entry.facts.of_verdict("fault")) if entry.facts else "not measured"
+            also = "".join(f", `{alias}`" for alias in entry.aliases)
+            rows = entry.facts.rows if entry.facts else {}
+            values = [rows.get(column, ("", "", ""))[1] for column in COLUMNS]
+            values = ["" if value is None else cell(value) for value in values]
+            faults = ", ".join(faults_of(name))
+            library = f"{entry.library} {entry.facts.version}" if entry.facts else entry.library
+            licence = entry.licence if entry.licence.count(" AND ") < 2 else "[several](libraries.md)"
             about = f"[{entry.about}]({entry.paper})" if entry.paper else entry.about
-            cells = [f"`{name}`", aliases, entry.library, entry.licence, status(name), *values, faults, about]
+            cells = [f"`{name}`{also}", library, licence, cell(status(name)), *values, faults, measured(entry), about]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -130,14 +142,15 @@ def faults() -> str:
     for name in OPTIMIZERS:
         entry = OPTIMIZERS.entry(name)
         if entry.bundled and entry.facts:
-            for fact, (_, _, why) in entry.facts.of_verdict("fault").items():
+            for fact, why in faults_of(name).items():
                 kind = re.sub(r"\d[\d.e+-]*", "…", why)
                 place = f"{entry.library} {entry.facts.version}", fact, kind
-                names.setdefault(place, (why, []))[1].append(f"`{name}`")
-    lines = [
-        f"- **{library}**, `{fact}`: {why}. {', '.join(who)}"
-        for (library, fact, _), (why, who) in sorted(names.items())
-    ]
+                names.setdefault(place, (why, []))[1].append(name)
+    lines = []
+    for (library, fact, _), (why, who) in sorted(names.items()):
+        others = f" and {len(who) - 12} others" if len(who) > 12 else ""
+        see = f"`optimzoo vet {who[0]} --only {fact}`"
+        lines.append(f"- **{library}**, `{fact}`: {cell(why)}. {', '.join(f'`{n}`' for n in who[:12])}{others}. {see}")
     return "\n".join(lines) + "\n"
 
 
@@ -165,8 +178,7 @@ def kind_of(name: str) -> str:
         return told
     if told.startswith(("fails", "refused")):
         return "cannot"
-    faults = entry.facts.of_verdict("fault") if entry.facts else ()
-    return "noted" if entry.notes or faults or told != "works" else "clean"
+    return "noted" if entry.notes or faults_of(name) or told != "works" else "clean"
 
 
 def by_owner() -> str:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from optimzoo.errors import ConfigError
 from optimzoo.vetting import vet
@@ -77,6 +78,49 @@ def test_the_command_prints_the_facts_and_fails_where_there_is_a_fault(optimzoo)
     assert bad.returncode == 1
     assert "assert ratio < 0.9" in bad.stdout
     assert "optimzoo warns where a schedule would do nothing" in bad.stdout
+
+
+def test_the_heading_names_each_version_once_and_the_last_line_counts(optimzoo, tmp_path):
+    first, *_, last = optimzoo("vet", "AdamW", "--only", "lr.zero,scale").stdout.strip().splitlines()
+    assert first.split(", torch ")[0] == "AdamW (torch.optim.adamw:AdamW)"
+    assert first.count("torch 2") == 1
+    assert last == "No fault. 2 facts: 2 fine."
+    (tmp_path / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    heading = optimzoo("vet", "mine:Mine", "--only", "lr.zero", cwd=tmp_path).stdout.splitlines()[0]
+    assert heading.startswith("mine:Mine, mine without a version, torch 2")
+
+
+def test_what_optimzoo_does_is_said_of_every_fault_and_promises_no_warning_of_what_it_does_not_know():
+    known, unknown = (vet(cls, only=["lr"])["lr"] for cls in ("torch.optim:Rprop", optimizers.ReadsLrOnce))
+    assert known.optimzoo == "warns where a schedule would do nothing"
+    assert unknown.optimzoo == f"{known.optimzoo}, once the facts are measured at a build: set vet = true in its config"
+    assert vet(optimizers.MakesContiguous, only=["shapes.layout"])["shapes.layout"].optimzoo.startswith("does nothing")
+
+
+def test_the_lines_of_a_class_that_cannot_be_driven_end_in_its_own_error():
+    report = vet(optimizers.Raises, only=["needs"])
+    with pytest.raises(ChildError, match="no luck"):
+        in_child(exec, report["needs"].reproduction, {}, seconds=60)
+
+
+def test_the_scale_of_plain_descent_is_the_factor():
+    assert vet("SGD", only=["scale"], lr=0.5)["scale"].value == "1.02e+03"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--with", "lrr=0.1"], "SGD has no argument 'lrr'. Did you mean 'lr'?"),
+        (["--with", "momentum=x"], "SGD wants a number for 'momentum'"),
+        (["--only", "kernals"], "there is no fact 'kernals'. Did you mean 'kernels"),
+    ],
+)
+def test_a_misspelt_argument_or_fact_is_an_error_that_names_the_nearest(options, said, optimzoo):
+    failed = optimzoo("vet", "SGD", *options, check=False)
+    assert failed.returncode == 1
+    assert said in " ".join(failed.stderr.split())
+    with pytest.raises(ConfigError, match="Wobble has no argument 'lrr'"):
+        vet(type("Wobble", (torch.optim.SGD,), {}), lrr=0.1)
 
 
 def test_a_fact_or_a_setting_that_is_none_is_an_error(optimzoo):

@@ -57,7 +57,8 @@ def _setting(text: str) -> tuple[str, Any]:
 def _print(report: Report) -> None:
     cls = f" ({report.cls})" if report.cls != report.name else ""
     library = f", {report.library} {report.version or 'without a version'}" if report.library != "torch" else ""
-    out.print(fact_table(report.facts, f"{report.name}{cls}{library}, torch {report.torch}"))
+    out.print(f"{report.name}{cls}{library}, torch {report.torch}", soft_wrap=True, highlight=False)
+    out.print(fact_table(report.facts))
     for fact in report.faults:
         out.print(Text.assemble("\n", (f"{fact.fact}: ", "bold red"), f"{fact.why}."), soft_wrap=True)
         out.print(f"optimzoo {fact.optimzoo}.", soft_wrap=True, highlight=False)
@@ -72,9 +73,9 @@ def _print(report: Report) -> None:
     out.print(f"\n{faults}. {len(verdicts)} facts: {counts}.", soft_wrap=True, highlight=False)
 
 
-def fact_table(facts: tuple[Fact, ...], title: str = "") -> Table:
+def fact_table(facts: tuple[Fact, ...]) -> Table:
     """Return a table of facts: name, verdict, value, and what there is to say."""
-    table = Table(title=title or None, title_justify="left")
+    table = Table()
     for heading in ("fact", "verdict", "value"):
         table.add_column(heading, no_wrap=heading != "value")
     table.add_column("why")

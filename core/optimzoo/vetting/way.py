@@ -21,6 +21,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "sparse": {"shapes": (MATRIX,), "sparse": True},
     "bfloat16": {"dtype": torch.bfloat16},
     "process_group": {"processes": True},
+    "matrices process_group": {"shapes": (MATRIX,), "processes": True},
 }
 """What its parameters must be, and how a ``Way`` says so."""
 HANDED = ("params", "named", "groups", "model", "inner")
