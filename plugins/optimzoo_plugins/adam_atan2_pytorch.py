@@ -13,4 +13,4 @@ NOTES = {"AdoptAtan2": "it decays by lr / (lr at its construction) * weight_deca
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole_if_unknown",), notes=NOTES)
+    register(zoo, NEEDS, every=("whole",), notes=NOTES)

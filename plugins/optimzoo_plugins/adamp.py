@@ -10,4 +10,4 @@ from optimzoo_plugins.library import register
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, every=("whole_if_unknown",))
+    register(zoo, every=("whole",))

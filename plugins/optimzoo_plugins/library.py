@@ -1,7 +1,8 @@
 """What is written down of each library: its names, its licence, and who owns a bare name that several bring.
 
 ``libraries.json`` has the names, so that they are known where a library is not installed, with what installs it, and
-``optimzoo list`` imports nothing; ``make names`` reads them from the libraries that are there. ``methods.json`` says
+``optimzoo list`` imports nothing; ``make names`` reads them from what is installed. Its ``sharded`` are names
+that two processes under FSDP2 train as one process does, to 1e-10; of the others it is not known. ``methods.json`` says
 what a method does and where it is described, once for all the libraries that have it.
 """
 
@@ -78,7 +79,7 @@ def register(
     Args:
         zoo: What the plugin was given.
         needs: What a class needs, by name.
-        every: What all of them need.
+        every: What all of them need; but ``"whole"`` is not for those that the library's row has as ``sharded``.
         notes: What surprises the user of a class, by name.
         group_keys: Keys that a class reads from its groups, by name.
     """
@@ -87,13 +88,14 @@ def register(
     where = library.get("where", {})
     for name in library["names"]:
         about, paper = method(plugin, name)
+        common = (need for need in every if need != "whole" or name not in library.get("sharded", ()))
         zoo.optimizer(
             name,
             where.get(name, f"{library['module']}:{name}"),
             extra=library.get("extra", library["distribution"]),
             about=about,
             paper=paper,
-            needs=(*every, *(needs or {}).get(name, ())),
+            needs=(*common, *(needs or {}).get(name, ())),
             bare=owners().get(name.lower()) == plugin and name not in library.get("qualified", ()),
             notes={"": notes[name]} if notes and name in notes else {},
             group_keys=(group_keys or {}).get(name, ()),

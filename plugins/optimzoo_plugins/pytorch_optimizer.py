@@ -37,4 +37,4 @@ NOTES = {
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole_if_unknown",), notes=NOTES, group_keys=GROUP_KEYS)
+    register(zoo, NEEDS, every=("whole",), notes=NOTES, group_keys=GROUP_KEYS)

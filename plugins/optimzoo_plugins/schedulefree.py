@@ -17,4 +17,4 @@ NEEDS = {
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole_if_unknown",))
+    register(zoo, NEEDS, every=("whole",))

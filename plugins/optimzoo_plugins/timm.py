@@ -12,4 +12,4 @@ NEEDS = {"Adahessian": ("graph",), "Lookahead": ("own_state",)}
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole_if_unknown",))
+    register(zoo, NEEDS, every=("whole",))

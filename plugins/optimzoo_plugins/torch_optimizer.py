@@ -16,4 +16,4 @@ NOTES = {
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
     """Register its names."""
-    register(zoo, NEEDS, every=("whole_if_unknown",), notes=NOTES)
+    register(zoo, NEEDS, every=("whole",), notes=NOTES)

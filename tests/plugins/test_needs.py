@@ -1,7 +1,6 @@
 """What some optimizers need beyond step(): two passes, an optimizer inside, the loss; and what is refused."""
 
 import io
-import json
 from contextlib import nullcontext
 
 import pytest
@@ -9,9 +8,8 @@ import pytorch_optimizer
 import torch
 from torch import nn
 
-from optimzoo import OPTIMIZERS, OptimWrapper, Runner, build_optim_wrapper, hookimpl
+from optimzoo import OPTIMIZERS, Runner, build_optim_wrapper
 from optimzoo.errors import ConfigError, OptimzooError
-from optimzoo.names.zoo import needs_of, plugins
 
 SGD = dict(type="SGD", lr=0.1, momentum=0.9)
 SAM = dict(type="SAM", rho=0.1, base_optimizer=SGD)
@@ -152,6 +150,11 @@ def test_an_optimizer_that_takes_the_loss_gets_the_mean_of_the_window(counts):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize(("name", "is_whole"), [("AdaBelief", False), ("AdamAtan2", False), ("SOAP", True)])
+def test_what_was_measured_to_train_on_shares_does_not_need_whole_parameters(name, is_whole):
+    assert ("whole" in OPTIMIZERS.entry(name).needs) is is_whole
+
+
 class TestFaults:
     @pytest.mark.parametrize(
         ("name", "reason"),
@@ -179,28 +182,3 @@ class TestFaults:
             closure()
             optimizer.step(closure)
         assert model.loss().item() > 5 * before
-
-
-@pytest.mark.parametrize(("measured", "is_whole"), [("yes", False), ("no", True), (None, True)])
-def test_what_is_measured_to_be_elementwise_needs_no_whole_parameters(measured, is_whole, tmp_path, monkeypatch):
-    class Measured:
-        @hookimpl
-        def optimzoo_register(self, zoo):
-            zoo.optimizer("Elements", Elements, needs=["whole_if_unknown"], facts=facts)
-
-    class Elements(torch.optim.SGD):
-        pass
-
-    facts = "" if measured is None else f"facts_{measured}:facts.json"
-    package = tmp_path / f"facts_{measured}"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    row = dict(version="1.0", torch="2.13.0", date="2026-11-28", facts=dict(elementwise=measured))
-    (package / "facts.json").write_text(json.dumps(dict(names=dict(Elements={"1.0": row}))))
-    monkeypatch.syspath_prepend(tmp_path)
-    plugins.add(Measured(), "measured")
-    try:
-        wrapper = OptimWrapper(Elements(nn.Linear(1, 1).parameters(), lr=0.1))
-        assert ("whole" in needs_of(wrapper.optimizer)) is is_whole
-    finally:
-        plugins.remove("measured")

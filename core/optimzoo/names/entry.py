@@ -30,7 +30,6 @@ NEEDS = {
     "one_lr": "adapts one step size over all groups: their learning rates must be equal",
     "frozen_at_0": "with one_lr: a learning rate of 0 keeps a group as it is, and the others train as without it",
     "matrices": "updates 2-D parameters only: optim_wrapper = {muon = {...}, rest = {...}} gives the rest to another",
-    "whole_if_unknown": "works on whole parameters, unless it is measured to work element by element",
     "process_group": "spreads its state over the processes of a distributed run",
     "whole": "works on whole parameters: not on the shares that strategy='fsdp2' gives to each process",
     "modes": "trains other parameters than those to use: call optimizer.train() and .eval(), as the Runner does",

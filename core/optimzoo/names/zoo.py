@@ -58,14 +58,11 @@ plugins = PluginManager(REGISTRIES, builtin)
 def needs_of(optimizer: Any) -> frozenset[str]:
     """Return the ``entry.NEEDS`` of the optimizer's class or its nearest registered base, and what is plain to see.
 
-    What is measured to work element by element does not need whole parameters. A class with the methods ``train`` and
-    ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
+    A class with the methods ``train`` and ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
     """
     cls = type(optimizer)
     entry = OPTIMIZERS.entry_of(cls)
     needs = set(entry.needs if entry else ())
-    if entry and "whole_if_unknown" in needs and not (entry.facts and entry.facts.value("elementwise") == "yes"):
-        needs.add("whole")
     if all(callable(getattr(cls, name, None)) for name in ("train", "eval")):
         needs.add("modes")
     closure = calls.parameters(cls.step).get("closure") if hasattr(cls, "step") else None

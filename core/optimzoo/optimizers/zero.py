@@ -18,6 +18,8 @@ with warnings.catch_warnings():
 CANNOT = {
     "closure": "decides by its own loss how often to evaluate, which may differ between the processes",
     "curvature": "estimates curvature, which is not exchanged",
+    "loss": "takes the loss itself in step(), which ZeRO does not pass on",
+    "two_passes": "evaluates the loss at two points for an update, which ZeRO does not",
     "modes": "trains other parameters than those to use, and ZeRO does not switch between them",
     "one_lr": "adapts one step size over all parameters, and each process would adapt its own",
     "sparse": "takes sparse gradients, which ZeRO does not",

@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from tests.install import pip_install
 
 GOOD = """
 from optimzoo import hookimpl
@@ -99,6 +100,28 @@ for name in ("fl_opt.AdamW", "AdamW"):
 """
         done = run("-c", program, path=[folder]).stdout.split()
         assert done == ["False", "False", "fl_opt", "torch.optim.adamw"]
+
+    def test_a_distribution_that_pip_built_and_installed_is_one(self, tmp_path, optimzoo, run):
+        source, site = tmp_path / "source", tmp_path / "site"
+        source.mkdir()
+        (source / "fl_opt.py").write_text(LIBRARY)
+        (source / "pyproject.toml").write_text(
+            '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+            '[project]\nname = "Fl.Opt"\nversion = "0.3"\n'
+            '[project.entry-points.llmfoundry_optimizers]\nwobble = "fl_opt:Wobble"\nadamw = "fl_opt:AdamW"\n'
+            '[tool.hatch.build.targets.wheel]\nonly-include = ["fl_opt.py"]\n'
+        )
+        pip_install(source, site)
+        report = reports_of(optimzoo, path=[site])[0]["fl_opt"]
+        assert (report["status"], report["distribution"], report["version"]) == ("loaded", "Fl.Opt", "0.3")
+        assert sorted(report["registered"]) == ["fl_opt.AdamW", "fl_opt.Wobble"]
+        step = """
+import torch, optimzoo
+model = torch.nn.Linear(1, 1)
+wrapper = optimzoo.build_optim_wrapper(model, dict(optimizer=dict(type="fl_opt.Wobble", lr=0.1)))
+print(wrapper.update_params(model(torch.ones(1, 1)).sum()).value, type(wrapper.optimizer).__module__)
+"""
+        assert run("-c", step, path=[site]).stdout.split() == ["updated", "fl_opt"]
 
     @pytest.mark.parametrize("value", ["fl_opt", "fl opt:X", ""])
     def test_what_is_no_class_is_a_fault_of_that_distribution_alone(self, value, optimzoo, install_plugin):

@@ -35,6 +35,7 @@ class DDP(Strategy):
 
     cannot: Mapping[str, str] = {
         "closure": "decides by its own loss how often to evaluate, which may differ between the processes",
+        "loss": "takes its step from the loss, of which each process has its own",
     }
 
     def __init__(self, device: torch.device, timeout: float = 600.0, find_unused_parameters: bool = False) -> None:
