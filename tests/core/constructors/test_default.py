@@ -220,7 +220,7 @@ class TestSubclasses:
                 return Anew(**vars(super()._read_paramwise()))
 
             def param_options(self, *arguments):
-                super().param_options(*arguments)
+                self._decided.clear()  # as if the constructor asked for one parameter again and again
                 return super().param_options(*arguments)
 
         model = nn.ParameterList(nn.Parameter(torch.ones(1)) for _ in range(100))
