@@ -57,6 +57,7 @@ def main() -> None:
     )
     if not cuda:
         print(NO_CUDA)
+    flat.draw(found)
     PAGE.write_text(text, encoding="utf-8")
     print(f"wrote {PAGE} after {time.perf_counter() - start:.0f} s")
     sys.exit(any(row.mark is not None and not row.mark[1] for row in found))
