@@ -106,6 +106,7 @@ class ParamScheduler(ScheduleState):
         self._initial = f"initial_{self.param_name}"
         self._global_step = -1
         self._reached = (-1, 1.0)
+        self._length: Any = None
         self._check()
         self._attach(target)
         for number, group in enumerate(self.optimizer.param_groups):
@@ -145,7 +146,7 @@ class ParamScheduler(ScheduleState):
     @property
     def reach(self) -> float:
         """The step up to which the curve changes the value; INF if it has no end."""
-        return self.end
+        return self.end if self._length is None else min(self.begin + self._length, INF)
 
     @property
     def base_values(self) -> list[float]:

@@ -69,11 +69,6 @@ class CosineAnnealingParamScheduler(FlooredScheduler):
             raise ConfigError(f"a number of steps above 0 is wanted, got {self.T_max!r}", "T_max")
         self.T_max = self._length
 
-    @property
-    def reach(self) -> float:
-        """The step up to which the curve changes the value."""
-        return self.begin + self._length
-
     def height(self, step: int) -> float:
         """Return the cosine, from 1 to 0 and back."""
         return (1 + math.cos(math.pi * step / self._length)) / 2
@@ -127,16 +122,12 @@ class CosineRestartParamScheduler(FlooredScheduler):
         self.periods = [step_count(p, f"periods[{i}]", 1) for i, p in enumerate(periods)]
         self.restart_weights = [amount(w, f"restart_weights[{i}]") for i, w in enumerate(weights)]
         self._starts = [0, *accumulate(self.periods)]
+        self._length = self._starts[-1]
         self._weights = dict(zip(self._starts, self.restart_weights))
-
-    @property
-    def reach(self) -> float:
-        """The step up to which the curve changes the value."""
-        return self.begin + self._starts[-1]
 
     def height(self, step: int) -> float:
         """Return the cosine of the period; past the last one it stays."""
-        step = min(step, self._starts[-1] - 1)
+        step = min(step, self._length - 1)
         index = bisect_right(self._starts, step) - 1
         return (1 + math.cos(math.pi * (step - self._starts[index]) / self.periods[index])) / 2
 
@@ -245,11 +236,6 @@ class OneCycleParamScheduler(ParamScheduler):
             self._tops = one_per_group(self.eta_max, "eta_max", self.optimizer)
             for group, peak in zip(self.optimizer.param_groups if self.last_step == -1 else (), self._tops):
                 group[f"initial_{self.param_name}"] = peak / self.div_factor
-
-    @property
-    def reach(self) -> float:
-        """The step up to which the curve changes the value."""
-        return self.begin + self._length
 
     def height(self, step: int) -> float:
         """Return the value as a fraction of the peak; past the last step it stays."""

@@ -348,12 +348,8 @@ class MultiStepParamScheduler(GeometricScheduler):
     def _check(self) -> None:
         steps = listed(self.milestones, "milestones", "of steps such as [8, 11]")
         self.milestones = Counter(step_count(step, f"milestones[{index}]", 0) for index, step in enumerate(steps))
+        self._length = max(self.milestones, default=0)
         self.gamma = amount(self.gamma, "gamma")
-
-    @property
-    def reach(self) -> float:
-        """The step up to which the curve changes the value."""
-        return self.begin + max(self.milestones, default=0)
 
     def times(self, step: int) -> int:
         """Return how often the step is a milestone."""

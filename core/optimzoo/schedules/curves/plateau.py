@@ -29,8 +29,6 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         cooldown: Validations after a reduction that are not counted.
         min_value: The least value, for all groups or one for each (the last is for groups that are added later too).
         eps: A change of at most this is not made.
-        begin: The step from which on validations count.
-        end: The step from which on they no longer do.
     """
 
     monitor: str = "loss"
@@ -58,11 +56,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         self.rule_worse = math.inf if self.rule == "less" else -math.inf
         self.best: float | None = None
         self.num_bad_epochs = self.cooldown_counter = 0
-
-    @property
-    def reach(self) -> float:
-        """INF: the metric decides."""
-        return INF
+        self._length = INF  # the metric decides
 
     def _start(self) -> None:
         """Change nothing: training starts with the values as they are."""
