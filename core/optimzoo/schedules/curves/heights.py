@@ -256,11 +256,12 @@ class GeometricScheduler(ParamScheduler):
         raise NotImplementedError
 
     def _get_value(self) -> list[Any]:
+        current: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
         times = self.times(self.last_step)
         if not times:
-            return self._current()
-        factor = self.gamma**times
-        return [value * factor for value in self._current()]
+            return current
+        factor = self.gamma if times == 1 else self.gamma**times
+        return [value * factor for value in current]
 
 
 @dataclass(repr=False, eq=False)
