@@ -17,6 +17,7 @@ from optimzoo.groups.modules import is_depthwise
 from optimzoo.groups.norms import is_norm, is_vector
 from optimzoo.groups.patterns import TITLES
 from optimzoo.groups.rules import MULTIPLIERS, Place, Row, argument, multiplier, read_rule, settled
+from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.values import MARKS
 
@@ -219,10 +220,16 @@ def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list
             else:
                 sets[key] = value
                 if key not in TITLES and (near(key, MULTIPLIERS) or not optimizer.may_read(key)):
-                    hint = did_you_mean(near(key, (*MULTIPLIERS, *optimizer.settings)))
+                    hint = did_you_mean(near(key, (*MULTIPLIERS, *optimizer.settings))) or _readers(optimizer, key)
                     what = f"{key!r} is no multiplier and no argument of {optimizer.cls.__name__}"
                     notes.append(
                         _error(f"{what}, so it is copied into the group, where nothing reads it.{hint}", label)
                     )
     multiplies = {setting: factor for setting, factor in multiplies.items() if setting not in sets}
     return Row(label, lambda at: name in at.name, multiplies, sets, name)
+
+
+def _readers(optimizer: DescribedOptimizer, key: str) -> str:
+    """Return a sentence about other optimizers of the same name whose groups have ``key``."""
+    same = [entry for entry in OPTIMIZERS.entries() if entry.name == optimizer.cls.__name__ and key in entry.group_keys]
+    return f" {' and '.join(map(OPTIMIZERS.display_name, same))} would read it." if same else ""

@@ -9,7 +9,7 @@ from torch import nn
 
 from optimzoo.constructors import MultiOptimWrapperConstructor
 from optimzoo.constructors.multi import read_member
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.groups.modules import unwrap
 from optimzoo.values import number
 from optimzoo.wrappers import OptimWrapperDict
@@ -52,6 +52,9 @@ class PGGANOptimWrapperConstructor(MultiOptimWrapperConstructor):
         cfg = dict(optim_wrapper_cfg)
         self.reset = cfg.pop("reset_optim_for_new_scale", True)
         self.lr_schedule = cfg.pop("lr_schedule", None) or {}
+        for key in (key for key, value in cfg.items() if not (isinstance(value, Mapping) and "optimizer" in value)):
+            hint = did_you_mean(near(key, ("lr_schedule", "reset_optim_for_new_scale")))
+            raise ConfigError(f"a member is described by a dict with the key 'optimizer'.{hint}", key)
         super().__init__(cfg, paramwise_cfg)
         if not isinstance(self.reset, bool):
             raise ConfigError(f"True or False is wanted, got {self.reset!r}", "reset_optim_for_new_scale")

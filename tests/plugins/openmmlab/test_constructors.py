@@ -200,6 +200,11 @@ class TestSeveralOptimizers:
                 GAN(), dict(constructor="PGGANOptimWrapperConstructor", lr_schedule=rates, **self.MEMBERS)
             )
 
+    def test_a_misspelt_key_of_pggans_is_told(self):
+        cfg = dict(constructor="PGGANOptimWrapperConstructor", lr_schedul=dict(generator={"8": 0.3}), **self.MEMBERS)
+        with pytest.raises(ConfigError, match=r"optim_wrapper\.lr_schedul: .*Did you mean 'lr_schedule'"):
+            build_optim_wrapper(GAN(), cfg)
+
     def test_one_scale_trains_without_touching_the_gradients_of_another(self):
         model = GAN()
         wrappers = build_optim_wrapper(model, dict(constructor="SinGANOptimWrapperConstructor", **self.MEMBERS))

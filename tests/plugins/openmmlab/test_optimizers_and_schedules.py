@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from optimzoo import OPTIMIZERS, OptimWrapper, build_optim_wrapper, build_optimizer, build_param_scheduler
-from optimzoo.errors import ConfigError, MissingDependencyError
+from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning
 
 
 def trained(name, of_group, arguments):
@@ -114,6 +114,14 @@ class TestScopes:
         )
         wrapper = build_optim_wrapper(nn.Linear(2, 1), cfg)
         assert [group.get("lars_exclude") for group in wrapper.optimizer.param_groups] == [None, True]
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of bitsandbytes, at import
+    def test_the_other_lars_says_whose_reads_lars_exclude(self):
+        rules = dict(custom_keys={"bias": dict(lars_exclude=True)})
+        with pytest.warns(OptimzooWarning, match=r"nothing reads it\. mmpretrain\.LARS would read it"):
+            build_optim_wrapper(
+                nn.Linear(2, 1), dict(optimizer=dict(type="LARS", lr=1.0, momentum=0.9), paramwise_cfg=rules)
+            )
 
     def test_hybrid_adam_says_which_library_it_needs(self):
         with pytest.raises(MissingDependencyError, match="needs the library 'colossalai', which is not installed"):
