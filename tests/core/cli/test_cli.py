@@ -71,11 +71,11 @@ class TestTrain:
 
     def test_the_config_that_a_run_leaves_can_be_trained_again(self, optimzoo, config, tmp_path):
         first = optimzoo("train", config).stdout
-        shutil.copy(tmp_path / "runs" / "task" / "config.yaml", tmp_path / "again.yaml")
-        refused = optimzoo("train", "again.yaml", "--work-dir", "again", check=False).stderr
+        left = tmp_path / "runs" / "task" / "config.yaml"
+        refused = optimzoo("train", left, "--work-dir", "again", check=False).stderr
         assert refused.startswith("error: code_dir: ")
         assert f"--code-dir '{config.parent}'" in refused
-        again = optimzoo("train", "again.yaml", "--work-dir", "again", "--code-dir", config.parent).stdout
+        again = optimzoo("train", left, "--work-dir", "again", "--code-dir", config.parent).stdout
         assert re.findall("final: .*", first) == re.findall("final: .*", again)
 
     def test_it_resumes(self, optimzoo, config):
