@@ -24,8 +24,9 @@ def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` p
     found = [(registry, entry) for registry in REGISTRIES.values() for entry in registry.claimants(name)]
     named_so = [entry for registry in REGISTRIES.values() for entry in registry.entries() if name in entry.names]
     others = [entry for entry in named_so if all(entry is not shown for _, shown in found)]
-    if not found and not others:
-        suggestions = near(name, [n for registry in REGISTRIES.values() for n in registry])
+    if not found and (not others or plugin_manager.hints()):
+        known = [n for registry in REGISTRIES.values() for n in registry]
+        suggestions = [entry.qualified for entry in others] or near(name, known)
         raise UnknownNameError(
             f"no installed plugin registers {name!r}.{did_you_mean(suggestions)}{plugin_manager.hints()}",
             "",
