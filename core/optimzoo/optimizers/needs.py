@@ -26,15 +26,8 @@ def is_torchs(cls: type) -> bool:
 def check_settings(cls: type, settings: Mapping[str, Any], path: str = "") -> None:
     """Check the hyperparameters of a group, which torch does not, as those of a build are.
 
-    A class of torch judges by its constructor; of others, who may have conventions of their own, by ``RANGES`` alone.
-
-    Args:
-        cls: The optimizer's class.
-        settings: The hyperparameters; keys that are no arguments of the class are not looked at.
-        path: Where they stand.
-
-    Raises:
-        ConfigError: One of them is wrong, with its place.
+    A class of torch judges by its constructor; of others, who may have conventions of their own, ``RANGES`` alone does.
+    Keys that are no arguments of the class are not looked at.
     """
     signature = calls.parameters(cls)
     asked = (signature.keys() if is_torchs(cls) else RANGES.keys() & signature.keys()) - {*OF_THE_PROCESS, "params"}
@@ -57,17 +50,7 @@ def check_settings(cls: type, settings: Mapping[str, Any], path: str = "") -> No
 
 
 def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], groups: list[Group]) -> None:
-    """Check that groups suit an optimizer.
-
-    Args:
-        cls: The optimizer's class.
-        needs: Its ``entry.NEEDS``.
-        settings: Its hyperparameters, which groups have that do not say otherwise.
-        groups: The groups.
-
-    Raises:
-        ConfigError: They do not.
-    """
+    """Check that groups suit what a class needs; ``settings`` are those of groups that do not say otherwise."""
     optimizer = cls.__name__
     if "one_group" in needs and len(groups) > 1:
         raise ConfigError(f"{optimizer} takes one parameter group, and the parameter-wise settings make {len(groups)}")
@@ -100,11 +83,7 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
 
 
 def check_rates(needs: Collection[str], optimizer: Optimizer, *_: Any) -> None:
-    """Check in a step that a schedule has not given the groups different learning rates.
-
-    Raises:
-        ConfigError: It has, and the optimizer needs one.
-    """
+    """Check in a step that a schedule has not given different rates to groups that need one."""
     rates = [group["lr"] for group in optimizer.param_groups]
     if any(rate is not rates[0] and rate != rates[0] for rate in rates[1:]):
         _check_one_lr(type(optimizer).__name__, needs, rates)

@@ -20,11 +20,7 @@ CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm
 
 
 def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | None, dict[str, Any] | None]:
-    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments.
-
-    Raises:
-        ConfigError: A key or value is wrong.
-    """
+    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments."""
     if clip_grad is None:
         return None, None
     kwargs = plain(clip_grad, "clip_grad")

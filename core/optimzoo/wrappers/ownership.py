@@ -86,11 +86,7 @@ def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer]) -
 
 
 def refuse_a_step_by_accelerate(own: bool) -> None:
-    """Refuse to step where accelerate accumulates gradients, or has scaled them; it steps what ``prepare`` returned.
-
-    Raises:
-        OptimzooError: An update would be wrong.
-    """
+    """Refuse to step where accelerate accumulates gradients, or has scaled them; it steps what ``prepare`` returned."""
     state = sys.modules.get("accelerate.state")
     if state is None:
         return
@@ -104,11 +100,7 @@ def refuse_a_step_by_accelerate(own: bool) -> None:
 
 
 def refuse_the_prepared(optimizer: Optimizer) -> None:
-    """Refuse an optimizer that another library has wrapped to decide itself about its steps.
-
-    Raises:
-        ConfigError: It is one.
-    """
+    """Refuse an optimizer that another library has wrapped to decide itself about its steps."""
     for library in {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__} & PREPARED_BY:
         raise ConfigError(
             f"{type(optimizer).__name__} of {library} accumulates, scales and skips by itself, which the wrapper would "

@@ -43,12 +43,7 @@ def fit_state(
     """Return a saved state, laid out for the groups of ``optimizer``, and the dtypes that the parameters had, if known.
 
     ``saved`` is left as it is. A group's hyperparameters are those of the saved groups that its parameters come from.
-
-    Args:
-        optimizer: What the state is for.
-        saved: What ``state_dict`` of a wrapper or an optimizer returned.
-        order: The names of the optimizer's parameters in the order of the model, which is that of a state saved with
-            one group per parameter, or with one for all.
+    A state without names, of one group per parameter or one for all, goes by ``order``, the names as in the model.
 
     Raises:
         CheckpointError: It is damaged, or of other parameters, or of another optimizer.
@@ -99,12 +94,7 @@ def keep_saved(optimizer: Optimizer, saved: Mapping[Any, Any], dtypes: Sequence[
     """Put the values of a state back that torch has changed in loading it.
 
     torch casts floats to the dtype of their parameter, integers too, and makes of a string the text of a generator.
-    The cast is right for a parameter that had another dtype when it was saved, alone.
-
-    Args:
-        optimizer: It has just loaded the state.
-        saved: The state of each parameter by its number.
-        dtypes: The dtypes that the parameters had, if known.
+    The cast is right for a parameter that had another dtype (in ``dtypes``, if known) when it was saved, alone.
     """
     rounded: set[str] = set()
     for number, parameter in enumerate(params_of(optimizer)):

@@ -68,11 +68,7 @@ def params_of(optimizer: Optimizer) -> list[Tensor]:
 
 
 def check_layout(saved: Any) -> None:
-    """Check that something is laid out as the state of an optimizer is.
-
-    Raises:
-        CheckpointError: It is not; with the place.
-    """
+    """Check that something is laid out as the state of an optimizer is; a CheckpointError says where it is not."""
     _want(isinstance(saved, Mapping), saved, "a state, which is a dict,", "")
     for key in ("state", "param_groups"):
         if key not in saved:

@@ -14,18 +14,11 @@ from optimzoo.values import is_number, scalar
 
 
 class Weights:
-    """The weights of one window.
+    """The weights of one window, whose losses are each divided by ``divisor``.
 
     A loss is multiplied by its weight over a unit, the first weight, so that a scaled loss stays in its range; when the
-    weights of the window are known, the gradients are put right by one number, unless that is 1.
-
-    Processes have one unit, on which they agree in the first window of all.
-
-    Args:
-        divisor: What every loss of the window is divided by.
-        device: Where the processes add up their weights.
-        group: The processes among which gradients are averaged; None for all there are.
-        unit: The unit of the last window, if there was one.
+    weights of the window are known, the gradients are put right by one number, unless that is 1. The processes of a
+    ``group`` have one unit, on which they agree in the first window of all.
     """
 
     def __init__(self, divisor: int, device: torch.device, group: Any = None, unit: Any = None) -> None:
@@ -38,11 +31,7 @@ class Weights:
         self.unit: Any = unit if self._among > 1 else None
 
     def factor(self, weight: Any) -> Any:
-        """Return what to multiply a loss of that weight with.
-
-        Raises:
-            OptimzooError: It is no weight.
-        """
+        """Return what to multiply a loss of that weight with; an OptimzooError if it is none."""
         if not isinstance(weight, Tensor) or (weight.numel() == 1 and weight.device.type == "cpu"):
             weight = scalar(weight.reshape(()) if isinstance(weight, Tensor) else weight)
         if not (weight.numel() == 1 if isinstance(weight, Tensor) else is_number(weight) and 0 <= weight < math.inf):
@@ -57,12 +46,9 @@ class Weights:
 
     @cached_property
     def correction(self) -> Any:
-        """Return what to multiply the gradients of the window with.
+        """Return what to multiply the gradients of the window with; an OptimzooError if all weights are 0.
 
         On a device that is not waited for, weights that add up to 0 leave the gradients, which are 0, as they are.
-
-        Raises:
-            OptimzooError: All weights are 0.
         """
         total = self.total if self._among == 1 else self._over_all(self.total, distributed.ReduceOp.SUM)
         if isinstance(total, Tensor) and total.device.type != "cpu":

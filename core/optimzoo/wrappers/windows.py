@@ -23,12 +23,7 @@ logger = logging.getLogger("optimzoo")
 
 
 class Windows(BaseOptimWrapper):
-    """Base of the wrappers that accumulate gradients.
-
-    Args:
-        optimizer: The optimizer to wrap.
-        accumulative_counts: The iterations of a window.
-    """
+    """Base of the wrappers that accumulate gradients."""
 
     def __init__(self, optimizer: Optimizer, accumulative_counts: int) -> None:
         self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)

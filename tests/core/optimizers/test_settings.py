@@ -9,6 +9,8 @@ from torch import nn
 from optimzoo import build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* does not survive a deepcopy")  # what is known of bare ones
+
 NAN = math.nan
 WRONG = [
     ("Adam", dict(betas=(2.0, 0.9)), "betas", "Invalid beta parameter at index 0: 2"),
