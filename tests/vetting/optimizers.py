@@ -334,6 +334,44 @@ class Averages(dict):
         return self
 
 
+class HoldsStillAtFirst(Healthy):
+    """Healthy: its first ten updates only gather."""
+
+    def change(self, group, param, index):
+        count = self.state[param].get("count", 0)
+        super().change(group if count > 10 else {**group, "lr": 0.0}, param, index)
+        self.state[param]["count"] = count + 1
+
+
+class AddsNoise(Healthy):
+    """Healthy: it draws from the global random numbers, for each parameter that has a gradient."""
+
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        param.add_(torch.randn_like(param) * group["lr"] * 1e-3)
+
+
+class RoundsItsWeights(Healthy):
+    """Healthy: at a rate of 0 its parameters are still put together from two parts."""
+
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        param.copy_(param * 0.9 + param * 0.1)
+
+
+class CountsInTheGroup(Healthy):
+    """Healthy: a warm-up of its own, whose count is in the groups."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["count"] = group.get("count", 0) + 1
+        return super().step(closure)
+
+    def change(self, group, param, index):
+        super().change({**group, "lr": group["lr"] * min(1.0, group["count"] / 5)}, param, index)
+
+
 class Crashes(Healthy):
     def change(self, group, param, index):
         os.kill(os.getpid(), signal.SIGKILL)

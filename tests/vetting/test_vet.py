@@ -144,5 +144,13 @@ def test_nothing_is_imported_before_it_is_used(run):
     run("-c", "import optimzoo.vetting, sys; assert 'torch' not in sys.modules")
 
 
+@pytest.mark.parametrize("name", ["HoldsStillAtFirst", "AddsNoise", "RoundsItsWeights", "CountsInTheGroup"])
+def test_what_is_unusual_is_no_fault(name):
+    only = ("lr", "decay", "resume", "groups", "gradients", "manners.random", "manners.instances", "manners.copies")
+    report = vet(getattr(optimizers, name), only=only)
+    assert report.faults == []
+    assert report["manners.random"].value == ("draws" if name == "AddsNoise" else "none")
+
+
 def test_the_healthy_one_has_no_fault_and_nothing_unmeasured(healthy):
     assert [fact.fact for fact in healthy.facts if fact.verdict in ("fault", "unmeasured")] == []

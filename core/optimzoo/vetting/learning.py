@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
-from optimzoo.vetting.trial import TWO, Slope, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, TWO, Slope, Trial, Way, far
 
 NO_LR = unmeasured("its groups have no learning rate that is a number")
 WD = 0.125
@@ -76,12 +76,14 @@ def twin(way: Way) -> Fact:
 
 @measures("lr")
 def lr(way: Way) -> Fact:
-    """Halve the rate as a schedule does, after eight updates, and compare the next two updates."""
-    whole, half = Trial(way).run(8), Trial(way).run(8)
+    """Halve the rate as a schedule does, after some updates, and compare the next two updates."""
+    whole, half = Trial(way).run(AGAIN), Trial(way).run(AGAIN)
     if not whole.lr:
         return NO_LR
     half.multiply_lr(0.5)
-    one, two = (float(half.move(k).norm() / whole.move(k).norm()) for k in (8, 9))
+    one, two = (float(half.move(k).norm() / whole.move(k).norm()) for k in (AGAIN, AGAIN + 1))
+    if one != one:
+        return unmeasured(f"it does not move in {AGAIN} updates")
     if abs(one - 0.5) < 0.02:
         return fine("live")
     if abs(one - 1) < 1e-3 and abs(two - 0.5) < 0.02:
@@ -193,6 +195,8 @@ def decay(way: Way) -> Fact:
     except Exception:  # there are kernels without float64
         way = replace(way, dtype=torch.float32)
         weights, moved = _decayed(way, **rate)
+    if Trial(way, weight_decay=0.0, **rate).move(0, scale=0.0).any():
+        return unmeasured("its parameters move without a gradient and a decay")
     if not moved.any():
         return note("none", "where the gradient is zero weight_decay moves nothing")
     if moved[weights == 0].any() or not (moved * weights <= 0).all():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optimzoo.vetting.record import Fact, fault, fine, measures, note
-from optimzoo.vetting.trial import MATRIX, TWO, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Trial, Way, far
 
 STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
@@ -181,7 +181,7 @@ def added(way: Way) -> Fact:
     before = late.detach().clone()
     trial.optimizer.add_param_group({"params": [late]})
     trial.weights.append(late)
-    moved = trial.run(8, first=3).finite() and not torch.equal(before, late)
+    moved = trial.run(AGAIN, first=3).finite() and not torch.equal(before, late)
     return fine("trained") if moved else fault("not trained", "the parameters of a group added later are not trained")
 
 

@@ -113,6 +113,7 @@ def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
         "keys": way.keys,
         "graph": way.drive == "graph",
         "settings": {},
+        "processes": SCRIPTS["processes"] if way.processes else "",
         "alone": False,
     }
     usual["handed"] = Template(SCRIPTS["handed"].get(way.handed, "weights")).safe_substitute(usual)

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 Shapes = Sequence[tuple[int, ...]]
 Split = bool | Sequence[dict[str, Any]]
 
+AGAIN = 12
+"""Updates after which every method has begun to move: some hold still in their first ones."""
 MATRIX = (64, 64)
 TWO = (MATRIX, MATRIX)
 DRIVES = ("step", "closure", "graph", "returned", "loss", "context")
