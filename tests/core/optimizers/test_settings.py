@@ -31,6 +31,7 @@ def network():
     return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
 
 
+@pytest.mark.filterwarnings("ignore:Lion. it does not survive a deepcopy")  # which the build tells
 @pytest.mark.parametrize(("name", "settings", "key", "said"), WRONG)
 class TestWrongOnes:
     def test_in_a_custom_key_or_a_rule(self, name, settings, key, said):
