@@ -109,9 +109,12 @@ def _create(
             if not isinstance(error.__cause__, RuntimeError):  # what torch says of options that exclude each other
                 raise
         else:
-            _unfuse_for_sparse_gradients(built)
+            built.register_step_pre_hook(_BeforeFused(chosen=True))
             return built
-    return build()
+    built = build()
+    if cls in FUSED and any(group.get("fused") for group in built.param_groups):
+        built.register_step_pre_hook(_BeforeFused())
+    return built
 
 
 def _first_argument(
@@ -161,23 +164,31 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def _unfuse_for_sparse_gradients(optimizer: Optimizer) -> None:
-    """Turn ``fused`` off in the first step if a gradient is sparse, which no fused kernel takes."""
-    optimizer.register_step_pre_hook(_Unfuse())
+class _BeforeFused:
+    """A hook of fused steps, which pair weights and gradients by their places in memory: both get one layout.
 
+    It can be pickled with its optimizer, and stays, since torch does not allow to remove a hook while it runs.
 
-class _Unfuse:
-    """The hook: an object of a class at the top of a module, which can be pickled with its optimizer."""
+    Args:
+        chosen: Whether nobody asked for ``fused``: it is turned off if a gradient of the first step is sparse, which no
+            fused kernel takes.
+    """
 
-    first = True
+    def __init__(self, chosen: bool = False) -> None:
+        self._looks = chosen
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         groups = optimizer.param_groups
-        if self.first and any(p.grad is not None and p.grad.is_sparse for g in groups for p in g["params"]):
+        if self._looks and any(p.grad is not None and p.grad.is_sparse for g in groups for p in g["params"]):
             for settings in (optimizer.defaults, *groups):
                 settings["fused"] = False
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
-        self.first = False  # the hook stays, since torch does not allow to remove it while it runs
+        self._looks = False
+        for group in groups:
+            for p in group["params"] if group["fused"] else ():
+                grad = p.grad
+                if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
+                    p.grad = torch.empty_like(p).copy_(grad.detach())
 
 
 def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:

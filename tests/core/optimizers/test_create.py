@@ -39,6 +39,31 @@ class TestTheFastestKernel:
         wrapper.update_params(model(torch.tensor([1])).sum())
         assert (before - model.weight).abs().sum(1).nonzero().flatten().tolist() == [1]
 
+    @pytest.mark.parametrize("fused", [dict(), dict(fused=True)], ids=["chosen", "asked for"])
+    @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
+    @pytest.mark.parametrize("form", ["channels_last", "transposed", "transposed gradient", "expanded gradient"])
+    def test_it_takes_a_gradient_of_another_layout_than_its_weights(self, form, name, fused):
+        weight, gradient = {
+            "channels_last": lambda: (
+                torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last),
+                torch.randn(8, 4, 3, 3),
+            ),
+            "transposed": lambda: (torch.randn(4, 8).t(), torch.randn(8, 4)),
+            "transposed gradient": lambda: (torch.randn(8, 4), torch.randn(4, 8).t()),
+            "expanded gradient": lambda: (torch.randn(8, 4), torch.randn(4).expand(8, 4)),
+        }[form]()
+        moved = []
+        for settings in (dict(fused=False), fused):
+            model = nn.Module()
+            model.weight = nn.Parameter(weight.clone())
+            optimizer = build_optimizer(model, dict(type=name, lr=0.1, **settings))
+            for sign in (1, -0.5):
+                model.weight.grad = gradient * sign if "expanded" not in form else (gradient[0] * sign).expand(8, 4)
+                optimizer.step()
+            moved.append(model.weight.detach())
+        assert optimizer.defaults["fused"]
+        torch.testing.assert_close(*moved)
+
     def test_it_is_not_chosen_for_a_class_that_only_derives_from_one_that_has_it(self, model):
         class Own(torch.optim.SGD):
             pass
