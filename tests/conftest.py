@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,12 @@ import torch
 from torch import nn
 
 REPO = Path(__file__).parent.parent
+
+
+def pytest_configure(config):
+    """Before there are several processes, let mmengine's yapf write its cache, which they would write all at once."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        importlib.import_module("mmengine.config")
 
 
 @pytest.fixture(autouse=True)
