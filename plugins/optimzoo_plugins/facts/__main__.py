@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optimzoo import OPTIMIZERS
+from optimzoo.names.entry import library_version
 from optimzoo.names.facts import packed, plain_version
 from optimzoo.vetting import Fact, vet
 from optimzoo.vetting.record import MEASUREMENTS
@@ -32,7 +33,8 @@ def measure(name: str) -> None:
     for fact in (fact for fact in report.facts if fact.fact == "manners.import"):
         IMPORTS[entry.library] = fact
     others = tuple(fact for fact in report.facts if fact.fact != "manners.import")
-    report = replace(report, facts=(*others, IMPORTS[entry.library]))
+    version = library_version(entry.library)  # which is not that of the class where the library hands on another's
+    report = replace(report, facts=(*others, IMPORTS[entry.library]), version=version)
     found = packed(report.as_dict(), date.today().isoformat())
     file = Path(__file__).with_name(f"{entry.library}.json")
     names = json.loads(file.read_text(encoding="utf-8"))["names"] if file.is_file() else {}
