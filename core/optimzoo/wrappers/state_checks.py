@@ -51,9 +51,14 @@ SOMETIMES = ("momentum_buffer", "max_exp_avg_sq", "grad_avg")
 """What some settings make them keep."""
 
 
+def inside(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer whose state it is: that inside of ZeRO, or itself."""
+    return getattr(optimizer, "optim", optimizer)
+
+
 def cls_of(optimizer: Optimizer) -> type:
-    """Return the class whose state it is: that inside of ZeRO, or the optimizer's own."""
-    return type(getattr(optimizer, "optim", optimizer))
+    """Return the class of the optimizer whose state it is."""
+    return type(inside(optimizer))
 
 
 def kind_of(optimizer: Optimizer) -> str:
@@ -104,7 +109,7 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
 
     An older version of a library may lack a setting, or have one more.
     """
-    cls, defaults, told = cls_of(optimizer), optimizer.defaults, saved.get("optimizer")
+    cls, defaults, told = cls_of(optimizer), inside(optimizer).defaults, saved.get("optimizer")
     own = {key for group in optimizer.param_groups for key in group} | defaults.keys()
     told_apart = told is not None and not _of_one_kind(told, kind_of(optimizer))
     others = [key for key in _arguments_of_torch() if key not in own and key not in LATER] if told is None else []
