@@ -64,6 +64,20 @@ def test_the_values_are_those_of_the_schedules(cfg):
     assert len({str(values) for values in seen}) > 2
 
 
+@pytest.mark.parametrize("cls", [SGD, AdamW])
+def test_a_fused_step_that_leaves_no_trace_is_known(cls):
+    """torch's fused SGD without momentum keeps no state, and its kernel does not count the weights' versions."""
+    weight = nn.Parameter(torch.ones(2))
+    target = cls([weight], lr=0.1, fused=True)
+    scheduler = torch_scheduler(target, WARM, total_updates=20)
+    for _ in range(3):
+        weight.sum().backward()
+        target.step()
+        scheduler.step()
+        target.zero_grad()
+    assert weight[0] < 1
+
+
 def test_a_schedule_by_epoch_alone_is_stepped_by_epoch():
     target = optimizer()
     scheduler = torch_scheduler(target, dict(type="StepLR", step_size=2, gamma=0.1))

@@ -89,6 +89,7 @@ class TorchScheduler(LRScheduler):
 
     def _count(self, *_: Any) -> None:
         self._since_the_last += 1
+        self._schedules._first = None  # no step of a schedule can come before the optimizer's any more
 
     def _initial_step(self) -> None:
         """Begin anew from the initial values: torch's ``SequentialLR`` does so where a scheduler's turn comes."""
