@@ -17,6 +17,9 @@ from optimzoo.run.store.history import History
 from ..conftest import REPO
 from ..core.run.network import dataset, error, parameters
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+"""TensorBoard writes in a thread of its own, which says so where the folder is gone."""
+
 SWEEP = """
 import json, resource, sys, warnings
 from pathlib import Path

@@ -115,7 +115,7 @@ def _table(registry: Registry, entries: list[Entry]) -> str:
     ]
     width = max(_width(name) for names, *_ in rows for name in names)
     library_width = max(_width(part) for _, libraries, _ in rows for part in ("library", *libraries))
-    about_width = min(max(12, out.width - width - library_width - 10), max(_width(about) for *_, about in rows))
+    about_width = min(max(9, out.width - width - library_width - 10), max(_width(about) for *_, about in rows))
     widths = (width, library_width, max(about_width, len("about")))
     box, edges = HEAVY_HEAD.substitute(out.options), [each + 2 for each in widths]
     head_style, alias_style = ("\x1b[1m", "\x1b[2m") if out.color_system else ("", "")

@@ -177,7 +177,7 @@ def check_entries(
     for number, (parameter, name, group) in enumerate(zip(params_of(optimizer), names, settings)):
         entry = state.get(number) or {}
         if entry and is_torchs(cls):
-            _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}")
+            _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}", parameter.ndim)
         shapes = [v.shape for k, v in entry.items() if isinstance(v, Tensor) and k not in SCALARS and v.ndim > 0]
         if is_torchs(cls):  # Adafactor's are factored
             factored = cls.__name__ == "Adafactor"
@@ -200,10 +200,10 @@ def _held(name: str, group: Group, ndim: int) -> tuple[str, ...]:
     return (*HELD.get(name, ()), *factors, *(kept for setting, kept in more.items() if group.get(setting)))
 
 
-def _check_entry(cls: type, entry: Mapping[Any, Any], held: Sequence[str], whose: str) -> None:
+def _check_entry(cls: type, entry: Mapping[Any, Any], held: Sequence[str], whose: str, ndim: int) -> None:
     for key in (*held, *(key for key in entry if key in SOMETIMES and key not in held and entry[key] is not None)):
         value: Any = entry.get(key)
-        is_one = isinstance(value, Tensor) and (value.ndim > 0 if key not in SCALARS else value.numel() == 1)
+        is_one = isinstance(value, Tensor) and (value.numel() == 1 if key in SCALARS else value.ndim > 0 or ndim == 0)
         if not is_one and not (key in SCALARS and is_number(value)):
             what = "lacks" if key not in entry else f"has {shown(value, 50)} as"
             raise CheckpointError(f"{whose} {what} {key!r}, which {cls.__name__} keeps", "state")

@@ -8,7 +8,7 @@ OPTIMIZERS = [
     dict(type="AdamW"),
     dict(type="AdamW", amsgrad=True, foreach=True),
     dict(type="Adam", weight_decay=0.1),
-    dict(type="SGD", lr=0.01),
+    dict(type="SGD", lr=0.01, fused=False),
     dict(type="SGD", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
     dict(type="Adagrad"),
     dict(type="NAdam"),

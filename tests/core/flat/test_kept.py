@@ -28,7 +28,7 @@ from tests.core.flat.plays import (
     ("optimizer", "why"),
     [
         (dict(type="Adafactor"), "a number moves otherwise in another parameter"),
-        (dict(type="pytorch_optimizer.StableAdamW"), "with the arguments that it has, moves a number otherwise"),
+        (dict(type="pytorch_optimizer.StableAdamW"), "a number moves otherwise in another parameter"),
         (dict(type="Adam8bit"), "'state1' is torch.uint8"),
         (dict(type="bitsandbytes.Adam", optim_bits=8), "'state1' is torch.uint8"),
         (dict(type="bitsandbytes.AdEMAMix"), "'state1' is torch.float32 of the shape"),
