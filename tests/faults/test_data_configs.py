@@ -239,6 +239,18 @@ def test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_n
             prepared(project())
 
 
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_link_that_leads_out_of_the_folder_is_no_code_of_it(linked, project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other_code.py").write_text("def loss(model, batch): ...")
+    file = project({("loss",): "linked_code:loss" if linked == "file" else "linked_code.other_code:loss"})
+    target = tmp_path / "elsewhere" / ("other_code.py" * (linked == "file"))
+    (file.parent / ("linked_code.py" if linked == "file" else "linked_code")).symlink_to(target)
+    with pytest.raises(ConfigError, match=r"^loss: .*needs --trust linked_code"):
+        prepared(file)
+    assert not {"linked_code", "linked_code.other_code"} & sys.modules.keys()
+
+
 def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):
     settings = tmp_path / "settings" / "optimzoo" / "settings.toml"
     settings.parent.mkdir(parents=True)

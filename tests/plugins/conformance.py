@@ -157,12 +157,13 @@ def faults() -> str:
 def by_library() -> str:
     """A row for each library: how many names it has, and how many of them do what."""
     lines = [
-        "| plugin | library | licence | install | names | no footnote | a footnote | cannot step here | not tried |"
+        "| plugin | library | licence | install | names | no footnote | a footnote | not measured yet "
+        "| cannot step here | not tried |"
     ]
-    lines.append("|---" * 9 + "|")
+    lines.append("|---" * 10 + "|")
     for plugin, row in sorted(libraries().items(), key=lambda pair: (-len(pair[1]["names"]), pair[0])):
         kinds = [kind_of(OPTIMIZERS.display_name(e)) for e in OPTIMIZERS.entries() if e.plugin == plugin]
-        counts = [kinds.count(kind) for kind in ("clean", "noted", "cannot", "not tried")]
+        counts = [kinds.count(kind) for kind in ("clean", "noted", "not measured", "cannot", "not tried")]
         install = f"`pip install 'optimzoo[{row.get('extra', row['distribution'])}]'`" if plugin != "torch" else "-"
         library = f"{row['distribution']} {row['version']}"
         lines.append(
@@ -172,13 +173,15 @@ def by_library() -> str:
 
 
 def kind_of(name: str) -> str:
-    """Whether a name steps here without a footnote, with one, not, or has not been tried."""
+    """Whether a name steps here without a footnote, with one, unmeasured, not, or has not been tried."""
     entry, told = OPTIMIZERS.entry(name), status(name)
     if told == "not tried":
         return told
     if told.startswith(("fails", "refused")):
         return "cannot"
-    return "noted" if entry.notes or faults_of(name) or told != "works" else "clean"
+    if entry.notes or faults_of(name) or told != "works":
+        return "noted"
+    return "clean" if entry.facts else "not measured"
 
 
 def by_owner() -> str:

@@ -166,6 +166,7 @@ class TestRefused:
             ([dict(type="StepLR", step_size=2), WARM], "give updates_per_epoch"),
             (dict(type="StepLR", step=2), "step_size"),
             (dict(type="StepLr", step_size=2), "StepLR"),
+            ([], "param_scheduler: a schedule is wanted"),
         ],
     )
     def test_by_name(self, cfg, said):

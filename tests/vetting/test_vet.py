@@ -144,6 +144,12 @@ def test_nothing_is_imported_before_it_is_used(run):
     run("-c", "import optimzoo.vetting, sys; assert 'torch' not in sys.modules")
 
 
+def test_a_decay_that_begins_later_is_found():
+    late = vet(optimizers.HoldsStillAtFirst, only=["decay"])["decay"]
+    assert (late.verdict, late.value) == ("note", "later")
+    assert late.why.endswith("number 12")
+
+
 @pytest.mark.parametrize("name", ["HoldsStillAtFirst", "AddsNoise", "RoundsItsWeights", "CountsInTheGroup"])
 def test_what_is_unusual_is_no_fault(name):
     only = ("lr", "decay", "resume", "groups", "gradients", "manners.random", "manners.instances", "manners.copies")

@@ -73,6 +73,8 @@ class Trust:
         here = self.folder and importlib.machinery.PathFinder.find_spec(top, [str(self.folder)])
         if not here:
             return False
+        if not all(place.is_relative_to(self.folder.resolve()) for place in _places(here)):  # type: ignore[union-attr]
+            return False  # a link leads out of the folder
         loaded = getattr(sys.modules.get(top), "__spec__", None)
         if loaded is not None:
             return _places(loaded) == _places(here)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
 from optimzoo.names.trust import modules_in
 from optimzoo.run.course import Course
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
@@ -140,7 +140,10 @@ class Runner:
             self.resumed_from, state = self.processes.on_first(lambda: self._find(resume))
             self.seed = state["seed"]
         seed_all(self.seed)
-        self.model: nn.Module = self.strategy.shard(calls.made(read.model).to(self.device))
+        model = calls.made(read.model)
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"a torch.nn.Module is wanted, and {shown(model)} was returned", "model")
+        self.model: nn.Module = self.strategy.shard(model.to(self.device))
         self.train_dataloader = self.strategy.split(
             build_dataloader(read.train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed
         )

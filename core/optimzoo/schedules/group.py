@@ -68,7 +68,9 @@ class SchedulerGroup:
         self.counts = {"epoch": 0, "iter": 0}
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
-        self._first: list[FirstStep] | None = [FirstStep(optimizer, counting=False) for optimizer in self._optimizers]
+        self._first: list[FirstStep] | None = [
+            FirstStep(optimizer, counting=not isinstance(optimizer, BaseOptimWrapper)) for optimizer in self._optimizers
+        ]
         self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._load_hooks: list[Any] = []
         self._loaded: Sequence[Mapping[str, Sequence[float]]] | None = None
@@ -176,6 +178,8 @@ class SchedulerGroup:
     def _check_order(self, first: list[FirstStep], outcome: StepOutcome | None) -> None:
         """Warn, once, if no optimizer has done anything before the first step of the schedules."""
         self._first = None
+        for each in first:
+            each.forget()
         is_told = outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED)
         if self._schedulers and not is_told and not any(each.made for each in first):
             warn("the schedules are stepped, and no optimizer has made a step yet:")
@@ -239,6 +243,14 @@ class SchedulerGroup:
         self._loaded = saved.values
         self._mend()
         self._listen()
+
+    def restart(self) -> None:
+        """Begin anew, from the groups' initial values."""
+        self._stop_listening()
+        self.counts = dict.fromkeys(self.counts, 0)
+        self._epochs_took = 0
+        self._count_from([0] * len(self._optimizers))
+        self.replay()
 
     def replay(self) -> None:
         """Set the groups' values to what the schedules make of the initial values in the steps taken so far."""

@@ -69,6 +69,8 @@ class TorchScheduler(LRScheduler):
         updates_per_epoch: int | None = None,
     ) -> None:
         units = {_unit(schedule) for schedule in _read(cfg)}
+        if not units:
+            raise ConfigError("a schedule is wanted, got none", "param_scheduler")
         if "epoch" in units and len(units) > 1 and updates_per_epoch is None:
             raise ConfigError(
                 "some schedules count epochs and some count updates: give updates_per_epoch", "param_scheduler"
@@ -82,19 +84,16 @@ class TorchScheduler(LRScheduler):
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group.get("lr", 0.0))
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self._at_the_start = self._schedules.state_dict()
         self.last_epoch = 0
         self._step_count = 1
         self._last_lr = self.get_lr()
 
     def _count(self, *_: Any) -> None:
         self._since_the_last += 1
-        self._schedules._first = None  # no step of a schedule can come before the optimizer's any more
 
     def _initial_step(self) -> None:
         """Begin anew from the initial values: torch's ``SequentialLR`` does so where a scheduler's turn comes."""
-        self._schedules.load_state_dict(self._at_the_start, on_change="config")
-        self._schedules._stop_listening()  # an optimizer's state that is loaded later is not of this beginning
+        self._schedules.restart()
         self.last_epoch = 0
         self._step_count = 1
         self._last_lr = self.get_lr()

@@ -183,6 +183,13 @@ def _decayed(way: Way, at: float = 1.0, **settings: Any) -> tuple[torch.Tensor, 
     return trial.values(), trial.move(0, scale=0.0)
 
 
+def _first_decay(way: Way, **settings: Any) -> int | None:
+    """Return the first of some updates with zero gradients in which a decay matters."""
+    some, none = (Trial(way, weight_decay=decay, **settings) for decay in (WD, 0.0))
+    differ = ((some.move(k, scale=0.0) != none.move(k, scale=0.0)).any() for k in range(AGAIN))
+    return next((k for k, differs in enumerate(differ) if differs), None)
+
+
 @measures("decay")
 def decay(way: Way) -> Fact:
     """Tell the kind of decay from where single numbers go."""
@@ -198,7 +205,10 @@ def decay(way: Way) -> Fact:
     if Trial(way, weight_decay=0.0, **rate).move(0, scale=0.0).any():
         return unmeasured("its parameters move without a gradient and a decay")
     if not moved.any():
-        return note("none", "where the gradient is zero weight_decay moves nothing")
+        late = _first_decay(replace(way, dtype=torch.float32), **rate)  # not all go on in float64
+        if late is None:
+            return note("none", f"in {AGAIN} updates with zero gradients weight_decay moves nothing")
+        return note("later", f"of updates with zero gradients, weight_decay moves nothing before number {late + 1}")
     if moved[weights == 0].any() or not (moved * weights <= 0).all():
         why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
         return fault("a constant", why)

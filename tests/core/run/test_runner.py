@@ -143,6 +143,14 @@ class TestTraining:
         runner.train()
         assert [lr for _, lr in runner.history.column("lr")] == pytest.approx([5e-4, 5e-4, 7.5e-4, 7.5e-4, 1e-3])
 
+    @pytest.mark.parametrize("returned", [None, "net", [nn.Linear(1, 1)]])
+    def test_a_function_that_returns_no_model_is_told(self, returned, make_runner):
+        def model() -> nn.Module:
+            return returned
+
+        with pytest.raises(ConfigError, match=r"^model: a torch.nn.Module is wanted"):
+            make_runner(model=dict(type=model))
+
     def test_a_model_with_a_train_step_drives_itself(self, make_runner):
         class Driver(nn.Module):
             def __init__(self):

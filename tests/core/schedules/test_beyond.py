@@ -61,7 +61,7 @@ def course(optimizer, schedule, steps):
         ),
         (
             SequenceLR,
-            dict(curves=[dict(type="Linear", start_factor=0.5, steps=3), dict(type="Exponential", gamma=0.5)]),
+            dict(curves=[dict(type="Linear", start_factor=0.5, steps=3), dict(type="ExponentialLR", gamma=0.5)]),
             lambda t: [0.5, 0.75, 1.0][t] if t < 3 else 0.5 ** (t - 3),
         ),
         (OneCycleLR, dict(end=11, pct_start=0.5, div_factor=2, anneal_strategy="linear", final_div_factor=1), None),
@@ -194,6 +194,18 @@ class TestAnyLoop:
         with pytest.warns(OptimzooWarning, match="no optimizer has made a step yet"):
             schedule.step(**call)
         schedule.step(**call)
+
+    @pytest.mark.parametrize("fused", [False, True])
+    def test_a_bare_optimizer_that_keeps_no_state_is_known_to_have_stepped(self, fused):
+        """torch's fused kernels do not count the versions of the weights."""
+        weight = nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.SGD([weight], lr=1.0, fused=fused)
+        schedule = build_param_scheduler(optimizer, dict(type="ExponentialLR", gamma=0.5, by="update"))
+        weight.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step(StepOutcome.UPDATED)
+        assert optimizer.param_groups[0]["lr"] == 0.5
 
     def test_a_right_loop_is_never_told_whatever_is_skipped_or_accumulated(self):
         optimizer = sgd()

@@ -61,7 +61,10 @@ class TestEachOfTorch:
             if "step" in entry:
                 entry["step"] = float(entry["step"])
         optimizer = trained(name)
+        optimizer.step()
         OptimWrapper(optimizer).load_state_dict(state)
+        steps = [entry["step"] for entry in optimizer.state.values() if "step" in entry]
+        assert all(float(step) == 2 for step in steps), "those of the state, not the three that it had made"
         optimizer.step()
 
     def test_each_thing_that_it_keeps_is_missed_and_each_of_another_kind_refused(self, name):

@@ -1,5 +1,6 @@
 """The schedule that is made of other curves, one after another."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -151,8 +152,8 @@ class SequenceMomentum(MomentumSchedulerMixin, SequenceParamScheduler):
 
 
 def _resolve(curve: Any, path: str) -> tuple[Any, dict[str, Any]]:
-    if isinstance(curve, Mapping) and isinstance(curve.get("type"), str):
-        curve = {**curve, "type": f"{curve['type']}ParamScheduler"}
+    if isinstance(curve, Mapping) and isinstance(curve.get("type"), str) and ":" not in curve["type"]:
+        curve = {**curve, "type": re.sub("(LR|Momentum)?$", "ParamScheduler", curve["type"], count=1)}
     return PARAM_SCHEDULERS.resolve(curve, path)
 
 
