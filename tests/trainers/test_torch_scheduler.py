@@ -167,6 +167,7 @@ class TestRefused:
             (dict(type="StepLR", step=2), "step_size"),
             (dict(type="StepLr", step_size=2), "StepLR"),
             ([], "param_scheduler: a schedule is wanted"),
+            ([dict(WARM, by="epochs")], r"^param_scheduler\[0\].by: .*Did you mean 'epoch'"),
         ],
     )
     def test_by_name(self, cfg, said):

@@ -150,7 +150,9 @@ class Registry:
     def _of_class(self, cls: Any) -> Iterator[Entry]:
         """Yield the entries that lead to ``cls`` itself."""
         self._populate()
-        for entry in self._by_class.get(getattr(cls, "__name__", ""), ()):
+        library = str(getattr(cls, "__module__", "")).partition(".")[0]
+        entries = self._by_class.get(getattr(cls, "__name__", ""), ())
+        for entry in sorted(entries, key=lambda entry: entry.module != library):  # others may hand a class on
             module, _, attribute = dotted(entry.target).partition(":")
             if entry.target is cls or getattr(sys.modules.get(module), attribute, None) is cls:
                 yield entry

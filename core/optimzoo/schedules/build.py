@@ -223,6 +223,8 @@ def _read(cfg: Any, path: str) -> ScheduleRecord | ParamScheduler:
             whole = target.map_steps(kwargs, lambda steps: math.ceil(share(steps)) if is_share(steps) else steps)
     ready = calls.read(target, whole, path, given=("optimizer",)).kwargs
     kept = {key: ready[key] if whole[key] == value else value for key, value in kwargs.items()}
+    with calls.placed(target.__name__, path):
+        unit_of(kept)
     return ScheduleRecord(target, kept, convert, path)
 
 

@@ -52,7 +52,7 @@ print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion
         assert run("-c", code).stdout.splitlines()[-1] == "[]"
 
     def test_show_tells_all_there_is_to_know(self, optimzoo):
-        shown = optimzoo("show", "Sophia2").stdout
+        shown = " ".join(optimzoo("show", "Sophia2").stdout.split())
         for fact in (
             "sophia.Sophia",
             "DecoupledSophia, Sophia2",

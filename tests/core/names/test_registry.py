@@ -223,6 +223,16 @@ class TestLookUp:
         assert OPTIMIZERS.entry_of(Mine).name == "SGD", "by its nearest base"
         assert OPTIMIZERS.entry_of(int) is None
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+    @pytest.mark.parametrize("name", ["SGD", "AdamW", "LBFGS", "RAdam"])
+    def test_a_class_that_another_library_hands_on_is_that_of_its_own(self, name):
+        others = pytest.importorskip("pytorch_optimizer")
+        cls = getattr(torch.optim, name)
+        entry = OPTIMIZERS.entry_of(cls)
+        assert (entry.library, "whole" in entry.needs) == ("torch", False)
+        assert OPTIMIZERS.owner_of(cls) is entry
+        assert hasattr(others, name)
+
 
 class TestBuild:
     def test_the_config_is_left_as_it_is(self):
