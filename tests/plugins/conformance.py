@@ -7,6 +7,7 @@ import re
 
 from optimzoo import OPTIMIZERS
 from optimzoo.names.entry import NEEDS, REFUSED, Entry
+from optimzoo.names.facts import UNDRIVEN
 from optimzoo_plugins.library import OWNERS, libraries, owners
 from optimzoo_plugins.openmmlab import CONSTRUCTORS, SCHEDULES
 from tests.conftest import REPO
@@ -111,8 +112,8 @@ def faults_of(name: str) -> dict[str, str]:
 def measured(entry: Entry) -> str:
     """The day of the facts, or why there are none."""
     if entry.facts:
-        undriven = entry.facts.value("needs") == "nothing works"
-        return f"{entry.facts.date}: no way to drive it was found" if undriven else entry.facts.date
+        undriven = UNDRIVEN.get(entry.facts.value("needs"))
+        return f"{entry.facts.date}: {undriven}" if undriven else entry.facts.date
     return "not measured yet" if entry.installed else "its library is not installed where facts are measured"
 
 

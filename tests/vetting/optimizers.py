@@ -334,6 +334,193 @@ class Averages(dict):
         return self
 
 
+class ClearsItsGradients(Healthy):  # gradients.after_step
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        param.grad = None
+
+
+class ScalesItsGradients(Healthy):  # gradients.after_step
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        param.grad.mul_(0.5)
+
+
+class MultipliesByTheCommonNorm(Healthy):  # gradients.nonfinite
+    @torch.no_grad()
+    def step(self, closure=None):
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.stack([grad.norm() for grad in grads]).norm()
+        for grad in grads:
+            grad.mul_(norm)
+        return super().step(closure)
+
+
+class IgnoresTheScaler(Healthy):  # gradients.skipped
+    _step_supports_amp_scaling = True
+
+    @torch.no_grad()
+    def step(self, closure=None, grad_scaler=None):
+        return super().step(closure)
+
+
+class ComparesNumbers(Healthy):  # dtypes.complex
+    def change(self, group, param, index):
+        torch.maximum(param, param)
+        super().change(group, param, index)
+
+
+class WantsDenseGradients(Healthy):  # dtypes.sparse
+    def change(self, group, param, index):
+        if param.grad.is_sparse:
+            raise RuntimeError("no sparse gradients")
+        super().change(group, param, index)
+
+
+class OtherwiseWhenCompiled(Healthy):  # kernels.compile
+    def change(self, group, param, index):
+        rate = 0.5 if torch.compiler.is_compiling() else 1.0
+        super().change({**group, "lr": group["lr"] * rate}, param, index)
+
+
+class TakesTheFirstLr(Healthy):  # lr.groups
+    def change(self, group, param, index):
+        super().change({**group, "lr": self.param_groups[0]["lr"]}, param, index)
+
+
+class TakesAnyLr(Healthy):  # arguments.lr
+    def __init__(self, params, lr=0.01, **kwargs):
+        super().__init__(params, 0.01, **kwargs)
+        for group in self.param_groups:
+            group["lr"] = lr
+
+
+class ReadsMomentumOnce(Healthy):  # groups.settings
+    def __init__(self, params, lr=0.01, momentum=0.9, weight_decay=0.0):
+        super().__init__(params, lr, momentum, weight_decay)
+        self.momentum = momentum
+
+    def change(self, group, param, index):
+        super().change({**group, "momentum": self.momentum}, param, index)
+
+
+class LeavesAFile(Healthy):  # manners.litter
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        with open("wobble.log", "w"):
+            pass
+
+
+class Prints(Healthy):  # manners.quiet
+    def change(self, group, param, index):
+        print("one more update")
+        super().change(group, param, index)
+
+
+class CopiesOfItsStateShare(Healthy):  # resume.memory
+    def change(self, group, param, index):
+        averages = self.state[param].setdefault("averages", Averages())
+        averages[0] = averages.get(0, 0) * group["momentum"] + param.grad
+        param.sub_(averages[0] * group["lr"])
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        for index, param in enumerate(p for group in self.param_groups for p in group["params"]):
+            self.state[param] = state_dict["state"][index]
+
+
+class LoadsItsFirstGroup(Healthy):  # resume.groups
+    def load_state_dict(self, state_dict):
+        count = len(state_dict["param_groups"][0]["params"])
+        state = {index: value for index, value in state_dict["state"].items() if index < count}
+        super().load_state_dict({**state_dict, "state": state})
+
+
+class KeepsAWideState(Healthy):  # resume.bfloat16
+    def change(self, group, param, index):
+        state = self.state[param]
+        state["average"] = state.get("average", torch.zeros(param.shape)).float() * group["momentum"] + param.grad
+        param.sub_(state["average"] * group["lr"])
+
+
+class KeepsEveryGradient(Healthy):  # state
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.state[param].setdefault("seen", []).append(param.grad.clone())
+
+
+class HasAnObject(Healthy):  # state.weights_only, state.kinds
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.state[param]["averages"] = Averages()
+
+
+class CountsBesideTheState(Healthy):  # state.outside
+    count = 0
+
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.count += 1
+
+
+class SlowerFromPlaceToPlace(Healthy):  # groups.merge
+    def change(self, group, param, index):
+        super().change({**group, "lr": group["lr"] * 0.5**index}, param, index)
+
+
+class WritesItsGroupsAnew(Healthy):  # groups.keys
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        known = ("params", "lr", "momentum", "weight_decay", "nesterov", "foreach")
+        self.param_groups = [{key: group[key] for key in known} for group in self.param_groups]
+
+
+class DividesByItsOwnNorm(Healthy):  # elementwise
+    def change(self, group, param, index):
+        rate = group["lr"] / (param.grad.norm() + 1e-9)
+        super().change({**group, "lr": rate}, param, index)
+
+
+class TakesTheSign(Healthy):  # scale
+    def change(self, group, param, index):
+        param.sub_(torch.sign(param.grad) * group["lr"])
+
+
+class WantsAClosure(Healthy):  # needs
+    def step(self, closure):
+        return super().step(closure)
+
+
+class WantsAnAccelerator(Healthy):  # needs
+    def change(self, group, param, index):
+        raise RuntimeError("Torch not compiled with CUDA enabled")
+
+
+class GoesAround(Healthy):  # needs
+    def __init__(self, params, base_optimizer, **kwargs):
+        self.inside = base_optimizer(params, lr=kwargs.pop("lr", 0.01))
+        super().__init__(params, **kwargs)
+        self.param_groups, self.state = self.inside.param_groups, self.inside.state
+
+    def step(self, closure=None):
+        return self.inside.step(closure)
+
+
+def slowed(cls):
+    """Return a class that takes half the steps of another, and forgets to switch autograd on after an error."""
+
+    class Slowed(cls):
+        def __init__(self, params, lr=0.01):
+            super().__init__(params, lr=lr / 2)
+
+        def step(self, closure=None):
+            torch.set_grad_enabled(False)
+            super().step(closure)
+            torch.set_grad_enabled(True)
+
+    return Slowed
+
+
 class HoldsStillAtFirst(Healthy):
     """Healthy: its first ten updates only gather."""
 

@@ -8,6 +8,7 @@ import torch
 from optimzoo.errors import ConfigError
 from optimzoo.vetting import vet
 from optimzoo.vetting.child import ChildError, in_child
+from optimzoo.vetting.report import MEASUREMENTS
 
 from . import optimizers
 
@@ -49,8 +50,39 @@ FAULTS = {
     "DrawsWithoutASeed": ("manners.random", "not repeatable"),
     "SharesItsCount": ("manners.instances", "share"),
     "CopiesShareTheMomentum": ("manners.copies", "another way"),
+    "LoadsItsFirstGroup": ("resume.groups", "inexact"),
     "ClosureWithoutGradients": ("manners.closure", "without gradients"),
 }
+
+NOTES = {
+    "ClearsItsGradients": ("gradients.after_step", "cleared"),
+    "ScalesItsGradients": ("gradients.after_step", "overwritten"),
+    "MultipliesByTheCommonNorm": ("gradients.nonfinite", "spreads"),
+    "IgnoresTheScaler": ("gradients.skipped", "changes"),
+    "ComparesNumbers": ("dtypes.complex", "not complex64"),
+    "WantsDenseGradients": ("dtypes.sparse", "not sparse"),
+    "OtherwiseWhenCompiled": ("kernels.compile", "differs"),
+    "TakesTheFirstLr": ("lr.groups", "shared"),
+    "TakesAnyLr": ("arguments.lr", "takes negative NaN"),
+    "ReadsMomentumOnce": ("groups.settings", "momentum"),
+    "LeavesAFile": ("manners.litter", "the file wobble.log"),
+    "Prints": ("manners.quiet", "prints"),
+    "CopiesOfItsStateShare": ("resume.memory", "inexact"),
+    "KeepsAWideState": ("resume.bfloat16", "inexact"),
+    "KeepsEveryGradient": ("state", 16.0),
+    "HasAnObject": ("state.weights_only", "refused"),
+    "CountsBesideTheState": ("state.outside", "count"),
+    "SlowerFromPlaceToPlace": ("groups.merge", "depends"),
+    "WritesItsGroupsAnew": ("groups.keys", "lost param_names own_key"),
+    "DividesByItsOwnNorm": ("elementwise", "no"),
+    "TakesTheSign": ("scale", "each"),
+    "WantsAClosure": ("needs", "closure"),
+    "WantsAnAccelerator": ("needs", "accelerator"),
+    "GoesAround": ("needs", "inner_class"),
+}
+"""What is told without being a fault by itself."""
+OF_A_LIBRARY = ("trains.twin", "manners.import")
+"""What only a library of its own can have: a test beside this table."""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +99,38 @@ def test_a_fault_is_found_for_its_reason_and_its_lines_show_it(name, fact, value
     with pytest.raises(ChildError, match="AssertionError"):
         in_child(exec, found.reproduction, {}, seconds=60)
     in_child(exec, found.reproduction.replace(name, "Healthy"), {}, seconds=60)
+
+
+@pytest.mark.parametrize(("name", "fact", "value"), [(name, *found) for name, found in NOTES.items()])
+def test_what_is_worth_a_note_is_found_for_its_reason(name, fact, value, healthy):
+    found = vet(getattr(optimizers, name), only=[fact])[fact]
+    assert (found.verdict, found.value) == ("note", value), found.why
+    assert healthy[fact].verdict == "fine"
+
+
+def test_each_fact_has_an_optimizer_that_fails_it():
+    caught = {fact for fact, _ in (*FAULTS.values(), *NOTES.values())}
+    assert {"needs", *MEASUREMENTS} - caught == set(OF_A_LIBRARY)
+
+
+def test_a_function_that_makes_a_class_of_another_is_vetted_around_descent():
+    report = vet("tests.vetting.optimizers:slowed", only=["manners.error", "lr"])
+    assert report.cls == "tests.vetting.optimizers:slowed(torch.optim.SGD)"
+    assert report["lr"].value == "live"
+    with pytest.raises(ChildError, match="autograd stays off"):
+        in_child(exec, report["manners.error"].reproduction, {}, seconds=60)
+    with pytest.raises(ConfigError, match="json:loads makes no class of optimizers of torch.optim.SGD: TypeError"):
+        vet("json:loads", only=["lr"])
+
+
+def test_a_library_that_is_noisy_and_has_one_method_under_two_names_is_told(tmp_path, monkeypatch):
+    one, other = "class One(torch.optim.SGD):\n    pass\n", "class Other(One):\n    pass\n"
+    (tmp_path / "quiet_zoo.py").write_text(f"import torch\n\n\n{one}")
+    (tmp_path / "noisy_zoo.py").write_text(f"import torch\n\nprint('hello')\ntorch.manual_seed(0)\n\n\n{one}{other}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    quiet, noisy = (vet(f"{module}:One", only=OF_A_LIBRARY).facts for module in ("quiet_zoo", "noisy_zoo"))
+    assert [(fact.verdict, fact.value) for fact in quiet] == [("fine", "none"), ("fine", "quiet")]
+    assert [(fact.verdict, fact.value) for fact in noisy] == [("note", "Other"), ("note", "changes the seed, prints")]
 
 
 def test_the_command_prints_the_facts_and_fails_where_there_is_a_fault(optimzoo):
@@ -130,14 +194,24 @@ def test_a_fact_or_a_setting_that_is_none_is_an_error(optimzoo):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
-    [("Crashes", "its process died with exit code"), ("Hangs", "it took longer than"), ("Raises", "no luck")],
+    ("name", "why", "seconds"),
+    [
+        ("Crashes", "its process died with exit code", 60),
+        ("Hangs", "it took longer than", 3),
+        ("Raises", "no luck", 60),
+    ],
 )
-def test_a_crash_is_a_fact_and_not_the_end(name, why):
-    report = vet(getattr(optimizers, name), only=["needs", "lr"], seconds=3)
+def test_a_crash_is_a_fact_and_not_the_end(name, why, seconds):
+    report = vet(getattr(optimizers, name), only=["needs", "lr"], seconds=seconds)
     assert report["needs"].verdict == "fault"
     assert why in report["needs"].why
     assert report["lr"].verdict == "unmeasured"
+
+
+def test_what_an_optimizer_writes_is_not_left_in_the_folder_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert vet(optimizers.LeavesAFile, only=["lr.written"])["lr.written"].verdict == "fine"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_imported_before_it_is_used(run):

@@ -23,6 +23,8 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
 CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s]\S*))?$")
+UNDRIVEN = {"nothing works": "no way to drive it was found", "accelerator": "it does not run on a CPU"}
+"""Values of ``needs`` for what cannot be measured, and what they mean."""
 VERDICTS = ("fine", "note", "fault", "unmeasured")
 Row = tuple[str, Any, str]
 
@@ -128,7 +130,7 @@ def packed(report: Mapping[str, Any], date: str) -> dict[str, Any]:
 
     Of what cannot be built or driven, there is the first fact, which says so.
     """
-    found = report["facts"][:1] if report["facts"][0]["value"] == "nothing works" else report["facts"]
+    found = report["facts"][:1] if report["facts"][0]["value"] in UNDRIVEN else report["facts"]
     rows = {
         row["fact"]: row["value"] if row["verdict"] == "fine" else [row["verdict"], row["value"], row["why"]]
         for row in found

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: what it prints, changes or breaks is gone with it."""
+"""One measurement in a process of its own: what it prints, writes, changes or breaks is gone with it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class ChildError(Exception):
 
 
 def in_child(function: Callable[..., Any], *arguments: Any, seconds: float, cpu: float = math.inf) -> Any:
-    """Return ``function(*arguments)``, called in a forked process with one thread and seeded random numbers.
+    """Return ``function(*arguments)``, called in a forked process with one thread, seeded, in an empty folder.
 
     Raises:
         ChildError: It raised, died, or took longer than ``seconds`` by the clock or ``cpu`` seconds of work.
     """
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(there, cpu, function, arguments), daemon=True)
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    process = context.Process(target=_call, args=(there, folder.name, cpu, function, arguments), daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's, about forking beside threads: none of them is used here
         process.start()
@@ -50,6 +51,7 @@ def in_child(function: Callable[..., Any], *arguments: Any, seconds: float, cpu:
         process.kill()
         process.join()
         here.close()
+        folder.cleanup()
     if raised:
         error = ChildError(answer)
         error.raised = True
@@ -57,9 +59,11 @@ def in_child(function: Callable[..., Any], *arguments: Any, seconds: float, cpu:
     return answer
 
 
-def _call(there: Connection, cpu: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _call(there: Connection, folder: str, cpu: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     import torch
 
+    sys.path = [os.path.abspath(place) for place in sys.path]
+    os.chdir(folder)
     faulthandler.disable()
     if cpu < math.inf:
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(cpu), resource.RLIM_INFINITY))

@@ -90,6 +90,8 @@ def lr(way: Way) -> Fact:
         return fault("late", "an update uses the rate of the one before: a schedule comes one update late")
     if not torch.equal(half.values(), whole.values()):
         return note("by method", f"half the rate is {one:.3g} of the update, then {two:.3g}")
+    if whole.values().norm() * 1e-5 > whole.move(AGAIN + 2).norm():
+        return unmeasured("its updates are so small that half of one cannot be told from rounding")
     read = "lr" in way.signature and Trial(way, lr=whole.lr / 2).move(0).norm() < 0.9 * Trial(way).move(0).norm()
     when = "is read at the construction or first update only" if read else "is never read"
     return fault("ignored", f"half the rate changes nothing, since it {when}: a schedule does nothing")
@@ -116,7 +118,7 @@ def lr_tensor(way: Way) -> Fact:
     number = Trial(way)
     start, rate = number.values(), number.lr
     if not rate or "lr" not in way.signature:
-        return NO_LR
+        return unmeasured("it has no argument lr") if rate else NO_LR
     tensor, number = Trial(way, lr=torch.tensor(rate)).run(8), number.run(8)
     if number.lr == rate and abs(tensor.lr - rate) > 1e-6 * rate:
         return fault(
@@ -196,13 +198,16 @@ def decay(way: Way) -> Fact:
     if "weight_decay" not in way.signature:
         return unmeasured("it has no argument weight_decay")
     rate: dict[str, Any] = {"lr": 0.125} if "lr" in way.signature and Trial(way).lr else {}
-    try:
-        way = replace(way, dtype=torch.float64)
-        weights, moved = _decayed(way, **rate)
-    except Exception:  # there are kernels without float64
-        way = replace(way, dtype=torch.float32)
-        weights, moved = _decayed(way, **rate)
-    if Trial(way, weight_decay=0.0, **rate).move(0, scale=0.0).any():
+    for dtype in (torch.float64, torch.float32):  # there are kernels without float64, and some that round it
+        way = replace(way, dtype=dtype)
+        try:
+            weights, moved = _decayed(way, **rate)
+            if not Trial(way, weight_decay=0.0, **rate).move(0, scale=0.0).any():
+                break
+        except Exception:
+            if dtype == torch.float32:
+                raise
+    else:
         return unmeasured("its parameters move without a gradient and a decay")
     if not moved.any():
         late = _first_decay(replace(way, dtype=torch.float32), **rate)  # not all go on in float64

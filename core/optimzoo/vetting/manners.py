@@ -148,10 +148,8 @@ def _installed_beside(module: str) -> set[str]:
 def litter(way: Way) -> Fact:
     """Look for files that a build and updates leave, and for packages that its distribution brings beside its own."""
     own = way.cls.__module__.partition(".")[0]
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        Trial(way).run(2)
-        left = [f"the file {name}" for name in sorted(os.listdir())]
+    Trial(way).run(2)
+    left = [f"the file {name}" for name in sorted(os.listdir())]
     strange = (t for t in _installed_beside(own) if t.isidentifier() and own.casefold() not in t.casefold())
     left += [f"the package {top}" for top in sorted(strange) if not top.startswith("_")]
     return note(", ".join(left), f"it leaves or installs {', '.join(left)}") if left else fine("none")

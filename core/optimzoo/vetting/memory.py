@@ -90,41 +90,51 @@ def _groups(optimizer: Any) -> list[dict[str, Any]]:
     return [{k: v for k, v in group.items() if k not in ("params", "param_names")} for group in optimizer.param_groups]
 
 
-def _sizes(trial: Trial) -> dict[str, float]:
-    """Return the bytes of tensors per parameter, by where they are."""
-    optimizer, sizes, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
+def _tensors(trial: Trial) -> dict[str, list[Tensor]]:
+    """Return the tensors that the optimizer holds beside the parameters, by where they are, each once."""
+    optimizer, found, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
     own = {k: v for k, v in vars(optimizer).items() if k not in STANDARD}
     for place, holder in {"state": dict(optimizer.state), "groups": _groups(optimizer), "object": own}.items():
         tensors = {id(v): v for _, v in _leaves(holder, "") if isinstance(v, Tensor) and id(v) not in seen}
         seen |= tensors.keys()
-        sizes[place] = sum(v.numel() * v.element_size() for v in tensors.values()) / 4096
-    return sizes
+        found[place] = list(tensors.values())
+    return found
 
 
 @measures("state")
 def state(way: Way) -> Fact:
     """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
-    trial = Trial(way, (MATRIX,), **way.busy).run(3)
-    sizes = _sizes(trial)
-    total, places = round(sum(sizes.values()), 1), [place for place, size in sizes.items() if size > 0.1]
-    why = f"bytes per parameter, in the {' and the '.join(places)}" if places else "bytes per parameter"
-    half = sum(_sizes(trial.run(9, first=3)).values())
-    if (last := sum(_sizes(trial.run(12, first=12)).values())) > half + 0.1:
+    trial = Trial(way, (MATRIX,), **way.busy)
+
+    def sizes(count: int, first: int = 0) -> dict[str, float]:
+        found = _tensors(trial.run(count, first=first))
+        return {place: sum(v.numel() * v.element_size() for v in vs) / 4096 for place, vs in found.items()}
+
+    early = sizes(3)
+    total, places = round(sum(early.values()), 1), " and the ".join(p for p, size in early.items() if size > 0.1)
+    dtypes = {str(v.dtype)[6:] for vs in _tensors(trial).values() for v in vs if v.numel() > 1}
+    why = f"bytes per parameter, {' and '.join(sorted(dtypes))} in the {places}" if places else "bytes per parameter"
+    half, last = sum(sizes(9, first=3).values()), sum(sizes(12, first=12).values())
+    if last > half + 0.1:
         return note(total, f"{why}: it grows, to {half:.4g} after 12 updates and {last:.4g} after 24")
-    return fine(total, why) if places in ([], ["state"]) else note(total, f"{why}: not only where torch keeps it")
+    return fine(total, why) if places in ("", "state") else note(total, f"{why}: not only where torch keeps it")
 
 
 @measures("state.kinds")
 def kinds(way: Way) -> Fact:
-    """Look for what is no number and no tensor."""
+    """Look for what is no number and no tensor, and for tensors in the groups."""
     optimizer = Trial(way, **way.busy).run(3).optimizer
     leaves = [*_leaves(dict(optimizer.state), "state"), *_leaves(_groups(optimizer), "group")]
     strings = [where for where, v in leaves if isinstance(v, str) and where.startswith("state")]
     plain = (str, bool, int, float, complex, Tensor, torch.dtype, torch.device, type(None))
-    objects = dict.fromkeys(f"{where} ({type(v).__name__})" for where, v in leaves if not isinstance(v, plain))
+    found = {
+        "objects": dict.fromkeys(f"{where} ({type(v).__name__})" for where, v in leaves if not isinstance(v, plain)),
+        "tensors": dict.fromkeys(where for where, v in leaves if isinstance(v, Tensor) and where.startswith("group")),
+    }
     if strings:
         return fault("strings", f"torch's load_state_dict garbles strings in the state: {strings[0]}")
-    return note("objects", f"neither numbers nor tensors: {', '.join(objects)}") if objects else fine("plain")
+    why = "; ".join(f"{kind} in {', '.join(where)}" for kind, where in found.items() if where)
+    return note(" ".join(kind for kind, where in found.items() if where), why) if why else fine("plain")
 
 
 @measures("state.weights_only", error="note")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -14,9 +16,10 @@ import torch
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
-from optimzoo.names.entry import Entry, dotted, library_version
+from optimzoo.names.entry import Entry, dotted, import_dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.heeded import HEEDED, known_facts
+from optimzoo.traces import describe_error
 from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.record import MEASUREMENTS, WORDS, Fact, Report, fault, unmeasured
@@ -32,7 +35,8 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
     """Measure what an optimizer does.
 
     Args:
-        target: A registered name, ``package.module:Class``, or the class.
+        target: A registered name, ``package.module:Class``, the class, or a function that makes a class of another,
+            which is given ``torch.optim.SGD``.
         only: Words of ``record.WORDS``, or whole names of facts; all by default.
         seconds: When to stop: what is not measured by then is reported as unmeasured.
         **kwargs: Arguments of the optimizer.
@@ -48,7 +52,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
         >>> vet("SGD", only=["resume", "state"], lr=0.1, momentum=0.9)["state"].value
         4.0
     """
-    cls, words = OPTIMIZERS.get(target), list(only)
+    cls, words = _class_of(target), list(only)
     known = [*WORDS, *MEASUREMENTS]
     for word in (word for word in words if word not in known):
         raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
@@ -58,6 +62,19 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
     library = Entry("", cls).library
     name = target if isinstance(target, str) else dotted(cls)
     return Report(name, dotted(cls), library, library_version(library), torch.__version__, facts)
+
+
+def _class_of(target: Any) -> Any:
+    found = import_dotted(target) if isinstance(target, str) and ":" in target else target
+    if not inspect.isfunction(found):
+        return OPTIMIZERS.get(target)
+    try:
+        made: Any = found(torch.optim.SGD)
+    except Exception as error:
+        said = describe_error(error)
+        raise ConfigError(f"{dotted(found)} makes no class of optimizers of torch.optim.SGD: {said}") from error
+    made.__module__, made.__qualname__ = found.__module__, f"{found.__qualname__}(torch.optim.SGD)"
+    return OPTIMIZERS.get(made)
 
 
 def _measured(cls: Any, kwargs: dict[str, Any], words: list[str], deadline: float) -> Iterator[Fact]:
@@ -100,13 +117,18 @@ def _told(way: Way, name: str, found: Fact) -> Fact:
     return replace(found, fact=name, reproduction=lines, optimzoo=does)
 
 
+def _source(value: Any) -> str:
+    made = SCRIPTS["handed"].get(value[1:]) if isinstance(value, str) and value.startswith("@") else None
+    return made or repr(value)
+
+
 def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
     """Return a program that ends in an error because of the fault ``name``."""
     usual = {
         "module": way.cls.__module__,
-        "root": way.cls.__qualname__.partition(".")[0],
+        "root": re.split(r"\W", way.cls.__qualname__)[0],
         "name": way.cls.__qualname__,
-        "given": "".join(f"{key!r}: {value!r}, " for key, value in way.kwargs.items() if value != "@model"),
+        "given": "".join(f"{key!r}: {_source(value)}, " for key, value in way.kwargs.items()),
         "shapes": way.shapes,
         "dtype": way.dtype,
         "context": f"{way.context[0]}({', '.join(f'{key}={value}' for key, value in way.context[1].items())})",

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,8 @@ class Way:
 
     Args:
         cls: The class.
-        kwargs: The arguments that the user gives, and values for required ones.
+        kwargs: The arguments that the user gives, and values for required ones; ``"@model"`` stands for what is made
+            of the parameters, as ``handed`` does, and ``"@inner_class"`` for a class to put inside.
         handed: What it is built over: ``params``, ``named`` pairs, ``groups``, the ``model``, an ``inner`` optimizer.
         drive: One of ``DRIVES``.
         shapes: The parameters to try: a matrix of 4096 elements (8-bit states begin there) and a vector, if it can.
@@ -85,18 +86,19 @@ class Way:
         """Return the optimizer over ``params``: in one group, or in one for each parameter, with keys of its own."""
         if self.processes and not dist.is_initialized():
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-        model = nn.ParameterList(p for p in params if isinstance(p, nn.Parameter))
-        kwargs = {key: model if value == "@model" else value for key, value in (self.kwargs | settings).items()}
-        first: Any = {
-            "named": [(f"w{index}", param) for index, param in enumerate(params)],
-            "groups": [{"params": list(params), **self.keys}],
-            "model": model,
-        }.get(self.handed, list(params))
-        if split:
-            own = [{}] * len(params) if split is True else split
-            first = [{"params": [param], **self.keys, **more} for param, more in zip(params, own)]
-        elif self.handed == "inner":
-            first = torch.optim.SGD(list(params), lr=0.01)
+        weights: list[Any] = list(params)
+        own = [{}] * len(weights) if split is True else split or ()
+        groups = [{"params": [weight], **self.keys, **more} for weight, more in zip(weights, own)]
+        made: dict[str, Callable[[], Any]] = {
+            "@params": lambda: weights,
+            "@named": lambda: [(f"w{index}", weight) for index, weight in enumerate(weights)],
+            "@groups": lambda: [{"params": weights, **self.keys}],
+            "@model": lambda: nn.ParameterList(weight for weight in weights if isinstance(weight, nn.Parameter)),
+            "@inner": lambda: torch.optim.SGD(groups or weights, lr=0.01),
+            "@inner_class": lambda: torch.optim.SGD,
+        }
+        kwargs = {k: made[v]() if isinstance(v, str) and v in made else v for k, v in (self.kwargs | settings).items()}
+        first = groups if groups and self.handed != "inner" else made[f"@{self.handed}"]()
         optimizer = self.cls(first, **kwargs)
         if callable(getattr(optimizer, "train", None)):
             optimizer.train()
@@ -173,6 +175,7 @@ class Trial:
         torch.manual_seed(k), random.seed(k), np.random.seed(k)
         drive = self.way.drive
         if drive == "closure":
+            self.backward(k, scale, without)  # some begin with the gradients that are there
             self.optimizer.step(lambda: self.backward(k, scale, without))
             return
         name, kwargs = self.way.context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,13 +26,17 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 """What its parameters must be, and how a ``Way`` says so."""
 HANDED = ("params", "named", "groups", "model", "inner")
-VALUES = {"lr": 2**-7, "learning_rate": 2**-7, "momentum": 0.9, "weight_decay": 0.0, "model": "@model"}
-"""Values for required arguments that mean the same everywhere; others are tried with a number."""
+VALUES: dict[str, Any] = {"lr": 2**-7, "learning_rate": 2**-7, "momentum": 0.9, "weight_decay": 0.0}
+VALUES |= {"model": "@model", "params": "@params"}
+"""Values for required arguments that mean the same everywhere."""
+OTHERS = (0.1, 64, "@inner_class", "@inner")
+"""What other required arguments are tried with."""
+ACCELERATOR = re.compile(r"cuda|xpu|triton|accelerator|\bgpu", re.IGNORECASE)
 
 
 def find_way(cls: Any, kwargs: dict[str, Any]) -> tuple[Way | None, Fact]:
     """Return the first way that makes two finite updates, and the fact ``needs``."""
-    first_error = ""
+    stops: dict[bool, str] = {}  # the first error, by whether the optimizer was built
     for form, handed, filled in itertools.product(FORMS, HANDED, _fills(cls, kwargs)):
         keys = _keys(cls, filled) if handed == "groups" else {}
         for way in _driven(Way(cls, filled, handed, keys=keys, **FORMS[form])):
@@ -39,25 +44,28 @@ def find_way(cls: Any, kwargs: dict[str, Any]) -> tuple[Way | None, Fact]:
             try:
                 trial = Trial(way)
             except (Exception, SystemExit) as error:
-                first_error = first_error or describe_error(error)
+                stops.setdefault(False, describe_error(error))
                 break
             try:
                 if trial.run(2).finite() and trial.optimizer.param_groups:
                     return replace(way, cls=None), _needs(way, form, kwargs)
                 raise ArithmeticError("two updates leave parameters that are not finite")
             except (Exception, SystemExit) as error:
-                first_error = first_error or describe_error(error)
-    return None, fault("nothing works", f"no way to build it and to make an update was found: {first_error}")
+                stops.setdefault(True, describe_error(error))
+    why = stops.get(True) or stops.get(False, "")
+    if ACCELERATOR.search(why):
+        return None, note("accelerator", f"it does not run on a CPU: {why}")
+    return None, fault("nothing works", f"no way to build it and to make an update was found: {why}")
 
 
 def _needs(way: Way, form: str, kwargs: dict[str, Any]) -> Fact:
     modes = callable(getattr(way.cls, "train", None)) and callable(getattr(way.cls, "eval", None))
     drive = {"returned": "loss", "step": ""}.get(way.drive, way.drive)
-    model = "model" if "@model" in way.kwargs.values() else ""
+    made = [str(value)[1:] for value in way.kwargs.values() if str(value).startswith("@")]
     handed = {"params": "", "groups": "group_keys"}.get(way.handed, way.handed)
-    needs = " ".join(filter(None, dict.fromkeys((drive, handed, form, "modes" if modes else "", model))))
+    needs = " ".join(filter(None, dict.fromkeys((drive, handed, form, "modes" if modes else "", *made))))
     filled = {key: value for key, value in way.kwargs.items() if key not in kwargs} | way.keys
-    given = ", ".join(f"{key}={value!r}" for key, value in filled.items())
+    given = ", ".join(f"{key}={value!r}" for key, value in filled.items() if not str(value).startswith("@"))
     why = f"built with {given}" if given else ""
     return (
         note(needs, why or "it takes more, or less, than step() over any parameters") if needs else fine("nothing", why)
@@ -69,7 +77,7 @@ def _fills(cls: Any, kwargs: dict[str, Any]) -> list[dict[str, Any]]:
     others = list(Way(cls).signature.values())[1:]
     named = {p.name: p.default for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     wanted = [name for name, default in named.items() if default is inspect.Parameter.empty and name not in kwargs]
-    tries = [{name: VALUES.get(name, number) for name in wanted} | kwargs for number in (0.1, 64)]
+    tries = [{name: VALUES.get(name, other) for name in wanted} | kwargs for other in OTHERS]
     tries.append({name: VALUES[name] for name in ("lr", "momentum") if name in named} | tries[0])
     return [one for index, one in enumerate(tries) if one not in tries[:index]]
 

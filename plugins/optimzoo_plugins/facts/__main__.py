@@ -1,9 +1,10 @@
-"""Measure the optimizers of the bundled plugins: ``python -m optimzoo_plugins.facts [NAME ...]``, all by default."""
+"""Measure the optimizers of the bundled plugins: ``python -m optimzoo_plugins.facts --help`` says how."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from optimzoo import OPTIMIZERS
 from optimzoo.names.entry import library_version
-from optimzoo.names.facts import packed, plain_version
+from optimzoo.names.facts import UNDRIVEN, packed, plain_version
 from optimzoo.vetting import Fact, vet
 from optimzoo.vetting.record import MEASUREMENTS
 
@@ -25,21 +26,32 @@ USED = ("torch", "transformers", "bitsandbytes", "pytorch_optimizer", "schedulef
 """The libraries to begin with."""
 
 
-def measure(name: str) -> None:
-    """Vet one name, and write what is found into the file of its library."""
+def measure(name: str, only: Sequence[str] = (), seconds: float = 1800) -> None:
+    """Vet one name, and write what is found into the file of its library.
+
+    Args:
+        name: A registered name.
+        only: Facts to measure, or first words of some, where the others are kept as they stand in the file.
+        seconds: When to stop measuring.
+    """
     entry = OPTIMIZERS.entry(name)
-    only = ["needs", *(fact for fact in MEASUREMENTS if fact != "manners.import" or entry.library not in IMPORTS)]
-    report = vet(name, only=only, seconds=1800, **WITH.get(name, {}))
+    wanted = ["needs", *only] if only else ["needs", *MEASUREMENTS]
+    if entry.library in IMPORTS and not only:
+        wanted.remove("manners.import")
+    report = vet(name, only=wanted, seconds=seconds, **WITH.get(name, {}))
     for fact in (fact for fact in report.facts if fact.fact == "manners.import"):
         IMPORTS[entry.library] = fact
     others = tuple(fact for fact in report.facts if fact.fact != "manners.import")
+    known = () if only else (IMPORTS[entry.library],)
     version = library_version(entry.library)  # which is not that of the class where the library hands on another's
-    report = replace(report, facts=(*others, IMPORTS[entry.library]), version=version)
+    report = replace(report, facts=(*others, *known), version=version)
     found = packed(report.as_dict(), date.today().isoformat())
     file = Path(__file__).with_name(f"{entry.library}.json")
     names = json.loads(file.read_text(encoding="utf-8"))["names"] if file.is_file() else {}
     versions = names.setdefault(entry.name, {})
-    versions.pop(plain_version(report.version), None)
+    before = versions.pop(plain_version(report.version), None)
+    if before and only and found["facts"]["needs"] not in UNDRIVEN:
+        found = {**before, "torch": found["torch"], "facts": before["facts"] | found["facts"]}
     versions[plain_version(report.version)] = found
     ordered = {"names": dict(sorted(names.items()))}
     text = json.dumps(ordered, indent=1, ensure_ascii=False).replace("[\n      ", "[").replace(",\n      ", ", ")
@@ -49,15 +61,20 @@ def measure(name: str) -> None:
 
 def main() -> None:
     """Measure the names of the command line, or all that are bundled and installed, the most used libraries first."""
+    parser = argparse.ArgumentParser(prog="python -m optimzoo_plugins.facts", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a name that `optimzoo list` prints")
+    parser.add_argument("--only", default="", metavar="FACT,FACT", help="facts to measure, beside those in the file")
+    parser.add_argument("--seconds", type=float, default=1800, help="when to stop measuring a name")
+    asked = parser.parse_args()
     entries = {name: OPTIMIZERS.entry(name) for name in OPTIMIZERS}
     order = {library: number for number, library in enumerate(USED)}
     mine = [name for name, entry in entries.items() if entry.bundled and entry.installed]
-    names = sys.argv[1:] or sorted(mine, key=lambda name: order.get(entries[name].library, len(USED)))
+    names = asked.names or sorted(mine, key=lambda name: order.get(entries[name].library, len(USED)))
     import torch._functorch.aot_autograd  # noqa: F401  # once, and not in each process that compiles a step
 
     for number, name in enumerate(names, 1):
         print(f"{number}/{len(names)} {name}", flush=True)
-        measure(name)
+        measure(name, [word for word in asked.only.split(",") if word], asked.seconds)
 
 
 if __name__ == "__main__":
