@@ -32,7 +32,7 @@ LINES = [
 ]
 PROGRAMS = [
     pytest.param(body, id=f"{page.name}-{number}")
-    for page in [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+    for page in [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
     for number, ((language, *name), body) in enumerate(blocks_of(page.read_text()))
     if language == "python" and not name
 ]

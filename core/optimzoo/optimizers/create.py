@@ -177,7 +177,19 @@ class _BeforeFused:
     def __init__(self, chosen: bool = False) -> None:
         self._looks = chosen
 
-    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            return self._look(optimizer)
+
+        def evaluate() -> Any:  # the gradients come with it
+            loss = closure()
+            self._look(optimizer)
+            return loss
+
+        return args[:1], {**kwargs, "closure": evaluate}
+
+    def _look(self, optimizer: Optimizer) -> None:
         groups = optimizer.param_groups
         if self._looks and any(p.grad is not None and p.grad.is_sparse for g in groups for p in g["params"]):
             for settings in (optimizer.defaults, *groups):

@@ -16,6 +16,7 @@ from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
 from optimzoo.names.trust import modules_in
+from optimzoo.optimizers.modes import Modes
 from optimzoo.run.course import Course
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
@@ -25,8 +26,7 @@ from optimzoo.run.hooks.log import LoggerHook
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.metrics import Means, Metric, measured, unmeasured
-from optimzoo.run.loop.modes import Modes, evaluation_mode
+from optimzoo.run.loop.metrics import Means, Metric, evaluation_mode, measured, unmeasured
 from optimzoo.run.loop.nonfinite import LossWatch
 from optimzoo.run.loop.randomness import RandomStates, seed_all, seed_of
 from optimzoo.run.loop.step import LossFunction, TrainStep
@@ -156,7 +156,7 @@ class Runner:
         self.optim_wrapper = build_optim_wrapper(self.model, read.optim_wrapper)
         own_hooks = [calls.made(hook) for hook in read.hooks]
         calls.raise_all(self.strategy.problems(self.optim_wrapper, self.model, own_hooks))
-        self.modes = Modes(self.optim_wrapper)
+        self.modes = Modes(member.optimizer for member in members(self.optim_wrapper).values())
         self.train_step = TrainStep(
             self.strategy.wrap(self.model, drives=read.loss is None), self.optim_wrapper, read.loss, read.curvature
         )

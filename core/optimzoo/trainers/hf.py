@@ -8,15 +8,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from optimzoo import calls
-from optimzoo.build import build_optim_wrapper
-from optimzoo.constructors.reading import read_optim_wrapper
 from optimzoo.errors import ConfigError
-from optimzoo.values import plain
-from optimzoo.wrappers import OptimWrapper
+from optimzoo.trainers.common import build_optimizers, read_cfg
 
-OURS = {"optimizer", "paramwise_cfg", "constructor"}
-"""What the Trainer leaves to an optimizer; clipping, accumulation and precision are its own arguments."""
+THEIRS = {
+    "clip_grad": "max_grad_norm of TrainingArguments clips",
+    "accumulative_counts": "gradient_accumulation_steps of TrainingArguments accumulates",
+    "type": "the Trainer makes the step; bf16 or fp16 of TrainingArguments choose its precision",
+}
 
 
 def hf_optimizer(cfg: Mapping[str, Any]) -> tuple[type[HFOptimizer], dict[str, Any]]:
@@ -39,17 +38,7 @@ def hf_optimizer(cfg: Mapping[str, Any]) -> tuple[type[HFOptimizer], dict[str, A
         ...     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0)))
         >>> # Trainer(model=model, args=arguments, train_dataset=..., optimizer_cls_and_kwargs=optimizer)
     """
-    cfg = plain(cfg, "optim_wrapper")
-    cfg = {"optimizer": cfg} if "type" in cfg and "optimizer" not in cfg else cfg
-    for key in set(cfg) - OURS:
-        theirs = {
-            "clip_grad": "max_grad_norm of TrainingArguments clips",
-            "accumulative_counts": "gradient_accumulation_steps of TrainingArguments accumulates",
-            "type": "the Trainer makes the step; bf16 or fp16 of TrainingArguments choose its precision",
-        }
-        raise ConfigError(theirs.get(key, f"the Trainer takes {', '.join(sorted(OURS))}"), f"optim_wrapper.{key}")
-    with calls.placed("", "optim_wrapper"):
-        read_optim_wrapper(cfg)
+    cfg = read_cfg(cfg, THEIRS)
     return HFOptimizer, {"cfg": cfg}
 
 
@@ -62,7 +51,7 @@ class HFOptimizer:
         Raises:
             ConfigError: ``cfg`` does not suit the model, or describes several optimizers.
         """
-        wrapper = build_optim_wrapper(model, cfg)
-        if not isinstance(wrapper, OptimWrapper):
+        optimizers = build_optimizers(model, cfg, "The Trainer", {"modes", "curvature"})
+        if len(optimizers) > 1:
             raise ConfigError("the Trainer takes one optimizer", "optim_wrapper")
-        return wrapper.optimizer
+        return optimizers[""]

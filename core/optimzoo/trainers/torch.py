@@ -14,6 +14,7 @@ from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, Optimzo
 from optimzoo.schedules import ParamScheduler
 from optimzoo.schedules.build import Records, ScheduleRecord, build_param_scheduler, read_param_scheduler
 from optimzoo.schedules.state import unit_of
+from optimzoo.trainers.common import bare
 from optimzoo.wrappers import StepOutcome
 
 
@@ -26,7 +27,7 @@ def torch_scheduler(
     """Build the schedules that ``cfg`` describes as one scheduler of torch.
 
     Args:
-        optimizer: What they act on.
+        optimizer: What they act on; one that accelerate, Fabric or Lightning has prepared is looked into.
         cfg: A dict with ``type`` and the schedule's arguments, or a list of such dicts; of any hyperparameter.
         total_updates: Updates in the run, for shares such as ``"5%"`` and for a missing ``end``.
         updates_per_epoch: Updates in an epoch. With it ``step()`` is always an update, and schedules by epoch move at
@@ -68,6 +69,7 @@ class TorchScheduler(LRScheduler):
         total_updates: int | None = None,
         updates_per_epoch: int | None = None,
     ) -> None:
+        optimizer = bare(optimizer)
         units = {_unit(schedule) for schedule in _read(cfg)}
         if not units:
             raise ConfigError("a schedule is wanted, got none", "param_scheduler")

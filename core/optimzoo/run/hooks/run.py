@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from optimzoo.run.loop.modes import Modes
+from optimzoo.optimizers.modes import Modes
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.run.store.history import History

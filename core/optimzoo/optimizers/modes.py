@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch.optim import Optimizer
 
 from optimzoo.names.zoo import needs_of
-from optimzoo.run.members import members
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch a model to evaluation, and then every module back to the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class Modes:
     """Calls ``train()`` and ``eval()`` of the optimizers that need it (the need ``"modes"``).
 
     Args:
-        optim_wrapper: The wrapper, or wrappers, of the optimizers.
+        optimizers: The optimizers of a run; those without modes are left alone.
 
     Attributes:
         optimizers: Those that have modes.
         training: Whether they are in the mode for training.
     """
 
-    def __init__(self, optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> None:
-        wrapped = [member.optimizer for member in members(optim_wrapper).values()]
-        self.optimizers: list[Any] = [optimizer for optimizer in wrapped if "modes" in needs_of(optimizer)]
+    def __init__(self, optimizers: Iterable[Optimizer]) -> None:
+        self.optimizers: list[Any] = [optimizer for optimizer in optimizers if "modes" in needs_of(optimizer)]
         self.training = False
 
     def train(self) -> None:

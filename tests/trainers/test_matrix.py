@@ -1,0 +1,240 @@
+"""One task in every trainer: all end at the weights of a loop by hand, also when they are resumed half-way."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import Runner, build_optim_wrapper, build_param_scheduler
+from optimzoo.trainers.torch import torch_scheduler
+
+from .task import ACCUMULATE, BATCH, CFG, CHAIN, MAX_NORM, SAVED, UPDATES, Classifier, assert_same, batches, rows
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit:DeprecationWarning", "ignore::FutureWarning", "ignore:.*isinstance.treespec, LeafSpec"
+)
+
+
+BY_UPDATE = [{**each, "by": "update"} for each in CHAIN]
+
+
+class Inputs(torch.utils.data.Dataset):
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return self.data[index]
+
+
+class Loader(torch.utils.data.DataLoader):
+    """Goes on from where a saved run had come, as Lightning asks of it."""
+
+    done = 0
+
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), self.done, None)
+
+    def state_dict(self):
+        return {"done": SAVED * ACCUMULATE}
+
+    def load_state_dict(self, state):
+        self.done = state["done"]
+
+
+def loader():
+    return Loader(Inputs(rows()), batch_size=BATCH)
+
+
+def loop(folder, resumed=False):
+    """A loop of torch's, whose state is saved and loaded by hand."""
+    model = Classifier()
+    optimizer = build_optim_wrapper(model, CFG).optimizer
+    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    parts, done = dict(model=model, optimizer=optimizer, scheduler=scheduler), 0
+    if resumed:
+        for name, state in torch.load(folder / "state.pt").items():
+            parts[name].load_state_dict(state)
+        done = SAVED
+    for number, batch in enumerate(batches(rows()[done * ACCUMULATE * BATCH :]), done * ACCUMULATE + 1):
+        (model(**batch)["loss"] / ACCUMULATE).backward()
+        if number % ACCUMULATE == 0:
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        if number == SAVED * ACCUMULATE and not resumed:
+            torch.save({name: part.state_dict() for name, part in parts.items()}, folder / "state.pt")
+    return model.state_dict()
+
+
+def wrapper(folder, resumed=False):
+    """A loop of one's own with the wrapper and the group of schedules."""
+    model = Classifier()
+    optim_wrapper = build_optim_wrapper(
+        model, CFG | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM))
+    )
+    schedules = build_param_scheduler(optim_wrapper, BY_UPDATE, max_iters=UPDATES * ACCUMULATE)
+    parts, done = dict(model=model, optim_wrapper=optim_wrapper, schedules=schedules), 0
+    if resumed:
+        for name, state in torch.load(folder / "state.pt").items():
+            parts[name].load_state_dict(state)
+        done = SAVED
+    for number, batch in enumerate(batches(rows()[done * ACCUMULATE * BATCH :]), done * ACCUMULATE + 1):
+        schedules.step(optim_wrapper.update_params(model(**batch)["loss"]))
+        if number == SAVED * ACCUMULATE and not resumed:
+            torch.save({name: part.state_dict() for name, part in parts.items()}, folder / "state.pt")
+    return model.state_dict()
+
+
+def runner(folder, resumed=False):
+    made = Runner(
+        Classifier(), folder / "run", loader(),
+        CFG | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM)),
+        dict(max_iters=UPDATES * ACCUMULATE, val_interval=SAVED * ACCUMULATE), BY_UPDATE,
+        loss=lambda model, batch: model(**batch)["loss"],
+        checkpoint=dict(keep=5), device="cpu", randomness=dict(seed=0),
+        resume=sorted((folder / "run").glob("**/*60*.pt"))[0] if resumed else False,
+    )  # fmt: skip
+    return made.train().state_dict()
+
+
+def hf_trainer(folder, resumed=False):
+    from transformers import Trainer, TrainingArguments
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, *_, **__):
+            return None
+
+    model = Classifier()
+    optimizer = build_optim_wrapper(model, CFG).optimizer
+    arguments = TrainingArguments(
+        output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, num_train_epochs=1,
+        max_grad_norm=MAX_NORM, per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATE,
+        logging_strategy="no", dataloader_pin_memory=False, save_strategy="steps", save_steps=SAVED,
+    )  # fmt: skip
+    schedule = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    trainer = InOrder(model=model, args=arguments, train_dataset=rows(), optimizers=(optimizer, schedule))
+    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{SAVED}") if resumed else None)
+    return model.state_dict()
+
+
+def lightning_module(automatic):
+    from lightning import LightningModule
+
+    from optimzoo.trainers.lightning import lightning_optimizers
+
+    class Module(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model, self.automatic_optimization = Classifier(), automatic
+
+        def training_step(self, batch, batch_idx):
+            loss = self.model(**batch)["loss"]
+            if not automatic:
+                optimizer = self.optimizers()
+                self.manual_backward(loss / ACCUMULATE)
+                if (batch_idx + 1) % ACCUMULATE == 0:
+                    self.clip_gradients(optimizer, MAX_NORM, "norm")
+                    optimizer.step()
+                    self.lr_schedulers().step()
+                    optimizer.zero_grad()
+            return loss
+
+        def configure_optimizers(self):
+            return lightning_optimizers(self, CFG, CHAIN, total_updates=None if automatic else UPDATES)
+
+    return Module()
+
+
+def lightning(folder, resumed=False, automatic=True):
+    from lightning import Callback, Trainer
+
+    class Saves(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == SAVED and not (folder / "half.ckpt").exists():
+                trainer.save_checkpoint(folder / "half.ckpt")
+
+    own = dict(gradient_clip_val=MAX_NORM, accumulate_grad_batches=ACCUMULATE) if automatic else {}
+    module = lightning_module(automatic)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        precision="64-true", callbacks=[Saves()], enable_checkpointing=False, **own,
+    )  # fmt: skip
+    trainer.fit(module, loader(), ckpt_path=str(folder / "half.ckpt") if resumed else None)
+    assert trainer.global_step == UPDATES
+    return module.model.state_dict()
+
+
+def lightning_manual(folder, resumed=False):
+    return lightning(folder, resumed, automatic=False)
+
+
+def fabric(folder, resumed=False):
+    from lightning.fabric import Fabric
+
+    tool = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    model = tool.setup(Classifier())
+    optimizer = tool.setup_optimizers(build_optim_wrapper(model, CFG).optimizer)
+    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    parts, done = dict(model=model, optimizer=optimizer, scheduler=scheduler), 0
+    if resumed:
+        tool.load(folder / "state.ckpt", parts)
+        done = SAVED
+    for number, batch in enumerate(batches(rows()[done * ACCUMULATE * BATCH :]), done * ACCUMULATE + 1):
+        with tool.no_backward_sync(model, enabled=number % ACCUMULATE != 0):
+            tool.backward(model(**batch)["loss"] / ACCUMULATE)
+        if number % ACCUMULATE == 0:
+            tool.clip_gradients(model, optimizer, max_norm=MAX_NORM)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        if number == SAVED * ACCUMULATE and not resumed:
+            tool.save(folder / "state.ckpt", parts)
+    return model.state_dict()
+
+
+def ignite(folder, resumed=False):
+    from ignite.engine import Engine, Events
+    from ignite.handlers import Checkpoint, DiskSaver
+
+    model = Classifier()
+    optimizer = build_optim_wrapper(model, CFG).optimizer
+    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+
+    def step(engine, batch):
+        (model(**batch)["loss"] / ACCUMULATE).backward()
+        if engine.state.iteration % ACCUMULATE == 0:
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+
+    engine = Engine(step)
+    parts, data = dict(model=model, optimizer=optimizer, scheduler=scheduler), list(batches(rows()))
+    if resumed:
+        Checkpoint.load_objects(parts, torch.load(folder / f"checkpoint_{SAVED * ACCUMULATE}.pt"))
+        data = data[SAVED * ACCUMULATE :]
+    else:
+        saves = Checkpoint(parts, DiskSaver(folder, require_empty=False), n_saved=None)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=SAVED * ACCUMULATE), saves)
+    engine.run(data, max_epochs=1)
+    return model.state_dict()
+
+
+TRAINERS = [loop, wrapper, runner, hf_trainer, lightning, lightning_manual, fabric, ignite]
+NEEDS = dict(
+    hf_trainer="transformers", lightning_manual="lightning", fabric="lightning", lightning="lightning", ignite="ignite"
+)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_it_ends_at_the_weights_of_a_loop_by_hand(trainer, tmp_path, monkeypatch):
+    pytest.importorskip(NEEDS.get(trainer.__name__, "torch"))
+    monkeypatch.chdir(tmp_path)
+    whole = trainer(tmp_path)
+    assert_same(whole)
+    assert_same(trainer(tmp_path, resumed=True), whole, tolerance=0)
