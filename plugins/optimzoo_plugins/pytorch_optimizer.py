@@ -27,8 +27,6 @@ MUONS = ("AdaGO", "AdaMuon", "DistributedMuon", "Muon", "MuonClip", "NorMuon")
 GROUP_KEYS = dict.fromkeys(MUONS, ("use_muon",))
 NOTES = {
     "BSAM": "it climbs to the second point and never comes back, so that every update adds to the loss, at any lr",
-    "SOAP": "it writes into a learning rate that is a tensor: give a number",
-    "ASGD": "it sets the learning rate of its groups itself: a schedule does nothing, and one that reaches 0 stops it",
     "AdamS": "its decay grows without bound where gradients are zero, as in frozen or masked layers",
     **dict.fromkeys(MUONS, "each group says use_muon = true or false, by a rule of paramwise_cfg"),
 }

@@ -73,4 +73,5 @@ def test_show_tells_the_facts_with_their_versions(optimzoo):
     shown = optimzoo("show", "Rprop").stdout
     assert "lr: ignored (half the rate changes nothing" in shown
     assert "resume: exact" in shown
+    assert "decay: it has no argument weight_decay" in shown
     assert "measured:" in shown

@@ -94,17 +94,19 @@ def _differences(facts: Facts | None, others: Facts | None) -> str:
 
 
 def _measured(entry: Entry) -> dict[str, str]:
-    """Return the measured facts for people: where they come from, what is fine, what is to be known, the faults."""
+    """Return the measured facts for people: where they come from, and what there is of each verdict."""
     measured = entry.facts
     if measured is None:
         return {}
 
     def lines(verdict: str) -> str:
-        return "\n".join(f"{name}: {value} ({why})" for name, (_, value, why) in measured.of_verdict(verdict).items())
+        rows = measured.of_verdict(verdict).items()
+        return "\n".join(f"{name}: {why if value is None else f'{value} ({why})'}" for name, (_, value, why) in rows)
 
     good = ", ".join(f"{name}: {value}" for name, (_, value, _) in measured.of_verdict("fine").items())
     with_what = f"with {entry.library} {measured.version} and torch {measured.torch}, on {measured.date}"
-    return {"measured": with_what, "faults": lines("fault"), "to know": lines("note"), "fine": good}
+    told = {"faults": lines("fault"), "to know": lines("note"), "fine": good, "not measured": lines("unmeasured")}
+    return {"measured": with_what, **told}
 
 
 def _argument(parameter: inspect.Parameter) -> str:

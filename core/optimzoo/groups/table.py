@@ -90,8 +90,16 @@ def group_table(optim_wrapper: Grouped) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("first parameter, rules, settings", overflow="fold")
     for row in rows:
-        numbers = ["-" if value is None else f"{float(value):.4g}" for value in (row.lr, row.weight_decay)]
+        numbers = ["-" if value is None else _told(value) for value in (row.lr, row.weight_decay)]
         told = (row.example, "; ".join(row.rules), ", ".join(f"{k}={v}" for k, v in row.settings.items()))
         text = Text("\n".join(filter(None, told)) or "-")
         table.add_row(str(row.index), str(row.tensors), f"{row.elements:,}", *numbers, text)
     return table
+
+
+def _told(value: Any) -> str:
+    """Return a number in short; some libraries keep a list of them in a group."""
+    try:
+        return f"{float(value):.4g}"
+    except TypeError:
+        return str(value)

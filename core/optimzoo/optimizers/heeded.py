@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import json
 import os
 import subprocess
 import sys
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -22,7 +25,7 @@ from optimzoo.names.zoo import OPTIMIZERS
 HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "schedule": {
         "lr": (("ignored", "late"), "a schedule of its learning rate does not do what it says"),
-        "lr.written": (("written",), "it sets its learning rate itself, on which a schedule builds"),
+        "lr.written": (("written",), "a schedule of its learning rate does not do what it says"),
     },
     "tensor_lr": {"lr.tensor": (("written into", "other numbers"), "give it the learning rate as a number")},
     "clip": {"scale": (("each",), "clipping its gradients by their norm does nothing")},
@@ -53,11 +56,18 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
     facts = known_facts(cls)
     if facts is None:
         return
-    measured = f"measured with {_library(cls)} {facts.version} and torch {facts.torch}"
+    library, told = _library(cls), set()
+    of_library = f"{library} {facts.version} and " if facts.version and library != "torch" else ""
     for fact, (values, meaning) in HEEDED[situation].items():
         verdict, value, why = facts.rows.get(fact, ("", None, ""))
-        if value in values or (not values and verdict == "fault" and {*str(value).split()} & {*keys}):
-            warnings.warn(f"{cls.__name__}: {meaning}: {why} ({measured})", OptimzooWarning, stacklevel=3)
+        matters = value in values or (not values and verdict == "fault" and {*str(value).split()} & {*keys})
+        if matters and meaning not in told:
+            told.add(meaning)
+            warnings.warn(
+                f"{cls.__name__}: {meaning}: {why} (measured with {of_library}torch {facts.torch})",
+                OptimzooWarning,
+                stacklevel=3,
+            )
 
 
 def known_facts(cls: type) -> Facts | None:
@@ -98,7 +108,10 @@ def _library(cls: type) -> str:
 
 
 def _cache(cls: type) -> Path:
-    """Return the file for a class, the version of its library and that of torch."""
+    """Return the file for a class, the version of its library, or else what its file holds, and that of torch."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    versions = f"{library_version(_library(cls))}-torch{torch.__version__}"
+    version = library_version(_library(cls))
+    with contextlib.suppress(OSError, TypeError):  # there is no file, as in a notebook
+        version = version or f"{zlib.crc32(Path(inspect.getfile(cls)).read_bytes()):x}"
+    versions = f"{version}-torch{torch.__version__}"
     return Path(root, "optimzoo", "facts", f"{cls.__module__}.{cls.__qualname__}-{versions}.json")

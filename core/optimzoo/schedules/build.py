@@ -96,6 +96,7 @@ def build_param_scheduler(
     read = read_param_scheduler(cfg)
     records = by_member(read, members)
     built: list[ParamScheduler] = []
+    scheduled: dict[type, None] = {}
     for name, member in members.items():
         path = join_path("param_scheduler", name) if isinstance(read, dict) else "param_scheduler"
         edges = [edge for r in records[name] if isinstance(r, ScheduleRecord) for edge in r.edges]
@@ -106,8 +107,10 @@ def build_param_scheduler(
             WATCHED.reset(watched)
         _warn_of_horizons(schedules, run, path)
         if any(schedule.param_name == "lr" for schedule in schedules):
-            heed(type(member.optimizer if isinstance(member, BaseOptimWrapper) else member), "schedule")
+            scheduled[type(member.optimizer if isinstance(member, BaseOptimWrapper) else member)] = None
         built += schedules
+    for cls in scheduled:
+        heed(cls, "schedule")
     _warn_of_floors(built)
     return SchedulerGroup(built, members.values())
 

@@ -87,14 +87,14 @@ def lr(way: Way) -> Fact:
     if abs(one - 0.5) < 0.02:
         return fine("live")
     if abs(one - 1) < 1e-3 and abs(two - 0.5) < 0.02:
-        return fault("late", "an update uses the rate of the one before: a schedule comes one update late")
+        return fault("late", "an update uses the rate of the one before")
     if not torch.equal(half.values(), whole.values()):
         return note("by method", f"half the rate is {one:.3g} of the update, then {two:.3g}")
     if whole.values().norm() * 1e-5 > whole.move(AGAIN + 2).norm():
         return unmeasured("its updates are so small that half of one cannot be told from rounding")
     read = "lr" in way.signature and Trial(way, lr=whole.lr / 2).move(0).norm() < 0.9 * Trial(way).move(0).norm()
     when = "is read at the construction or first update only" if read else "is never read"
-    return fault("ignored", f"half the rate changes nothing, since it {when}: a schedule does nothing")
+    return fault("ignored", f"half the rate changes nothing, since it {when}")
 
 
 @measures("lr.zero", error="note")
@@ -141,7 +141,7 @@ def lr_written(way: Way) -> Fact:
     before, after = trial.lr, trial.run(3).lr
     if before == after:
         return fine("kept") if before else NO_LR
-    why = f"the step itself sets the rate, on which schedules build: {before:.4g} becomes {after:.4g}"
+    why = f"the step itself sets the rate: {before:.4g} becomes {after:.4g}"
     return fault("written", why)
 
 
@@ -168,7 +168,7 @@ def scale(way: Way) -> Fact:
         large.update(k, scale=1024.0)
         mixed.update(k, scale=factor)
     if far(mixed.values(), plain.values(), start) < 1e-2:
-        return note("each", "the size of a single gradient changes nothing: clipping by the norm does nothing")
+        return note("each", "the size of a single gradient changes nothing")
     if far(large.values(), plain.values(), start) < 1e-2:
         return fine("invariant", "the common size of all gradients changes nothing")
     grown = float((large.values() - start).norm() / (plain.values() - start).norm())

@@ -48,8 +48,13 @@ def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fa
         return fine("exact")
     if apart < 1e-5:
         return note("near", f"a resumed run is {apart:.2g} of its way off one that did not stop")
-    lost = "its whole state" if torch.equal(again(load=False)[0], resumed) else " ".join(_changing(way)) or "a part"
-    lost = lost if kept else "the learning rate of its groups"
+    if not kept:
+        lost = "the learning rate of its groups"
+    elif torch.equal(again(load=False)[0], resumed):
+        lost = "its whole state"
+    else:
+        inside = [key for key, value in _groups(whole.optimizer)[0].items() if isinstance(value, dict)]
+        lost = " ".join(_changing(way)) or " ".join(f"group[{key!r}]" for key in inside) or "a part"
     return fault("inexact", f"a resumed run is {apart:.2g} of its way off one that did not stop; lost is {lost}")
 
 

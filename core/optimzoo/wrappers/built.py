@@ -24,10 +24,12 @@ def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> N
     """Warn of facts that matter, log the groups at the level INFO of ``optimzoo.groups``, call ``optimzoo_built``."""
     members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     members = [member for member in members if isinstance(member, BaseOptimWrapper)]
-    for member in members:
-        heed(type(member.optimizer), "checkpoint")
-        if "max_norm" in (getattr(member, "clip_grad_kwargs", None) or ()):
-            heed(type(member.optimizer), "clip")
+    for cls in dict.fromkeys(type(member.optimizer) for member in members):
+        heed(cls, "checkpoint")
+    for cls in dict.fromkeys(
+        type(m.optimizer) for m in members if "max_norm" in (getattr(m, "clip_grad_kwargs", None) or ())
+    ):
+        heed(cls, "clip")
     if logger.isEnabledFor(logging.INFO):
         for member in members:
             logger.info("%s", as_text(group_table(member)))

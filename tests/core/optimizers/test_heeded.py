@@ -102,7 +102,19 @@ def test_one_sentence_says_it_where_it_matters(fact, build, sentence, facts):
         build(Strange)
     (warning,) = caught
     assert f"Strange: {sentence}" in str(warning.message)
-    assert "1.2 and torch 2.13.0" in str(warning.message)
+    assert str(warning.message).endswith(" (measured with tests 1.2 and torch 2.13.0)")
+
+
+def test_what_two_facts_or_two_members_tell_is_told_once(facts):
+    facts({"lr": ROWS["lr"], "lr.written": ["fault", "written", "it becomes 0.2"], "scale": ROWS["scale"]})
+    member = dict(optimizer=dict(type=Strange, lr=0.1), clip_grad=dict(max_norm=1.0))
+    with pytest.warns(OptimzooWarning, match="clipping its gradients") as clipped:
+        wrapper = build_optim_wrapper(
+            nn.ModuleDict(dict(a=nn.Linear(2, 2), b=nn.Linear(2, 2))), dict(a=member, b=member)
+        )
+    with pytest.warns(OptimzooWarning, match="Strange: a schedule of its learning rate does not do what") as scheduled:
+        build_param_scheduler(wrapper, dict(type="LinearLR", start_factor=0.1, end=5))
+    assert (len(clipped), len(scheduled)) == (1, 1)
 
 
 @pytest.mark.parametrize(("fact", "build", "sentence"), SITUATIONS)

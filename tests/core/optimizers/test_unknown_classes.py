@@ -1,6 +1,8 @@
 """Classes that no plugin names: what is plain to see is used, and `vet = true` measures the rest once."""
 
+import importlib.util
 import json
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from optimzoo import build_optim_wrapper
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.names.zoo import needs_of
+from optimzoo.optimizers import heeded
 
 
 class WithModes(torch.optim.SGD):
@@ -70,12 +73,26 @@ def test_vet_measures_a_class_once_and_what_it_finds_is_told(run, tmp_path):
     (tmp_path / "wobble.py").write_text(WOBBLE)
     cache = tmp_path / "cache"
     first = run("-c", PROGRAM, path=[tmp_path], XDG_CACHE_HOME=str(cache))
-    assert "Wobble: it sets its learning rate itself, on which a schedule builds" in first.stdout
+    told = "half the rate changes nothing, since it is never read (measured with torch"
+    assert f"Wobble: a schedule of its learning rate does not do what it says: {told}" in first.stdout
     (file,) = cache.rglob("wobble.Wobble-*.json")
     kept = json.loads(file.read_text())
     assert kept["facts"]["lr.written"][:2] == ["fault", "written"]
     file.write_text(json.dumps(kept | {"facts": {}}))  # what is kept is what counts
     assert run("-c", PROGRAM, path=[tmp_path], XDG_CACHE_HOME=str(cache)).stdout.strip() == ""
+
+
+def test_a_class_without_a_version_is_measured_anew_once_its_file_is_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "wobbly.py"
+    places = []
+    for source in (WOBBLE, WOBBLE, WOBBLE + "# mended"):
+        file.write_text(source)
+        spec = importlib.util.spec_from_file_location("wobbly", file)
+        monkeypatch.setitem(sys.modules, "wobbly", module := importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(module)
+        places.append(heeded._cache(module.Wobble))
+    assert places[0] == places[1] != places[2]
 
 
 def test_a_class_that_cannot_be_measured_is_an_error_with_its_place():
