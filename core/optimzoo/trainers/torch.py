@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -70,7 +72,7 @@ class TorchScheduler(LRScheduler):
         updates_per_epoch: int | None = None,
     ) -> None:
         optimizer = bare(optimizer)
-        units = {_unit(schedule) for schedule in _read(cfg)}
+        self._units = units = {_unit(schedule) for schedule in _read(cfg)}
         if not units:
             raise ConfigError("a schedule is wanted, got none", "param_scheduler")
         if "epoch" in units and len(units) > 1 and updates_per_epoch is None:
@@ -81,7 +83,8 @@ class TorchScheduler(LRScheduler):
         self.unit = "epoch" if units == {"epoch"} and updates_per_epoch is None else "update"
         self.optimizer = optimizer
         self._updates_per_epoch = updates_per_epoch
-        self._since_the_last, self._told = 0, False
+        self._told = False
+        self._steps, self._overflows = 0, torch.zeros(())
         optimizer.register_step_post_hook(self._count)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group.get("lr", 0.0))
@@ -90,8 +93,25 @@ class TorchScheduler(LRScheduler):
         self._step_count = 1
         self._last_lr = self.get_lr()
 
-    def _count(self, *_: Any) -> None:
-        self._since_the_last += 1
+    def _count(self, optimizer: Any, *_: Any) -> None:
+        self._steps += 1
+        overflow = getattr(optimizer, "found_inf", None)  # where torch's GradScaler lets a fused step skip itself
+        if overflow is not None:
+            self._overflows = self._overflows.to(overflow) + overflow.clamp(max=1)
+
+    def _since_the_last(self) -> tuple[int, bool]:
+        """Return how often the optimizer was stepped since the last call, and whether to pass over this one.
+
+        accelerate steps a schedule that it has prepared once for each process, and does not see a fused step skip itself.
+        """
+        steps, overflows = self._steps, self._overflows
+        self._steps, self._overflows = 0, torch.zeros(())
+        state = sys.modules.get("accelerate.state")
+        shared = state.PartialState._shared_state if state else {}
+        again = not steps and shared.get("num_processes", 1) > 1
+        skips = bool(shared) or "update" in self._units
+        made = steps - int(overflows) if skips else steps
+        return made, again or (bool(shared) and made < steps and not made)
 
     def _initial_step(self) -> None:
         """Begin anew from the initial values: torch's ``SequentialLR`` does so where a scheduler's turn comes."""
@@ -116,8 +136,10 @@ class TorchScheduler(LRScheduler):
         """
         if epoch is not None:
             return self._update_lr(epoch)
-        single, self._since_the_last = self._since_the_last == 1, 0
-        if self.unit == "epoch" and single and not self._told:
+        made, passes = self._since_the_last()
+        if passes:
+            return
+        if self.unit == "epoch" and made == 1 and not self._told:
             self._told = True
             warnings.warn(
                 "schedules that count epochs are stepped after a single update. If an epoch has more, pass "
@@ -131,7 +153,7 @@ class TorchScheduler(LRScheduler):
             self._schedules.step(epoch_end=True)
         else:
             ends = self._updates_per_epoch is not None and self.last_epoch % self._updates_per_epoch == 0
-            self._schedules.step(StepOutcome.UPDATED, epoch_end=ends)
+            self._schedules.step(StepOutcome.UPDATED if made else StepOutcome.SKIPPED, epoch_end=ends)
         self._last_lr = self.get_lr()
 
     def get_lr(self) -> list[float | Tensor]:
