@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from optimzoo import build_optim_wrapper
 from optimzoo.errors import ConfigError
-from optimzoo.trainers.hf import hf_optimizer
+from optimzoo.trainers.hf import OptimzooCallback, hf_optimizer
 from optimzoo.trainers.torch import torch_scheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::FutureWarning")
@@ -57,7 +57,7 @@ def by_hand(accumulate, model):
     return model.state_dict()
 
 
-def trainer(folder, model, accumulate=1, optimizers=None, **settings):
+def trainer(folder, model, accumulate=1, optimizers=None, cfg=CFG, callbacks=(), **settings):
     from transformers import Trainer, TrainingArguments
 
     class InOrder(Trainer):
@@ -65,17 +65,33 @@ def trainer(folder, model, accumulate=1, optimizers=None, **settings):
             return None
 
     arguments = TrainingArguments(
-        output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, num_train_epochs=1, max_grad_norm=1.0,
-        per_device_train_batch_size=16 // accumulate, gradient_accumulation_steps=accumulate, logging_strategy="no",
-        dataloader_pin_memory=False, save_steps=5, **settings,
+        output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, num_train_epochs=1,
+        per_device_train_batch_size=16 // accumulate, gradient_accumulation_steps=accumulate,
+        dataloader_pin_memory=False, **{"save_steps": 5, "max_grad_norm": 1.0, "logging_strategy": "no", **settings},
     )  # fmt: skip
-    built = {"optimizers": optimizers} if optimizers else {"optimizer_cls_and_kwargs": hf_optimizer(CFG)}
-    return InOrder(model=model, args=arguments, train_dataset=batches(), **built)
+    built = {"optimizers": optimizers} if optimizers else {"optimizer_cls_and_kwargs": hf_optimizer(cfg)}
+    return InOrder(
+        model=model,
+        args=arguments,
+        train_dataset=batches(),
+        eval_dataset=batches()[:16],
+        callbacks=[*callbacks],
+        **built,
+    )
 
 
 def ours(model):
     optimizer = build_optim_wrapper(model, CFG).optimizer
     return optimizer, torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+
+
+def weights(model):
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
+def inputs(first=0, last=UPDATES):
+    for begin in range(16 * first, 16 * last, 16):
+        yield {key: torch.stack([row[key] for row in batches()[begin : begin + 16]]) for key in ("x", "labels")}
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -120,3 +136,112 @@ def test_the_groups_are_those_of_the_config(tmp_path):
 def test_what_is_the_trainers_is_refused_before_training(cfg, said):
     with pytest.raises(ConfigError, match=said):
         hf_optimizer(cfg)
+
+
+def test_bfloat16_is_the_trainers(tmp_path):
+    model, twin = Classifier(), Classifier()
+    trainer(tmp_path, model, optimizers=ours(model), save_strategy="no", bf16=True).train()
+    optimizer, schedule = ours(twin)
+    for batch in inputs():
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = twin(**batch)["loss"]
+        loss.float().backward()
+        nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    torch.testing.assert_close(weights(model), weights(twin), rtol=0, atol=1e-5)
+
+
+FREE = dict(optimizer=dict(type="AdamWScheduleFree", lr=0.05, warmup_steps=2))
+ITS_OWN = dict(lr_scheduler_type="constant", max_grad_norm=0.0)
+
+
+class TestModes:
+    def loop(self, updates):
+        """The weights to use after some updates of the library's own loop."""
+        schedulefree = pytest.importorskip("schedulefree")
+        model = Classifier()
+        optimizer = schedulefree.AdamWScheduleFree(model.parameters(), lr=0.05, warmup_steps=2)
+        optimizer.train()
+        for batch in inputs(0, updates):
+            optimizer.zero_grad()
+            model(**batch)["loss"].backward()
+            optimizer.step()
+        optimizer.eval()
+        return weights(model)
+
+    def test_checkpoints_and_the_end_have_the_weights_to_use(self, tmp_path):
+        from safetensors.torch import load_file
+
+        model, saved = Classifier(), Classifier()
+        made = trainer(tmp_path, model, cfg=FREE, callbacks=[OptimzooCallback()], **ITS_OWN)
+        made.train()
+        torch.testing.assert_close(weights(model), self.loop(UPDATES), rtol=0, atol=1e-5)
+        saved.load_state_dict(load_file(tmp_path / "checkpoint-5" / "model.safetensors"))
+        torch.testing.assert_close(weights(saved), self.loop(5), rtol=0, atol=1e-5)
+
+    def test_a_resumed_run_ends_at_the_same_bits(self, tmp_path):
+        settings = dict(cfg=FREE, eval_strategy="steps", eval_steps=3, **ITS_OWN)
+        whole, resumed = Classifier(), Classifier()
+        trainer(tmp_path, whole, callbacks=[OptimzooCallback()], **settings).train()
+        again = trainer(tmp_path, resumed, callbacks=[OptimzooCallback()], **settings)
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+        assert torch.equal(weights(whole), weights(resumed))
+
+    @pytest.mark.parametrize("name", ["AdamWScheduleFree", "Sophia", "SophiaG"])
+    def test_without_the_callback_it_is_refused(self, name, tmp_path):
+        with pytest.raises(ConfigError, match=rf"{name} .*without OptimzooCallback\(\) among its callbacks does not"):
+            trainer(tmp_path, Classifier(), cfg=dict(type=name, lr=0.01)).train()
+
+
+@pytest.mark.parametrize("name", ["SAM", "LBFGS", "AliG"])
+def test_what_wants_more_of_a_step_is_refused(name, tmp_path):
+    cfg = dict(type=name) | (dict(base_optimizer=dict(type="SGD", lr=0.1)) if name == "SAM" else {})
+    with pytest.raises(ConfigError, match=rf"{name} .*The Trainer does not do that"):
+        trainer(tmp_path, Classifier(), cfg=cfg, callbacks=[OptimzooCallback()]).train()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_curvature_is_estimated_as_the_wrapper_does(accumulate, tmp_path):
+    def sampled(model, batch):  # without luck, so that two programs agree
+        return model(batch["x"], batch["labels"].flip(0))["loss"], len(batch["labels"])
+
+    cfg = dict(type="SophiaG", lr=0.01, k=3)
+    model, twin = Classifier(), Classifier()
+    settings = dict(cfg=cfg, callbacks=[OptimzooCallback(sampled)], save_strategy="no", **ITS_OWN)
+    trainer(tmp_path, model, accumulate, **settings).train()
+    wrapper = build_optim_wrapper(twin, dict(optimizer=cfg, accumulative_counts=accumulate))
+    for whole in inputs():
+        for begin in range(0, 16, 16 // accumulate):
+            batch = {key: value[begin : begin + 16 // accumulate] for key, value in whole.items()}
+            wrapper.update_params(twin(**batch)["loss"], curvature=lambda batch=batch: sampled(twin, batch))
+    torch.testing.assert_close(weights(model), weights(twin), rtol=0, atol=1e-5)
+
+
+def test_without_a_sampled_loss_the_curvature_is_that_of_the_models_own(tmp_path):
+    settings = dict(cfg=dict(type="Sophia", lr=0.01, k=3), callbacks=[OptimzooCallback()], save_strategy="no")
+    made = trainer(tmp_path, Classifier(), **settings, **ITS_OWN)
+    made.train()
+    states = made.optimizer.state.values()
+    assert all(state["hessian"].abs().sum() > 0 for state in states if state["hessian"].ndim > 1)
+
+
+def test_the_effective_learning_rate_is_logged(tmp_path):
+    pytest.importorskip("prodigyopt")
+    settings = dict(save_strategy="no", logging_strategy="steps", logging_steps=1, lr_scheduler_type="constant")
+    made = trainer(tmp_path, Classifier(), cfg=dict(type="Prodigy", lr=1.0), callbacks=[OptimzooCallback()], **settings)
+    made.train()
+    seen = [row["effective_lr"] for row in made.state.log_history if "effective_lr" in row]
+    assert len(seen) == UPDATES
+    assert seen[-1] == pytest.approx(made.optimizer.optimizer.param_groups[0]["d"])
+    assert seen[-1] > seen[0]
+
+
+def test_deepspeed_is_refused_by_name(tmp_path):
+    from transformers import Trainer
+
+    arguments = trainer(tmp_path, Classifier()).args
+    arguments.deepspeed = {"zero_optimization": {"stage": 2}}  # which cannot be said where deepspeed is not installed
+    with pytest.raises(ConfigError, match="^deepspeed: DeepSpeed makes the step"):
+        Trainer(model=Classifier(), args=arguments, callbacks=[OptimzooCallback()])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from transformers import TrainerCallback
 
 from optimzoo.errors import ConfigError
-from optimzoo.trainers.common import build_optimizers, read_cfg
+from optimzoo.names.zoo import needs_of
+from optimzoo.optimizers.modes import Modes
+from optimzoo.trainers.common import bare, build_optimizers, read_cfg
 
 THEIRS = {
     "clip_grad": "max_grad_norm of TrainingArguments clips",
@@ -51,7 +55,91 @@ class HFOptimizer:
         Raises:
             ConfigError: ``cfg`` does not suit the model, or describes several optimizers.
         """
-        optimizers = build_optimizers(model, cfg, "The Trainer", {"modes", "curvature"})
+        has_callback = model in WATCHED
+        who = "The Trainer" if has_callback else "The Trainer without OptimzooCallback() among its callbacks"
+        optimizers = build_optimizers(model, cfg, who, {"modes", "curvature"} if has_callback else ())
         if len(optimizers) > 1:
             raise ConfigError("the Trainer takes one optimizer", "optim_wrapper")
         return optimizers[""]
+
+
+WATCHED: WeakSet[nn.Module] = WeakSet()
+"""The models of Trainers that have the callback."""
+
+
+class OptimzooCallback(TrainerCallback):
+    """Does in a Trainer what some optimizers need, and logs what they make of the learning rate.
+
+    Schedule-free optimizers are switched to the weights to use before each checkpoint and at the end; the Trainer
+    does so for its evaluations alone. Sophia gets an estimate of the curvature before every ``k``-th update, for which
+    the model computes the loss of the last batch once more. ``log_history`` has ``effective_lr`` for optimizers that
+    multiply their learning rate by an estimate of their own, such as Prodigy.
+
+    Args:
+        curvature: For an optimizer that squares the gradient of a sampled loss (Sophia-G): a function of the model and
+            the keyword arguments of its forward pass that returns that loss and its number of samples, as
+            ``sampled_cross_entropy`` does.
+
+    Raises:
+        ConfigError: The Trainer leaves the step to DeepSpeed.
+    """
+
+    def __init__(self, curvature: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, int]] | None = None) -> None:
+        self._curvature = curvature
+        self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self._hook: Any = None
+
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note that the model is watched."""
+        if args.deepspeed:
+            raise ConfigError(
+                "DeepSpeed makes the step on parameters of its own, which the groups of a config do not know",
+                "deepspeed",
+            )
+        WATCHED.add(kwargs["model"])
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Listen to the batches, if the optimizer wants an estimate of the curvature."""
+        if "curvature" in needs_of(bare(kwargs["optimizer"])):
+            self._hook = kwargs["model"].register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _note(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._inputs = (args, kwargs)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Estimate the curvature, where it is due."""
+        model, optimizer = kwargs["model"], bare(kwargs["optimizer"])
+        if self._hook is None or not optimizer.curvature_due():
+            return
+        arguments, named = self._inputs
+        if self._curvature is None:
+            outputs = model(*arguments, **named)
+            optimizer.update_curvature(outputs["loss"] if isinstance(outputs, Mapping) else outputs[0], None)
+        else:
+            sampled = self._curvature(model, named)
+            optimizer.update_curvature(sampled[0], lambda: sampled)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Switch to the weights to use if a checkpoint is due."""
+        if control.should_save:
+            self._use(kwargs["optimizer"])
+
+    on_epoch_end = on_step_end
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Switch to the weights to use."""
+        self._use(kwargs["optimizer"])
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook, self._inputs = None, ((), {})
+
+    def _use(self, optimizer: Any) -> None:
+        Modes([bare(optimizer)]).eval()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Note the effective learning rate beside the scheduled one."""
+        groups = [] if kwargs.get("optimizer") is None else bare(kwargs["optimizer"]).param_groups
+        if logs is not None and "learning_rate" in logs and groups and "d" in groups[0]:
+            logs["effective_lr"] = float(groups[0]["lr"]) * float(groups[0]["d"])
+            if state.log_history:
+                state.log_history[-1]["effective_lr"] = logs["effective_lr"]

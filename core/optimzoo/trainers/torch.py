@@ -102,7 +102,7 @@ class TorchScheduler(LRScheduler):
     def _since_the_last(self) -> tuple[int, bool]:
         """Return how often the optimizer was stepped since the last call, and whether to pass over this one.
 
-        accelerate steps a schedule that it has prepared once for each process, and does not see a fused step skip itself.
+        accelerate steps what it has prepared once for each process, and does not see a fused step skip itself.
         """
         steps, overflows = self._steps, self._overflows
         self._steps, self._overflows = 0, torch.zeros(())
