@@ -13,7 +13,7 @@ from typing import Any
 
 from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.keywords import read_keywords
-from optimzoo.traces import describe_error, user_frames
+from optimzoo.traces import Stopped, describe_error, user_frames
 from optimzoo.values import RANGES, is_number, out_of_range
 
 Signature = Mapping[str, inspect.Parameter]
@@ -132,6 +132,17 @@ def placed(label: str, path: str, kwargs: Mapping[str, Any] | None = None) -> It
         if not str(error) and plainly:
             what += f" ({', '.join(f'{key}={shown(value)}' for key, value in plainly.items())})"
         raise ConfigError(f"{label} {what}: {describe_error(error)}", path) from error
+
+
+@contextlib.contextmanager
+def no_exit(what: str = "somebody else's code") -> Iterator[None]:
+    """Make an OptimzooError, with its place, of an ``exit()``: it would end the program as if all were well."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except SystemExit as error:
+        raise OptimzooError(f"{what} called exit(): {describe_error(error)}") from error
 
 
 @functools.lru_cache(maxsize=512)

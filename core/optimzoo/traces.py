@@ -10,6 +10,12 @@ TRACEBACK = "OPTIMZOO_TRACEBACK"
 """The variable that asks for whole tracebacks."""
 FAULTS = (Exception, SystemExit, GeneratorExit)
 """What is a fault of somebody else's code wherever it is called; an interrupt is the user's."""
+
+
+class Stopped(SystemExit):
+    """The end of the program that a signal asked for; no other SystemExit is meant."""
+
+
 LIBRARY_FOLDERS = {"site-packages", "dist-packages", "optimzoo_plugins"}
 LIBRARIES = (Path(sysconfig.get_path("stdlib")), Path(__file__).parent)
 
@@ -30,6 +36,8 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {kind}: {error.msg}"
     frames = user_frames(error)
+    if not frames and isinstance(error, SystemExit):  # of a library, which says no more
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     text = str(error)
     if not text and isinstance(error, AssertionError):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
@@ -167,6 +167,8 @@ def is_sharded(tensor: Tensor) -> bool:
 class _BeforeFused:
     """A hook of fused steps, which pair weights and gradients by their places in memory: both get one layout.
 
+    That of SGD begins all momenta in one step or none: one that begins later gets a momentum of 0, which is the same.
+
     It can be pickled with its optimizer, and stays, since torch does not allow to remove a hook while it runs.
 
     Args:
@@ -197,10 +199,22 @@ class _BeforeFused:
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
         self._looks = False
         for group in groups:
+            begun: list[Tensor] = []
+            waiting: list[Tensor] = []
+            with_momentum = bool(group.get("momentum"))
             for p in group["params"] if group["fused"] else ():
                 grad = p.grad
                 if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
                     p.grad = torch.empty_like(p).copy_(grad.detach())
+                if with_momentum and grad is not None:
+                    (begun if optimizer.state[p].get("momentum_buffer") is not None else waiting).append(p)
+            if begun and waiting and group["dampening"]:
+                raise OptimzooError(
+                    "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than "
+                    "that of others: say fused=False"
+                )
+            for p in waiting if begun else ():
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:

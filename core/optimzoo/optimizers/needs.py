@@ -86,6 +86,10 @@ def check_rates(needs: Collection[str], optimizer: Optimizer, *_: Any) -> None:
     """Check in a step that a schedule has not given different rates to groups that need one."""
     rates = [group["lr"] for group in optimizer.param_groups]
     if any(rate is not rates[0] and rate != rates[0] for rate in rates[1:]):
+        frozen = [p for group in optimizer.param_groups if not group["lr"] for p in group["params"]]
+        averages = [state["exp_avg"] for state in map(optimizer.state.get, frozen) if state and "exp_avg" in state]
+        if any(bool(average.any()) for average in averages):
+            needs = [need for need in needs if need != "frozen_at_0"]  # what was trained moves on, by its momentum
         _check_one_lr(type(optimizer).__name__, needs, rates)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from optimzoo.calls import no_exit
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.run.data.loaders import start_epoch, to_device
 from optimzoo.run.hooks.checkpoint import CheckpointHook
@@ -55,16 +56,17 @@ class Course:
         """Train from where the run is to its end; its hooks are told."""
         run = self.run
         try:
-            run.hooks.call("before_train", run)
-            if run.random.now is not None:
-                set_random_state(run.random.now)
-            elif run.val_dataloader is not None and run.processes.size == 1:
-                self._look_for_metrics()
-            self._validate()
-            run.random.now = random_state()
-            while not run.finished:
-                self._train_epoch()
-            run.hooks.call("after_train", run)
+            with no_exit():
+                run.hooks.call("before_train", run)
+                if run.random.now is not None:
+                    set_random_state(run.random.now)
+                elif run.val_dataloader is not None and run.processes.size == 1:
+                    self._look_for_metrics()
+                self._validate()
+                run.random.now = random_state()
+                while not run.finished:
+                    self._train_epoch()
+                run.hooks.call("after_train", run)
         except BaseException as error:
             run.random.now = random_state()  # for another call of train
             run.hooks.tell(run, error)

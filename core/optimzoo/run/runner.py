@@ -126,6 +126,7 @@ class Runner:
         with modules_in(self._code_dir):
             self._build(read_run(arguments), resume)
 
+    @calls.no_exit()
     def _build(self, read: RunRecord, resume: bool | str | Path) -> None:
         """Build what a config that was read says."""
         self.work_dir, self.log_interval, self.plan = read.work_dir, read.log_interval, read.train_cfg
@@ -223,6 +224,7 @@ class Runner:
         """The epoch that is running, or else the last one that ended, counted from 1."""
         return self.epoch + (self.iter_in_epoch > 0)
 
+    @calls.no_exit()
     def train(self) -> nn.Module:
         """Train to the end of the run, and return the model.
 
@@ -250,6 +252,7 @@ class Runner:
             self.modes.eval()
         return self.model
 
+    @calls.no_exit()
     def val(self) -> dict[str, float]:
         """Evaluate the metrics, and the loss if there is a function for it, on the validation data.
 
@@ -296,6 +299,7 @@ class Runner:
         """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
         return plot_history(self.history, title=str(self.work_dir))
 
+    @calls.no_exit()
     def save(self, path: str | Path) -> None:
         """Save a checkpoint; all processes call it, and the first writes.
 

@@ -17,7 +17,7 @@ from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, join_pa
 from optimzoo.values import is_number, number, one_of, plain, scalar, whole_number
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
-from optimzoo.wrappers.ownership import is_noted, refuse_a_step_by_accelerate, with_grad
+from optimzoo.wrappers.ownership import refuse_a_step_by_accelerate, with_grad
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 SCALES = (1e-45, torch.finfo(torch.float32).max)
@@ -127,11 +127,7 @@ class AmpOptimWrapper(OptimWrapper):
             raise OptimzooError("second derivatives of a scaled loss would be scaled too. Use dtype='bfloat16'")
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
-        if not self._window_open and any(map(is_noted, with_grad(self.optimizer))):
-            raise OptimzooError(
-                "these gradients are those of another member's loss, under that one's scale: give the loss to "
-                "update_params of the OptimWrapperDict, or use dtype='bfloat16'"
-            )
+        self._refuse_what_is("left", "scaled")
         static = self._scale_update_param is not None
         with nullcontext() if self._flat is None else self._flat.joined():
             scaler.unscale_(self.optimizer)
@@ -147,6 +143,10 @@ class AmpOptimWrapper(OptimWrapper):
         finally:
             if not self.shares_scale:
                 self.adapt_scale()
+
+    @property
+    def _scales(self) -> bool:
+        return self.loss_scaler.is_enabled()
 
     def adapt_scale(self) -> None:
         """Adapt the scale to what was found in the gradients of all the optimizers that it was used for."""

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.traces import describe_error
-from optimzoo.wrappers.ownership import is_noted, note, with_grad
+from optimzoo.wrappers.ownership import note, noted, with_grad
 from optimzoo.wrappers.state import add_missing_groups, describe, fit_base, fit_state, keep_saved
 
 
@@ -152,7 +153,8 @@ class BaseOptimWrapper(ABC):
 
         It has the names and dtypes of the parameters, and the class of the optimizer.
         """
-        state = {**self.optimizer.state_dict(), **describe(self.optimizer)}
+        with calls.no_exit(f"{type(self.optimizer).__name__}.state_dict"):
+            state = {**self.optimizer.state_dict(), **describe(self.optimizer)}
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)
         return state
@@ -222,14 +224,14 @@ class BaseOptimWrapper(ABC):
         lost = {k: v for k, v in vars(self.optimizer).items() if k not in kept and not hasattr(cls, k)}
         if any(p.grad.grad_fn for p in params):  # type: ignore[union-attr]
             raise OptimzooError("its gradients have a graph, which cannot be copied: copy it after the update")
-        return {**vars(self), "lost": lost, "grads": [(p, p.grad, is_noted(p), is_noted(p, kept=True)) for p in params]}
+        return {**vars(self), "lost": lost, "grads": [(p, p.grad, noted(p)) for p in params]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         lost, grads = state.pop("lost"), state.pop("grads", ())
         vars(self).update(state)
         vars(self.optimizer).update(lost)
-        for parameter, parameter.grad, dropped, kept in grads:
-            note([parameter] if dropped or kept else [], kept)
+        for parameter, parameter.grad, kind in grads:
+            note([parameter] if kind else [], kind)
 
 
 def explain(wrappers: Mapping[str, BaseOptimWrapper], name: str) -> str:

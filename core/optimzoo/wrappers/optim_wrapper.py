@@ -27,7 +27,14 @@ from optimzoo.wrappers.gradients import (
     multiply,
     total_norm,
 )
-from optimzoo.wrappers.ownership import apart_from, note, refuse_a_step_by_accelerate, refuse_the_prepared, with_grad
+from optimzoo.wrappers.ownership import (
+    apart_from,
+    note,
+    noted,
+    refuse_a_step_by_accelerate,
+    refuse_the_prepared,
+    with_grad,
+)
 from optimzoo.wrappers.windows import Windows
 
 NONFINITE = ("ignore", "skip", "raise")
@@ -65,6 +72,9 @@ class OptimWrapper(Windows):
         accumulating
         updated
     """
+
+    _scales = False
+    """Whether the loss is scaled for its backward pass."""
 
     def __init__(
         self,
@@ -181,7 +191,7 @@ class OptimWrapper(Windows):
         apart = nullcontext()
         if self._others:
             optimizers = [[w.optimizer for w in self._others if w._window_open is is_open] for is_open in (True, False)]
-            apart = apart_from(*optimizers)  # type: ignore[assignment]
+            apart = apart_from(*optimizers, self._scales)  # type: ignore[assignment]
         with apart:
             (backward_with_graph if self._needs_graph else Tensor.backward)(loss, **kwargs)
         self._inner_count += 1
@@ -205,16 +215,26 @@ class OptimWrapper(Windows):
             raise OptimzooError(
                 f"{_name(self.optimizer)} evaluates the loss itself: call wrapper.step(closure=closure)"
             )
-        elif not self._prepare_grads():
-            return self._record(StepOutcome.SKIPPED)
+        else:
+            self._refuse_what_is("scaled")
+            if not self._prepare_grads():
+                return self._record(StepOutcome.SKIPPED)
         return self._record(self._update(kwargs))
+
+    def _refuse_what_is(self, *kinds: str) -> None:
+        """Refuse to step by gradients that other members left, where the loss scales are not one."""
+        if self._others and not self._window_open and any(noted(p) in kinds for p in with_grad(self.optimizer)):
+            raise OptimzooError(
+                "these gradients are those of another member's loss, not under the scale of this one's: give the loss "
+                "to update_params of the OptimWrapperDict, or use dtype='bfloat16'"
+            )
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients; keyword arguments are those of ``optimizer.zero_grad``."""
         self.optimizer.zero_grad(**kwargs)
         self._window_open = False
         if not kwargs.get("set_to_none", True):
-            note(with_grad(self.optimizer), kept=True)
+            note(with_grad(self.optimizer), "zeros")
 
     @property
     def grad_norm(self) -> float | None:

@@ -29,24 +29,32 @@ def with_grad(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
-def note(params: Iterable[Tensor], kept: bool = False) -> None:
-    """Note that the gradients of ``params`` are known; those to be ``kept`` are zeros, whose memory is used again."""
+def note(params: Iterable[Tensor], kind: str = "left") -> None:
+    """Note that the gradients of ``params`` are known.
+
+    Args:
+        params: The parameters.
+        kind: What they are: ``"zeros"``, whose memory is used again, what the backward pass of another member has
+            ``"left"``, or that under a loss scale, ``"scaled"``.
+    """
     for grad in (p.grad for p in params if p.grad is not None):
-        setattr(grad, NOTE, (grad._version, kept))
+        setattr(grad, NOTE, (grad._version, kind))
 
 
-def is_noted(parameter: Tensor, kept: bool = False) -> bool:
-    """Whether the gradient is what a member's backward pass left in a parameter of another, or zeros that are kept."""
-    return getattr(parameter.grad, NOTE, None) == (parameter.grad._version, kept)  # type: ignore[union-attr]
+def noted(parameter: Tensor) -> str:
+    """Return what the gradient is known as, if it is; see ``note``."""
+    version, kind = getattr(parameter.grad, NOTE, (None, ""))
+    return kind if version == parameter.grad._version else ""  # type: ignore[union-attr]
 
 
 def drop_all_but_own(optimizer: Optimizer) -> None:
     """Drop the gradients that are there before the first backward pass of a window, and warn of unknown ones."""
     unknown: list[Tensor] = []
     for parameter in with_grad(optimizer):
-        if is_noted(parameter, kept=True):
+        kind = noted(parameter)
+        if kind == "zeros":
             continue
-        if not is_noted(parameter):
+        if not kind:
             unknown.append(parameter.grad)  # type: ignore[arg-type]
         parameter.grad = None
     if unknown and any(bool(torch.as_tensor((grad != 0).any())) for grad in map(_values, unknown)):
@@ -70,11 +78,11 @@ def warn_of_changes() -> None:
 
 
 @contextmanager
-def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer]) -> Iterator[None]:
+def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer], scaled: bool) -> Iterator[None]:
     """Keep a backward pass out of the gradients that some optimizers accumulate, and note what it leaves in others."""
     held = [(p, p.grad) for each in accumulating for group in each.param_groups for p in group["params"]]
     others = list(others)
-    unknown = {id(p) for each in others for p in with_grad(each) if not is_noted(p)}
+    before = {id(p): noted(p) for each in others for p in with_grad(each)}
     for parameter, _ in held:
         parameter.grad = None
     try:
@@ -82,7 +90,10 @@ def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer]) -
     finally:
         for parameter, grad in held:
             parameter.grad = grad
-        note(p for each in others for p in with_grad(each) if id(p) not in unknown)
+        for parameter in (p for each in others for p in with_grad(each)):
+            kind = before.get(id(parameter), "zeros")
+            if kind:
+                note([parameter], "scaled" if scaled or kind == "scaled" else "left")
 
 
 def refuse_a_step_by_accelerate(own: bool) -> None:

@@ -1,9 +1,11 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
 from optimzoo import build_optim_wrapper, build_optimizer
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 
 
 class TestTheFastestKernel:
@@ -77,6 +79,8 @@ class TestTheFastestKernel:
             ("AdamW", dict(amsgrad=True)),
             ("SGD", dict(momentum=0.9)),
             ("SGD", dict(momentum=0.9, nesterov=True)),
+            ("SGD", dict(momentum=0.9, fused=True)),
+            ("SGD", dict(momentum=0.9, nesterov=True, weight_decay=0.1, fused=True)),
         ],
         ids=str,
     )
@@ -85,12 +89,21 @@ class TestTheFastestKernel:
         for said in (dict(), dict(fused=False)):
             torch.manual_seed(0)
             model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
-            wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=name, lr=0.1, **options, **said)))
+            wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=name, lr=0.1, **{**options, **said})))
             for number in range(4):
                 model[0].requires_grad_(number > 0)
                 wrapper.update_params(model(torch.ones(2, 4)).square().mean())
             after.append(model[0].weight.detach())
         torch.testing.assert_close(*after)
+
+    def test_one_that_cannot_begin_a_momentum_later_says_so(self):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        optimizer = build_optimizer(model, dict(type="SGD", lr=0.1, momentum=0.9, dampening=0.5, fused=True))
+        model[1](torch.ones(2)).sum().backward()
+        optimizer.step()
+        model(torch.ones(2)).sum().backward()
+        with pytest.raises(OptimzooError, match="fused=False"):
+            optimizer.step()
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
     def test_it_trains_as_the_slow_one_does(self, dtype):
@@ -196,6 +209,16 @@ class TestNeeds:
             return model["free"].weight.detach()
 
         torch.testing.assert_close(trained(custom_keys={"frozen": dict(lr_mult=0.0)}), trained())
+
+    def test_a_group_that_a_schedule_brings_to_0_would_move_on_by_its_momentum(self):
+        model = nn.ModuleDict(dict(body=nn.Linear(2, 2), head=nn.Linear(2, 1)))
+        groups = dict(paramwise_cfg=dict(custom_keys={"body": dict(name="body")}))
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="DAdaptAdam"), **groups))
+        for rate in (1.0, 0.0):
+            wrapper.optimizer.param_groups[0]["lr"] = rate
+            context = pytest.raises(ConfigError, match="the learning rates 0.0, 1.0") if not rate else nullcontext()
+            with context:
+                wrapper.update_params(model["head"](model["body"](torch.ones(2))).square().sum())
 
     @pytest.mark.parametrize("kind", ["AdaGrad", "Adan", "Lion"])
     def test_a_learning_rate_of_0_is_refused_where_it_does_something_else(self, kind, model):

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -127,11 +128,36 @@ class TestASharedBody:
         # b's loss meets a body that has not moved: the body steps last in both
         assert_close(model, twin)
 
-    def test_scaled_gradients_of_another_are_no_ones_to_use(self):
-        model, wrappers = three(type="AmpOptimWrapper", dtype="float16", loss_scale=256.0)
-        wrappers["a"].update_params(model["a"](model["body"](X[0])).mean())
-        with pytest.raises(OptimzooError, match="another member's loss, under that one's scale"):
+    @pytest.mark.parametrize("body", [256.0, 128.0, None])
+    @pytest.mark.parametrize("head", [256.0, None])
+    def test_gradients_under_another_scale_are_no_ones_to_use(self, head, body):
+        amp = dict(type="AmpOptimWrapper", dtype="float16")
+        model, _ = three()
+        cfgs = dict(body=body, a=head, b=head)
+        cfgs = {k: dict(optimizer=SGD, **(dict(amp, loss_scale=scale) if scale else {})) for k, scale in cfgs.items()}
+        wrappers = build_optim_wrapper(model, cfgs)
+        for number, name in enumerate(("a", "b")):
+            wrappers[name].update_params(model[name](model["body"](X[number])).mean())
+        refused = pytest.raises(OptimzooError, match="another member's loss, not under the scale of this one's")
+        with refused if head or body else nullcontext():
             wrappers["body"].step()
+
+    @pytest.mark.parametrize("counts", [1, 3])
+    def test_zeros_that_a_member_keeps_take_what_others_leave(self, counts):
+        (model, wrappers), twin = three(accumulative_counts=counts), three()[0]
+        grads = {name: [] for name in wrappers}
+        optimizers = {name: torch.optim.SGD(twin[name].parameters(), lr=0.1, momentum=0.9) for name in wrappers}
+        for number, x in enumerate(X):
+            name = ("a", "b", "body")[number % 3]
+            loss = [each["a" if name == "body" else name](each["body"](x)).square().mean() for each in (model, twin)]
+            outcome = wrappers[name].update_params(loss[0], zero_kwargs=dict(set_to_none=False))
+            grads[name].append(torch.autograd.grad(loss[1], list(twin[name].parameters())))
+            if outcome is StepOutcome.UPDATED:
+                for parameter, *own in zip(twin[name].parameters(), *grads.pop(name)):
+                    parameter.grad = sum(own) / counts
+                optimizers[name].step()
+                grads[name] = []
+        assert_close(model, twin)
 
 
 def linear(**kwargs):

@@ -21,7 +21,7 @@ from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
 from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
-from optimzoo.traces import describe_error
+from optimzoo.traces import Stopped, describe_error
 from optimzoo.wrappers import StepOutcome
 
 
@@ -108,7 +108,7 @@ class LoggerHook(Hook):
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
         self._stop(runner)
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if isinstance(error, (KeyboardInterrupt, Stopped)):
             saved = checkpoints_in(runner.work_dir)
             resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
             self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")

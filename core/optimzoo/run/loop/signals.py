@@ -9,6 +9,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from optimzoo.traces import Stopped
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Those that stop a run."""
 
@@ -78,7 +80,7 @@ class StopSignals:
         if self.received is signal.SIGINT:
             raise KeyboardInterrupt
         if self.received is not None:
-            raise SystemExit(REQUEUE if self.received == USR1 else 128 + self.received)
+            raise Stopped(REQUEUE if self.received == USR1 else 128 + self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == USR1:
