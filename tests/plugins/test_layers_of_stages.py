@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from optimzoo.errors import ConfigError
 from tests.plugins.decayed import by_layer, lrs, stack
 
 
@@ -151,6 +152,22 @@ def test_a_layer_that_is_compiled_alone_has_the_depth_of_the_plain_one(make):
     layers = next(child for child in compiled.children() if len(list(child.children())) > 1)
     layers[1] = torch.compile(layers[1], backend="eager")
     assert by_layer(compiled).param_rules == by_layer(plain).param_rules
+
+
+@pytest.mark.parametrize(
+    ("matcher", "said"),
+    [
+        (dict(stem="^embed", blocks=r"^blocks\.(\d+"), r"group_matcher under 'blocks', got .*unterminated"),
+        (dict(stem="^embed", blocks=["^blocks", "^norm"]), "group_matcher under 'blocks', got .*not enough|too many"),
+        (dict(stem=3), "group_matcher under 'stem', got 3"),
+        (dict(blocks=r"^(blocks)"), "group_matcher of OfTimm .*could not convert"),
+        (lambda name: {}[name], "group_matcher of OfTimm failed: .*KeyError"),
+    ],
+    ids=["expression", "list", "kind", "order", "function"],
+)
+def test_a_matcher_that_cannot_be_read_is_an_error_that_says_where(matcher, said):
+    with pytest.raises(ConfigError, match=rf"paramwise_cfg\.layer_decay_rate: .*({said})"):
+        by_layer(OfTimm(matcher))
 
 
 def test_a_matcher_or_a_list_that_is_none_is_none():

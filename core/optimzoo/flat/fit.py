@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.flat.chunk import ROW, is_part
 from optimzoo.names.entry import NEEDS
@@ -44,6 +45,29 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: They move differently, or the state is not one number for each number.
     """
+    name = type(optimizer).__name__
+    apart, whole, states = _moved(optimizer, group)
+    for parameter, state in states:
+        for key, value in state.items():
+            if isinstance(value, (list, dict)) or (
+                isinstance(value, Tensor)
+                and value.ndim
+                and not (is_part(value, parameter) and value.is_floating_point())
+            ):
+                of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
+                raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
+    if not torch.equal(apart, whole):
+        plain = {k: p.default for k, p in calls.parameters(type(optimizer)).items() if p.default is not p.empty}
+        given = [k for k in plain.keys() & group.keys() - {"lr"} if group[k] != plain[k]]
+        to_blame = [k for k in given if torch.equal(*_moved(optimizer, {**group, k: plain[k]})[:2])]
+        told = f"{to_blame[0]}={group[to_blame[0]]!r}" if to_blame else "the arguments that it has"
+        raise ConfigError(
+            f"{name}, with {told}, moves a number otherwise in another parameter: it cannot be flattened", "flatten"
+        )
+
+
+def _moved(optimizer: Optimizer, group: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[Any]]:
+    """Return what copies of the optimizer make of small parameters, of one that is all of them, and its state."""
     name, like = type(optimizer).__name__, group["params"][0]
     made = torch.Generator().manual_seed(0)
     row = ROW // like.element_size()
@@ -68,26 +92,11 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
     devices = [like.device.index or 0] if like.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices), torch.enable_grad():
-            (apart, _), (whole, states) = moved(False), moved(True)
+            return moved(False)[0], *moved(True)
     except Exception as error:
         raise ConfigError(
             f"a copy of {name} fails in a trial on buffers: {describe_error(error)}", "flatten"
         ) from error
-    for parameter, state in states:
-        for key, value in state.items():
-            if isinstance(value, (list, dict)) or (
-                isinstance(value, Tensor)
-                and value.ndim
-                and not (is_part(value, parameter) and value.is_floating_point())
-            ):
-                of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
-                raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
-    if not torch.equal(apart, whole):
-        raise ConfigError(
-            f"{name}, with the arguments that it has, moves a number otherwise in another parameter: it cannot be "
-            "flattened",
-            "flatten",
-        )
 
 
 def _twin(optimizer: Optimizer, group: Mapping[str, Any], params: list[nn.Parameter]) -> Any:

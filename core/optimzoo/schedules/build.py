@@ -159,7 +159,8 @@ class ScheduleRecord:
                 built: ParamScheduler = target(optimizer=optimizer, **kwargs)
                 return built
             if run.epoch_length is None:
-                raise ConfigError("the length of an epoch is not known: pass epoch_length=", "convert_to_iter_based")
+                unknown = "the length of an epoch is not known: pass epoch_length="
+                raise ConfigError(f"{unknown}, or updates_per_epoch= to torch_scheduler", "convert_to_iter_based")
             built = target.build_iter_from_epoch(optimizer, epoch_length=run.epoch_length, **kwargs)
             return built
 
@@ -268,8 +269,11 @@ def _in_run(steps: Any, length: Fraction | int | None, unit: str, convert: bool)
         return steps
     part = share(steps)
     if length is None:
-        needed = {"epoch": "max_epochs=", "iter": "max_iters=", "update": "max_iters="}[unit]
-        raise ConfigError(f"{steps!r} is a share of the run, whose length in {unit}s is not known: pass {needed}")
+        needed, beside = ("max_epochs=", "updates_per_epoch= and ") if unit == "epoch" else ("max_iters=", "")
+        raise ConfigError(
+            f"{steps!r} is a share of the run, whose length in {unit}s is not known: pass {needed}, or {beside}"
+            "total_updates= to torch_scheduler"
+        )
     return part * length if convert else whole_steps(part * length)
 
 

@@ -68,9 +68,7 @@ class SchedulerGroup:
         self.counts = {"epoch": 0, "iter": 0}
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
-        self._first: list[FirstStep] | None = [
-            FirstStep(optimizer, counting=not isinstance(optimizer, BaseOptimWrapper)) for optimizer in self._optimizers
-        ]
+        self._first: list[FirstStep] | None = list(map(FirstStep, self._optimizers))
         self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._load_hooks: list[Any] = []
         self._loaded: Sequence[Mapping[str, Sequence[float]]] | None = None

@@ -16,22 +16,25 @@ WATCHED: ContextVar[bool] = ContextVar("WATCHED", default=True)
 """Whether each schedule that is made sees to the order of the steps; one of a group leaves it to the group."""
 
 
+class _Noted:
+    """A hook that notes a step, of which a fused kernel may leave no other trace; copied optimizers take it along."""
+
+    made = False
+
+    def __call__(self, *_: Any) -> None:
+        self.made = True
+
+
 class FirstStep:
-    """Tells whether an optimizer, or its wrapper, has done anything since a schedule was put on it.
+    """Tells whether an optimizer, or its wrapper, has done anything since a schedule was put on it."""
 
-    With ``counting``, a hook counts its steps; else what a step leaves behind has to show it.
-    """
-
-    def __init__(self, optimizer: Optimizer | BaseOptimWrapper, counting: bool = True) -> None:
+    def __init__(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
         self._optimizer = optimizer
         self._trace = _trace(optimizer)
         self._replaced = vars(own(optimizer)).get("step")
-        self._made = False
-        counts = counting and hasattr(own(optimizer), "_optimizer_step_post_hooks")
-        self._hook: Any = own(optimizer).register_step_post_hook(self._count) if counts else None
-
-    def _count(self, *_: Any) -> None:
-        self._made = True
+        self._steps = _Noted()
+        counts = hasattr(own(optimizer), "_optimizer_step_post_hooks")
+        self._hook: Any = own(optimizer).register_step_post_hook(self._steps) if counts else None
 
     def forget(self) -> None:
         """Stop watching."""
@@ -41,7 +44,7 @@ class FirstStep:
     @property
     def made(self) -> bool:
         """Whether the optimizer was stepped, or has accumulated or skipped something."""
-        return self._made or _trace(self._optimizer) != self._trace
+        return self._steps.made or _trace(self._optimizer) != self._trace
 
     def check(self) -> None:
         """Warn if the optimizer was not stepped before the schedule is, or its ``step`` is another now."""

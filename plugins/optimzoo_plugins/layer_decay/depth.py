@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.groups.modules import plain_name
 
@@ -39,9 +40,10 @@ def depth_function(model: nn.Module, num_layers: int | None = None) -> GetDepth:
     backbone: Any = getattr(model, "backbone", None)
     parts: tuple[tuple[str, Any], ...] = (("", model), ("backbone.", backbone))
     for prefix, part in parts if num_layers is None else ():
-        matcher = part.group_matcher(coarse=False) if hasattr(part, "group_matcher") else None
-        if matcher is not None and not hasattr(part, "get_layer_depth"):
-            return _by_matcher(model, prefix, matcher).__getitem__
+        with calls.placed(f"group_matcher of {type(part).__name__}", ""):
+            matcher = part.group_matcher(coarse=False) if hasattr(part, "group_matcher") else None
+            if matcher is not None and not hasattr(part, "get_layer_depth"):
+                return _by_matcher(model, prefix, matcher).__getitem__
     if num_layers is None and hasattr(model, "get_layer_depth"):
         return model.get_layer_depth  # type: ignore[return-value]
     if num_layers is None and hasattr(backbone, "get_layer_depth"):
@@ -56,11 +58,14 @@ def _by_matcher(model: nn.Module, prefix: str, matcher: Any) -> dict[str, tuple[
     A matcher is a function of a name, or a dict with a regular expression, or a list of such with an order, for each
     kind of layer. The order ``(99999,)`` is that of the group before.
     """
-    kinds = [
-        (re.compile(expression), (number,), order or ())
-        for number, patterns in enumerate(matcher.values() if isinstance(matcher, Mapping) else ())
-        for expression, order in ([(patterns, ())] if isinstance(patterns, str) else patterns or ())
-    ]
+    kinds = []
+    for number, (kind, patterns) in enumerate(matcher.items() if isinstance(matcher, Mapping) else ()):
+        try:
+            for expression, order in [(patterns, ())] if isinstance(patterns, str) else patterns or ():
+                kinds.append((re.compile(expression), (number,), order or ()))
+        except (re.error, TypeError, ValueError) as error:
+            wanted = "a regular expression, or a list of (expression, order), is wanted from group_matcher"
+            raise ConfigError(f"{wanted} under {kind!r}, got {patterns!r}: {error}") from error
 
     def place(name: str) -> tuple[float, ...]:
         if not isinstance(matcher, Mapping):
