@@ -57,7 +57,8 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
                 of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
                 raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
     if not torch.equal(apart, whole):
-        plain = {k: p.default for k, p in calls.parameters(type(optimizer)).items() if p.default is not p.empty}
+        cls: Any = type(optimizer)
+        plain = {k: p.default for k, p in calls.parameters(cls).items() if p.default is not p.empty}
         given = [k for k in plain.keys() & group.keys() - {"lr"} if group[k] != plain[k]]
         to_blame = [k for k in given if torch.equal(*_moved(optimizer, {**group, k: plain[k]})[:2])]
         told = f"{to_blame[0]}={group[to_blame[0]]!r}" if to_blame else "the arguments that it has"

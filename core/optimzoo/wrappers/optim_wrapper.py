@@ -73,9 +73,6 @@ class OptimWrapper(Windows):
         updated
     """
 
-    _scales = False
-    """Whether the loss is scaled for its backward pass."""
-
     def __init__(
         self,
         optimizer: Optimizer,
@@ -190,8 +187,10 @@ class OptimWrapper(Windows):
         self._begin_window()
         apart = nullcontext()
         if self._others:
-            optimizers = [[w.optimizer for w in self._others if w._window_open is is_open] for is_open in (True, False)]
-            apart = apart_from(*optimizers, self._scales)  # type: ignore[assignment]
+            held, others = (
+                [w.optimizer for w in self._others if w._window_open is is_open] for is_open in (True, False)
+            )
+            apart = apart_from(held, others, self._scales)  # type: ignore[assignment]
         with apart:
             (backward_with_graph if self._needs_graph else Tensor.backward)(loss, **kwargs)
         self._inner_count += 1
@@ -220,6 +219,11 @@ class OptimWrapper(Windows):
             if not self._prepare_grads():
                 return self._record(StepOutcome.SKIPPED)
         return self._record(self._update(kwargs))
+
+    @property
+    def _scales(self) -> bool:
+        """Whether the loss is scaled for its backward pass."""
+        return False
 
     def _refuse_what_is(self, *kinds: str) -> None:
         """Refuse to step by gradients that other members left, where the loss scales are not one."""

@@ -196,11 +196,12 @@ class TestAnyLoop:
         schedule.step(**call)
 
     @pytest.mark.parametrize("fused", [False, True])
-    def test_a_bare_optimizer_that_keeps_no_state_is_known_to_have_stepped(self, fused):
+    @pytest.mark.parametrize("around", [lambda optimizer: optimizer, OptimWrapper], ids=["bare", "of a wrapper"])
+    def test_an_optimizer_that_keeps_no_state_is_known_to_have_stepped(self, around, fused):
         """torch's fused kernels do not count the versions of the weights."""
         weight = nn.Parameter(torch.ones(2))
         optimizer = torch.optim.SGD([weight], lr=1.0, fused=fused)
-        schedule = build_param_scheduler(optimizer, dict(type="ExponentialLR", gamma=0.5, by="update"))
+        schedule = build_param_scheduler(around(optimizer), dict(type="ExponentialLR", gamma=0.5, by="update"))
         weight.sum().backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -87,7 +87,7 @@ def test_other_counts_of_steps_may_be_shares_too():
 @pytest.mark.parametrize(
     ("cfg", "lengths", "path", "said"),
     [
-        (dict(COSINE, begin="5%"), {}, "", "'5%' is a share of the run.*pass max_iters="),
+        (dict(COSINE, begin="5%"), {}, "", "'5%' is a share of the run.*pass max_iters=, or total_updates= to torch"),
         (dict(COSINE, T_max="5%", by_epoch=True), dict(max_iters=9), "", "in epochs is not known: pass max_epochs="),
         (dict(COSINE, T_max="120%"), dict(max_iters=9), "", "from 0% to 100%"),
         (dict(COSINE, T_max="x%"), dict(max_iters=9), "", "written as '5%'"),
