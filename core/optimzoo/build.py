@@ -91,7 +91,8 @@ def build_optimizer(
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
     described = DescribedOptimizer(plain(cfg, "optimizer"), "optimizer")
-    heed(described.cls, "bare")
+    if not described.parts:  # which keep what copies of their optimizers would forget
+        heed(described.cls, "bare")
     if isinstance(model_or_params, nn.Module):
         model = unwrap(model_or_params)
         groups = DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimzoo import __version__
-from optimzoo.cli import names, plot, plugins, runs, show, vet
+from optimzoo.cli import groups, names, plot, plugins, runs, show, vet
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError, PluginError
 from optimzoo.names.zoo import plugins as plugin_manager
@@ -25,7 +25,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (runs.train, runs.check, plot.plot, names.list_names, show.show, vet.vet, plugins.plugins):
+for command in (
+    runs.train,
+    runs.check,
+    plot.plot,
+    groups.groups,
+    names.list_names,
+    show.show,
+    vet.vet,
+    plugins.plugins,
+):
     app.command(command.__name__.partition("_")[0])(command)
 
 

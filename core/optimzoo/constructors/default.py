@@ -14,12 +14,15 @@ from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean
 from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
 from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
-from optimzoo.groups.rules import Place, Row, apply_rules, settled
+from optimzoo.groups.rules import OTHERS, Place, Row, apply_rules, settled
+from optimzoo.groups.split import Split, Taken
 from optimzoo.groups.unmet import tell_untrained, unmet
 from optimzoo.names.zoo import OPTIM_WRAPPERS
 from optimzoo.optimizers.create import create_optimizer
 from optimzoo.optimizers.described import DescribedOptimizer
-from optimzoo.optimizers.param_groups import Group
+from optimzoo.optimizers.param_groups import NAMES, Group
+from optimzoo.optimizers.parts import PART
+from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -70,13 +73,30 @@ class DefaultOptimWrapperConstructor:
         self._owners: dict[int, nn.Module] = {}
         self._settled: dict[Hashable, tuple[str, dict[str, Any], list[Row]]] = {}
         self._known: dict[int, Known] = {}
+        self._taken: dict[int, Taken] = {}
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
         with Problems() as problems:
-            self.parts = problems.catch(self._read) if self._is_closed else None
-            self._optimizer = self.parts[0] if self.parts else DescribedOptimizer(self.optimizer_cfg, "optimizer")
+            self.read = problems.catch(self._read) if self._is_closed else None
+            self._optimizer = self.read[0] if self.read else DescribedOptimizer(self.optimizer_cfg, "optimizer")
+            self.makers = {} if problems.found else self._makers(problems)
             self.base_lr: Any = self._optimizer.settings.get("lr")
             self.base_wd: Any = self._optimizer.settings.get("weight_decay")
-            self._validate_cfg()
+            if self.makers:
+                self.split = Split(self._optimizer.parts)
+            else:
+                self._validate_cfg()
+
+    def _makers(self, problems: Problems) -> dict[str, DefaultOptimWrapperConstructor]:
+        """Return a constructor for each part of an optimizer that is made of several: it makes the groups of that part.
+
+        A rule with the key ``part`` is for that part alone.
+        """
+        makers = {}
+        for name, part in self._optimizer.parts.items():
+            cfg = {"type": part.optimizer.cls, **part.optimizer.given}
+            paramwise = problems.catch(_of_part, self.paramwise_cfg, name, [*self._optimizer.parts])
+            makers[name] = problems.catch(type(self), {**self.optim_wrapper_cfg, "optimizer": cfg}, paramwise)
+        return makers
 
     @property
     def _is_closed(self) -> bool:
@@ -91,7 +111,8 @@ class DefaultOptimWrapperConstructor:
             arguments = calls.parameters(found[0]) if found else {}
             beside = ("constructor", "paramwise_cfg", "type")
             if described:
-                problems.catch(described.read, dict.fromkeys((*arguments, *beside), "beside 'optimizer'"))
+                others = {"rest": "", **dict.fromkeys((*arguments, *beside), "beside 'optimizer'")}
+                problems.catch(described.read, others)
             if found:
                 inside = {} if described is None else dict.fromkeys(calls.parameters(described.cls), "in 'optimizer'")
                 others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'"), **dict.fromkeys(beside, "")}
@@ -109,6 +130,13 @@ class DefaultOptimWrapperConstructor:
 
     def alone(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the label of each rule, and the settings of the group that it alone would make; for a preview."""
+        if self.makers:
+            every = {name: maker.alone() for name, maker in self.makers.items()}
+            return [
+                (f"{name}: {label}" if number else name, {**own, PART: name})
+                for name, rows in every.items()
+                for number, (label, own) in enumerate(rows)
+            ]
         settings = self._optimizer.settings
         return [("base", settings), *self._paramwise.alone(settings)]
 
@@ -182,6 +210,8 @@ class DefaultOptimWrapperConstructor:
     def param_groups(self, model: nn.Module) -> list[Group]:
         """Return the parameter groups of ``model``, named, and merged unless ``merge_groups`` is False."""
         known = self._known or known_parameters(model)
+        if self.makers:
+            return self._groups_of_parts(model, known)
         if not self.paramwise_cfg:
             return name_groups([{"params": [parameter for parameter, _ in known.values()]}], known)
         if not self._is_closed:
@@ -199,6 +229,23 @@ class DefaultOptimWrapperConstructor:
                 self._rules[key] = ", ".join(filter(None, (self._rules.get(key), *names)))
         merged = self._paramwise.switches["merge_groups"]
         return merge_groups(groups, self._optimizer.settings) if merged else groups
+
+    def _groups_of_parts(self, model: nn.Module, known: dict[int, Known]) -> list[Group]:
+        """Return the groups that each part makes of the parameters that it takes."""
+        self._taken = self.split.of(model)
+        part_of = {key: taken.part for key, taken in self._taken.items()}
+        groups: list[Group] = []
+        with warnings.catch_warnings():
+            for name, maker in self.makers.items():
+                maker._known = known
+                for group in maker.param_groups(model):
+                    own = [i for i, p in enumerate(group["params"]) if part_of.get(id(p)) == name]
+                    held = {key: [group[key][i] for i in own] for key in ("params", NAMES)}
+                    groups += [{**group, **held, PART: name}] if own else []
+                maker._known = {}
+                self._rules |= {key: label for key, label in maker._rules.items() if part_of.get(key) == name}
+                warnings.simplefilter("ignore", OptimzooWarning)  # of rules, which the first part has told
+        return groups
 
     def _warn(self, notes: Iterable[ConfigError]) -> None:
         """Warn of what is probably not meant; ``strict`` makes an error of it."""
@@ -219,7 +266,7 @@ class DefaultOptimWrapperConstructor:
             groups = self.param_groups(model)
         finally:
             self._known = {}
-        described, call = self.parts or self._read()
+        described, call = self.read or self._read()
         optimizer = create_optimizer(described, groups, model)
         wrapper = cast(BaseOptimWrapper, call.build(optimizer=optimizer))
         tell_untrained(known, optimizer.param_groups)
@@ -227,3 +274,22 @@ class DefaultOptimWrapperConstructor:
         wrapper.param_order = [names[key] for key in known if key in names]
         wrapper.param_rules = {name: self._rules[key] for key, name in names.items() if key in self._rules}
         return wrapper
+
+
+def _of_part(paramwise_cfg: Any, name: str, parts: Iterable[str]) -> Any:
+    """Return the rules that hold for a part: those without the key ``part``, and those that name it there."""
+    if not isinstance(paramwise_cfg, Mapping) or not paramwise_cfg:
+        return paramwise_cfg
+    paramwise_cfg = {"bypass_duplicate": True, **paramwise_cfg}  # a shared parameter has one role
+    rules = paramwise_cfg.get("rules")
+    if not isinstance(rules, (list, tuple)):
+        return paramwise_cfg
+    own: list[Any] = []
+    for number, rule in enumerate(rules):
+        if not isinstance(rule, Mapping) or PART not in rule:
+            own.append(rule)
+        elif one_of(rule[PART], parts, f"paramwise_cfg.rules[{number}].{PART}") == name:
+            own.append({key: value for key, value in rule.items() if key != PART})
+        else:
+            own.append(OTHERS)
+    return {**paramwise_cfg, "rules": own}

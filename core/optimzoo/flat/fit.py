@@ -17,6 +17,7 @@ from optimzoo.flat.chunk import ROW, is_part
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.heeded import known_facts
+from optimzoo.optimizers.parts import Parts
 from optimzoo.traces import describe_error
 
 HARMLESS = ("one_group", "whole", "whole_if_unknown")
@@ -31,6 +32,8 @@ def check_facts(optimizer: Optimizer) -> None:
         ConfigError: Something does.
     """
     cls = type(optimizer)
+    if isinstance(optimizer, Parts):
+        raise ConfigError(f"the optimizer is one of {len(optimizer.parts)} parts, which are not flattened", "flatten")
     for need in sorted(needs_of(optimizer).difference(HARMLESS)):
         raise ConfigError(f"{cls.__name__} {NEEDS[need]}. It cannot be flattened: leave it out", "flatten")
     facts = known_facts(cls)

@@ -16,7 +16,7 @@ from optimzoo.errors import ConfigError, Problems, did_you_mean, near
 from optimzoo.groups.modules import is_depthwise
 from optimzoo.groups.norms import is_norm, is_vector
 from optimzoo.groups.patterns import TITLES
-from optimzoo.groups.rules import MULTIPLIERS, Place, Row, argument, multiplier, read_rule, settled
+from optimzoo.groups.rules import MULTIPLIERS, OTHERS, Place, Row, argument, multiplier, read_rule, settled
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.values import MARKS
@@ -167,7 +167,8 @@ def read_paramwise(
             custom.append(problems.catch(_custom, name, settings, optimizer, notes))
         rules = []
         for index, rule in _items(cfg, "rules", (list, tuple), "a list of dicts", problems):
-            rules.append(problems.catch(read_rule, rule, f"rules[{index}]", optimizer, switches["not_norms"] or ()))
+            if rule is not OTHERS:
+                rules.append(problems.catch(read_rule, rule, f"rules[{index}]", optimizer, switches["not_norms"] or ()))
         if switches["strict"]:
             problems.add(*notes)
     custom.sort(key=lambda row: (-len(row.name), row.name))

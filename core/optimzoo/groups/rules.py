@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import math
+import operator
+import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +18,15 @@ from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.groups.modules import KINDS, class_names, plain_name
 from optimzoo.groups.norms import is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
+from optimzoo.groups.roles import NAMES as ROLE_NAMES
+from optimzoo.groups.roles import Role, roles_of
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.needs import check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
-from optimzoo.values import is_number, whole_number
+from optimzoo.values import is_number, one_of, whole_number
 
+OTHERS: Mapping[str, Any] = types.MappingProxyType({})
+"""What stands for a rule that is for another part of the optimizer, so that the others keep their numbers."""
 MULTIPLIERS = {"lr_mult": "lr", "decay_mult": "weight_decay"}
 """The keys that multiply, and what."""
 
@@ -33,12 +39,14 @@ class Place(NamedTuple):
         parameter: The parameter.
         modules: The modules it is in, from the outermost known down to the one that holds it.
         in_dcn: Whether what holds that module is a deformable convolution.
+        role: What it is there for, where that was asked.
     """
 
     name: str
     parameter: Tensor
     modules: Sequence[nn.Module]
     in_dcn: bool = False
+    role: Role = Role("")
 
     @property
     def own_name(self) -> str:
@@ -122,11 +130,27 @@ def _ndim(dimensions: Any, path: str, but: Collection[str]) -> Callable[[Place],
     return lambda place: place.parameter.ndim == wanted
 
 
+def _role(role: Any, path: str, but: Collection[str]) -> Callable[[Place], bool]:
+    wanted = [one_of(name, ROLE_NAMES, path) for name in (role if isinstance(role, (list, tuple)) else [role])]
+    return lambda place: any(map(place.role.is_called, wanted))
+
+
+def _numel(
+    compare: Callable[[int, int], bool], elements: Any, path: str, but: Collection[str]
+) -> Callable[[Place], bool]:
+    bound = whole_number(elements, path, 0)
+    return lambda place: compare(place.parameter.numel(), bound)
+
+
 CONDITIONS: dict[str, Callable[[Any, str, Collection[str]], Callable[[Place], bool]]] = {
     "match": _match,
     "module": _module,
     "ndim": _ndim,
+    "role": _role,
+    "min_numel": partial(_numel, operator.ge),
+    "max_numel": partial(_numel, operator.le),
 }
+"""What a rule or a part may ask of a parameter: that all of it holds."""
 
 
 def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collection[str] = ()) -> Row:
@@ -181,6 +205,21 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
     return value
 
 
+def places_of(model: nn.Module, with_roles: bool, head: Iterable[Tensor] | None = None) -> list[Place]:
+    """Return where each parameter of a model is, by its first name."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    roles = roles_of(model, head) if with_roles else {}
+    return [
+        Place(
+            plain_name(name),
+            parameter,
+            [model, *(modules[path] for path in paths(name)[:-1])],
+            role=roles.get(id(parameter), Role("")),
+        )
+        for name, parameter in model.named_parameters()
+    ]
+
+
 def apply_rules(
     rules: Sequence[Row], groups: Iterable[Group], model: nn.Module, settings: Mapping[str, Any]
 ) -> tuple[list[Group], dict[int, list[str]]]:
@@ -198,11 +237,7 @@ def apply_rules(
     Raises:
         ConfigError: A rule matches nothing.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    places = [
-        Place(plain_name(name), parameter, [model, *(modules[path] for path in paths(name)[:-1])])
-        for name, parameter in model.named_parameters()
-    ]
+    places = places_of(model, any("role" in row.conditions for row in rules))
     met: dict[int, list[Row]] = {}
     problems = []
     for row in rules:

@@ -1,4 +1,4 @@
-"""The parameter groups of an optimizer as a table: one row per group."""
+"""The parameter groups of an optimizer as a table: one row per group, or per parameter."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any, Protocol
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 
 from optimzoo import calls
+from optimzoo.groups.merge import known_parameters
+from optimzoo.groups.roles import roles_of
+from optimzoo.optimizers.parts import part_of
 
-HIDDEN = ("params", "param_names", "lr", "initial_lr", "weight_decay")
+HIDDEN = ("params", "param_names", "part", "lr", "initial_lr", "weight_decay")
 
 
 class Grouped(Protocol):
@@ -35,6 +39,7 @@ class GroupRow:
         elements: Their elements.
         lr: Its learning rate, before any schedule.
         weight_decay: Its weight decay.
+        part: The part of the optimizer that it is of, if there are several.
         settings: Its other hyperparameters that differ from the optimizer's, and entries that not all groups have.
         example: The name of its first parameter.
     """
@@ -45,6 +50,7 @@ class GroupRow:
     elements: int
     lr: Any
     weight_decay: Any
+    part: str
     settings: dict[str, Any]
     example: str
 
@@ -54,16 +60,16 @@ def group_rows(optim_wrapper: Grouped) -> list[GroupRow]:
     rows = []
     optimizer = optim_wrapper.optimizer
     # Some optimizers count and estimate in their groups: that is neither an argument nor in one group only.
-    arguments = calls.parameters(optimizer.__class__)
-    everywhere = set.intersection(*map(set, optimizer.param_groups))
     for index, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names", [])
+        part = part_of(optimizer, group)
+        everywhere = set.intersection(*map(set, part.param_groups))
+        arguments, names = calls.parameters(part.__class__), group.get("param_names", [])
         rules = dict.fromkeys(optim_wrapper.param_rules[name] for name in names if name in optim_wrapper.param_rules)
         settings = {
             key: value
             for key, value in group.items()
             if key not in HIDDEN
-            and (key not in everywhere or (key in arguments and optimizer.defaults.get(key, value) != value))
+            and (key not in everywhere or (key in arguments and part.defaults.get(key, value) != value))
         }
         rows.append(
             GroupRow(
@@ -73,6 +79,7 @@ def group_rows(optim_wrapper: Grouped) -> list[GroupRow]:
                 elements=sum(p.numel() for p in group["params"]),
                 lr=group.get("initial_lr", group.get("lr")),
                 weight_decay=group.get("weight_decay"),
+                part=group.get("part", ""),
                 settings=settings,
                 example=names[0] if names else "",
             )
@@ -90,16 +97,51 @@ def group_table(optim_wrapper: Grouped) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("first parameter, rules, settings", overflow="fold")
     for row in rows:
-        numbers = ["-" if value is None else _told(value) for value in (row.lr, row.weight_decay)]
-        told = (row.example, "; ".join(row.rules), ", ".join(f"{k}={v}" for k, v in row.settings.items()))
+        numbers = map(_told, (row.lr, row.weight_decay))
+        told = (
+            f"{row.part}: {row.example}" if row.part else row.example,
+            "; ".join(row.rules),
+            ", ".join(f"{k}={v}" for k, v in row.settings.items()),
+        )
         text = Text("\n".join(filter(None, told)) or "-")
         table.add_row(str(row.index), str(row.tensors), f"{row.elements:,}", *numbers, text)
+    return table
+
+
+def parameter_table(members: Mapping[str, Grouped], model: nn.Module) -> Table:
+    """Return a table to print with rich of all parameters of a model, and of what trains each.
+
+    Args:
+        members: The optimizer wrappers by name; a single one has the name ``""``.
+        model: The model.
+    """
+    roles = roles_of(model)
+    held = {
+        id(parameter): (member, wrapper, index, group)
+        for member, wrapper in members.items()
+        for index, group in enumerate(wrapper.optimizer.param_groups)
+        for parameter in group["params"]
+    }
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("parameter", "shape", "role", "part", "group", "lr", "decay", "why"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("group", "lr", "decay") else "left")
+    for key, (parameter, names) in known_parameters(model).items():
+        role, shape = roles[key], "x".join(map(str, parameter.shape))
+        told = " ".join(filter(None, (role.name, role.part)))
+        if key not in held:
+            table.add_row(names[0], shape, told, "-", "-", "-", "-", "in no group")
+            continue
+        member, wrapper, index, group = held[key]
+        lr, decay = (_told(group.get(setting)) for setting in ("lr", "weight_decay"))
+        frozen = "" if parameter.requires_grad else "frozen"
+        why = ", ".join(filter(None, (frozen, role.why, wrapper.param_rules.get(names[0], ""))))
+        table.add_row(names[0], shape, told, group.get("part", member) or "-", str(index), lr, decay, why)
     return table
 
 
 def _told(value: Any) -> str:
     """Return a number in short; some libraries keep a list of them in a group."""
     try:
-        return f"{float(value):.4g}"
+        return "-" if value is None else f"{float(value):.4g}"
     except TypeError:
         return str(value)

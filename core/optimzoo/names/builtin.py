@@ -8,7 +8,7 @@ from optimzoo.names.hookspecs import Zoo, hookimpl
 
 @hookimpl
 def optimzoo_register(zoo: Zoo) -> None:
-    """Register the wrappers, the constructors, ZeRO, the hooks and the schedules."""
+    """Register the wrappers, the constructors, ZeRO, parts, the hooks and the schedules."""
     zoo.wrapper("OptimWrapper", "optimzoo.wrappers:OptimWrapper", about="Single precision, accumulation, clipping")
     zoo.wrapper("AmpOptimWrapper", "optimzoo.wrappers:AmpOptimWrapper", about="Mixed precision by torch.amp")
     zoo.optimizer(
@@ -17,6 +17,12 @@ def optimzoo_register(zoo: Zoo) -> None:
         about="ZeRO around the optimizer that optimizer_type names: its state is spread over processes",
         paper="https://arxiv.org/abs/1910.02054",
         needs=("process_group",),
+    )
+    zoo.optimizer(
+        "Parts",
+        "optimzoo.optimizers.parts:Parts",
+        about="Several optimizers in one, each for a part of the parameters, such as Muon for hidden matrices",
+        needs=("parts",),
     )
     zoo.constructor(
         "DefaultOptimWrapperConstructor",

@@ -59,7 +59,11 @@ def needs_of(optimizer: Any) -> frozenset[str]:
     """Return the ``entry.NEEDS`` of the optimizer's class or its nearest registered base, and what is plain to see.
 
     A class with the methods ``train`` and ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
+    One of several parts needs what any of them does.
     """
+    parts = getattr(optimizer, "parts", None)
+    if isinstance(parts, dict):
+        return frozenset().union(*map(needs_of, parts.values()))
     cls = type(optimizer)
     entry = OPTIMIZERS.entry_of(cls)
     needs = set(entry.needs if entry else ())

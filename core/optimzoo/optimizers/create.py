@@ -19,6 +19,7 @@ from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
+from optimzoo.optimizers.parts import PART, Parts
 
 FUSED = {
     torch.optim.Adam: ("cpu", "cuda", "mps"),
@@ -52,8 +53,27 @@ def create_optimizer(
     """
     described = cfg if isinstance(cfg, DescribedOptimizer) else DescribedOptimizer(cfg)
     call = described.read()
+    if described.parts:
+        return _create_parts(described, list(groups), model)
     with calls.placed(call.label, described.path):
         return _create(described, call, groups, model)
+
+
+def _create_parts(described: DescribedOptimizer, groups: list[Group], model: nn.Module | None) -> Parts:
+    """Build the optimizers of the parts, over the groups that say which part they are of."""
+    _check_there_are_any(described.cls.__name__, groups, model)
+    of_part: dict[str, list[Group]] = {name: [] for name in described.parts}
+    for number, group in enumerate(groups):
+        if group.get(PART) not in of_part:
+            raise ConfigError(
+                f"group {number} is of none of the parts {', '.join(of_part)}: build it with the model, or give each "
+                f"group the name of its part as {PART!r}",
+                described.path,
+            )
+        of_part[group[PART]].append({key: value for key, value in group.items() if key != PART})
+    built = {name: create_optimizer(part.optimizer, of_part[name]) for name, part in described.parts.items()}
+    with calls.placed(described.cls.__name__, described.path):
+        return Parts(built)
 
 
 def _create(

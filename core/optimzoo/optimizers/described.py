@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, did_you_mean, join_path, near
+from optimzoo.errors import ConfigError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
 
 INNER = {"inner": "optimizer", "inner_class": "base_optimizer"}
 """For each of the needs for an optimizer inside, the argument that takes it."""
+EXAMPLE = "{'where': {'role': 'matrix'}, 'optimizer': {'type': 'Muon', 'lr': 0.02}}"
 
 
 class DescribedOptimizer:
@@ -27,6 +29,7 @@ class DescribedOptimizer:
         entry: What is registered of the class, or of its nearest base.
         given: The arguments that ``cfg`` gives.
         inner: The optimizers inside, by the argument that takes them.
+        parts: Of one that is made of several, those by the names of the parts.
         vet: Whether the class is to be measured, if no plugin names it.
         settings: Those, and the defaults of the rest.
 
@@ -35,18 +38,25 @@ class DescribedOptimizer:
     """
 
     def __init__(self, cfg: Any, path: str = "") -> None:
-        self.cls, self.given = OPTIMIZERS.resolve(cfg, path)
-        self.vet = bool(cfg.get("vet"))
-        self.entry = OPTIMIZERS.entry_of(self.cls)
+        self.inner: dict[str, DescribedOptimizer] = {}
+        self.parts: dict[str, DescribedPart] = {}
+        self.settings: dict[str, Any]
         self.path = path
         self._call: calls.Call | None = None
+        has_rest = isinstance(cfg, Mapping) and "rest" in cfg
+        self.cls, self.given = OPTIMIZERS.resolve({"type": "Parts", "parts": cfg} if has_rest else cfg, path)
+        self.vet = isinstance(cfg, Mapping) and bool(cfg.get("vet"))
+        self.entry = OPTIMIZERS.entry_of(self.cls)
         needs = self.entry.needs if self.entry else ()
+        if "parts" in needs:
+            self.parts = _split_off_rest(cfg, path) if has_rest else _read_parts(self.given, path)
+            self.given, self.settings = {}, next(iter(self.parts.values())).optimizer.settings
+            return
         for need in (need for need in needs if need in REFUSED):
             why = f": {self.notes['']}" if need == "faulty" else ". Call it in a loop of your own"
             raise ConfigError(f"{self.cls.__name__} {NEEDS[need]}{why}", join_path(path, "type"))
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
-        self.inner: dict[str, DescribedOptimizer] = {}
         for need in (need for need in needs if need in INNER):
             self._read_inner(need, INNER[need])
 
@@ -66,6 +76,11 @@ class DescribedOptimizer:
     def first_argument(self) -> str:
         """The name of the argument that takes the parameters; not every library calls it ``params``."""
         return next(iter(calls.parameters(self.cls)), "params")
+
+    @property
+    def classes(self) -> list[type]:
+        """The classes of the optimizers that make the steps: several of one that has parts."""
+        return [part.optimizer.cls for part in self.parts.values()] or [self.cls]
 
     @property
     def group_keys(self) -> tuple[str, ...]:
@@ -98,9 +113,82 @@ class DescribedOptimizer:
         Raises:
             ConfigError: The optimizer has no such arguments.
         """
-        for inner in self.inner.values():
-            inner.read()
+        with Problems() as problems:
+            for inner in (*self.inner.values(), *(part.optimizer for part in self.parts.values())):
+                problems.catch(inner.read)
         if self._call is None:
             given = (self.first_argument,)
             self._call = calls.read(self.cls, self.given, self.path, given, elsewhere=elsewhere, ranged=True)
         return self._call
+
+
+@dataclass(frozen=True)
+class DescribedPart:
+    """One of several optimizers in one.
+
+    Args:
+        optimizer: The optimizer.
+        where: What says which parameters it takes, as in the config; None for what is left of them, or for what it is
+            made for.
+        path: Where ``where`` stands.
+        head: Patterns of the names of the model's heads, which the roles go by.
+    """
+
+    optimizer: DescribedOptimizer
+    where: Any = None
+    path: str = ""
+    head: Any = None
+
+
+def _split_off_rest(cfg: Mapping[str, Any], path: str) -> dict[str, DescribedPart]:
+    """Return the parts of an optimizer that has ``rest`` beside its arguments."""
+    own = {key: value for key, value in cfg.items() if key not in ("rest", "head")}
+    return _named(
+        [(_name_of(own), own, None, path), ("rest", cfg["rest"], None, join_path(path, "rest"))], cfg.get("head"), path
+    )
+
+
+def _read_parts(given: Mapping[str, Any], path: str) -> dict[str, DescribedPart]:
+    """Return the parts that ``parts`` lists."""
+    for key in given.keys() - {"parts", "head"}:
+        raise ConfigError(
+            f"Parts has no argument {key!r}: settings belong to the optimizer of a part", join_path(path, key)
+        )
+    listed, path_of_all = given.get("parts"), join_path(path, "parts")
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise ConfigError(f"a list of dicts such as {EXAMPLE} is wanted, got {shown(listed)}", path_of_all)
+    parts = []
+    with Problems() as problems:
+        for number, part in enumerate(listed):
+            at = f"{path_of_all}[{number}]"
+            if not isinstance(part, Mapping) or "optimizer" not in part:
+                problems.add(ConfigError(f"a dict such as {EXAMPLE} is wanted, got {shown(part)}", at))
+                continue
+            for key in part.keys() - {"name", "where", "optimizer"}:
+                hint = did_you_mean(near(key, ("name", "where", "optimizer")))
+                problems.add(ConfigError(f"a part has no key {key!r}.{hint}", join_path(at, key)))
+            optimizer = part["optimizer"]
+            name = part.get("name", _name_of(optimizer))
+            if not isinstance(name, str):
+                problems.add(ConfigError(f"a string is wanted, got {shown(name)}", join_path(at, "name")))
+            parts.append((name, optimizer, part.get("where"), join_path(at, "optimizer")))
+    return _named(parts, given.get("head"), path_of_all)
+
+
+def _name_of(cfg: Any) -> str:
+    """Return the last word of what an optimizer's config names, by which its part is called."""
+    kind = cfg.get("type", "") if isinstance(cfg, Mapping) else ""
+    return getattr(kind, "__name__", str(kind).rpartition(":")[2].rpartition(".")[2])
+
+
+def _named(parts: Iterable[tuple[str, Any, Any, str]], head: Any, path: str) -> dict[str, DescribedPart]:
+    named: dict[str, DescribedPart] = {}
+    with Problems() as problems:
+        for name, cfg, where, at in parts:
+            optimizer = problems.catch(DescribedOptimizer, cfg, at)
+            if name in named:
+                problems.add(ConfigError(f"two parts are called {name!r}: give one of them another name", path))
+            elif optimizer is not None and optimizer.parts:
+                problems.add(ConfigError("a part is one optimizer: list them all in one", at))
+            named[name] = DescribedPart(optimizer, where, f"{at.removesuffix('.optimizer')}.where", head)
+    return named

@@ -66,9 +66,8 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
         if wrong:
             raise ConfigError(
                 f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
-                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: "
-                "optim_wrapper = {matrices = {optimizer = ..., modules = [...]}, rest = {optimizer = ..., modules = "
-                "[...]}}, where modules are patterns of names (MultiOptimWrapperConstructor)"
+                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer, beside "
+                "the settings of this one: rest = {type = 'AdamW', lr = 3e-4}"
             )
 
     torch_before_2_15 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)

@@ -48,17 +48,18 @@ def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str,
                 warnings.simplefilter("ignore")  # of a length that is not the run's
                 lengths = LONG_EPOCH, plan.max_epochs, plan.max_iters
                 built = problems.catch(build_param_scheduler, stands[name], known, *lengths)
-            parts = getattr(wrapper.members[name].constructor, "parts", None)
-            if parts and any(schedule.param_name == "lr" for schedule in built or ()):
-                heed(parts[0].cls, "schedule")
+            maker = getattr(wrapper.members[name].constructor, "read", None)
+            if maker and any(schedule.param_name == "lr" for schedule in built or ()):
+                for cls in maker[0].classes:
+                    heed(cls, "schedule")
 
 
 def _try_member(record: WrapperRecord) -> None:
     """Build an optimizer and its wrapper over one parameter, if both come with plugins: others are not called."""
     maker = record.constructor
-    if not isinstance(maker, DefaultOptimWrapperConstructor) or maker.parts is None:
+    if not isinstance(maker, DefaultOptimWrapperConstructor) or maker.read is None:
         return
-    described, wrapper = maker.parts
+    described, wrapper = maker.read
     owner = OPTIMIZERS.owner_of(described.cls)
     if owner and "process_group" not in owner.needs and OPTIM_WRAPPERS.owner_of(wrapper.target):
         parameter = torch.nn.Parameter(torch.zeros(1, 1))

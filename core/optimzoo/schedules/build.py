@@ -15,6 +15,7 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, join_path, shown
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
+from optimzoo.optimizers.parts import each_of
 from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedules.order import WATCHED
 from optimzoo.schedules.state import as_python, unit_of
@@ -107,7 +108,9 @@ def build_param_scheduler(
             WATCHED.reset(watched)
         _warn_of_horizons(schedules, run, path)
         if any(schedule.param_name == "lr" for schedule in schedules):
-            scheduled[type(member.optimizer if isinstance(member, BaseOptimWrapper) else member)] = None
+            scheduled |= dict.fromkeys(
+                map(type, each_of(member.optimizer if isinstance(member, BaseOptimWrapper) else member))
+            )
         built += schedules
     for cls in scheduled:
         heed(cls, "schedule")

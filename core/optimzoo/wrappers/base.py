@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.optimizers.parts import each_of
 from optimzoo.traces import describe_error
 from optimzoo.wrappers.ownership import note, noted, with_grad
 from optimzoo.wrappers.state import add_missing_groups, describe, fit_base, fit_state, keep_saved
@@ -202,7 +203,8 @@ class BaseOptimWrapper(ABC):
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
         """Put wrapper and optimizer back as they were if the block raises."""
-        optimizers = [self.optimizer, *filter(None, [getattr(self.optimizer, "optim", None)])]  # ZeRO has one inside
+        inside = getattr(self.optimizer, "optim", None)  # ZeRO has one
+        optimizers = [*{id(o): o for o in (*each_of(self.optimizer), self.optimizer, inside) if o is not None}.values()]
         attributes = [(vars(part), dict(vars(part))) for part in (self, *optimizers)]
         groups = [(group, dict(group)) for each in optimizers for group in each.param_groups]
         lists = [(each.param_groups, list(each.param_groups)) for each in optimizers]

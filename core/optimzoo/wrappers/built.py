@@ -14,6 +14,7 @@ from optimzoo.errors import PluginError
 from optimzoo.groups.table import group_table
 from optimzoo.names.zoo import plugins
 from optimzoo.optimizers.heeded import heed
+from optimzoo.optimizers.parts import each_of
 from optimzoo.wrappers.base import BaseOptimWrapper
 from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
 
@@ -24,11 +25,10 @@ def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> N
     """Warn of facts that matter, log the groups at the level INFO of ``optimzoo.groups``, call ``optimzoo_built``."""
     members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     members = [member for member in members if isinstance(member, BaseOptimWrapper)]
-    for cls in dict.fromkeys(type(member.optimizer) for member in members):
+    for cls in dict.fromkeys(type(each) for member in members for each in each_of(member.optimizer)):
         heed(cls, "checkpoint")
-    for cls in dict.fromkeys(
-        type(m.optimizer) for m in members if "max_norm" in (getattr(m, "clip_grad_kwargs", None) or ())
-    ):
+    clipped = [m for m in members if "max_norm" in (getattr(m, "clip_grad_kwargs", None) or ())]
+    for cls in dict.fromkeys(type(each) for member in clipped for each in each_of(member.optimizer)):
         heed(cls, "clip")
     if logger.isEnabledFor(logging.INFO):
         for member in members:

@@ -19,10 +19,12 @@ from optimzoo.values import number, one_of, plain
 CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
 
 
-def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | None, dict[str, Any] | None]:
-    """Return the clipping function that ``clip_grad`` asks for, and its keyword arguments."""
+def clipping(
+    clip_grad: Mapping[str, Any] | None, parts: Iterable[str] = ()
+) -> tuple[Callable[..., Any] | None, dict[str, Any] | None, list[str] | None]:
+    """Return the clipping function that ``clip_grad`` asks for, its keyword arguments, and which of the ``parts``."""
     if clip_grad is None:
-        return None, None
+        return None, None, None
     kwargs = plain(clip_grad, "clip_grad")
     if not isinstance(kwargs, dict):
         raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
@@ -30,11 +32,15 @@ def clipping(clip_grad: Mapping[str, Any] | None) -> tuple[Callable[..., Any] | 
     function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
     if kwargs.get("norm_type") == "inf":
         kwargs["norm_type"] = math.inf
+    only = kwargs.pop("parts", None)
+    if only is not None and not (isinstance(only, (list, tuple)) and only and {*only} <= {*parts}):
+        known = f"of {', '.join(parts)}" if parts else "but the optimizer has no parts: leave it away"
+        raise ConfigError(f"a list of names of parts is wanted, {known}, got {only!r}", "clip_grad.parts")
     calls.read(function, kwargs, "clip_grad", ("parameters",))
     for key, low in (("max_norm", 0), ("clip_value", 0), ("norm_type", 1e-30)):
         if key in kwargs:
             kwargs[key] = number(kwargs[key], f"clip_grad.{key}", low)
-    return function, kwargs
+    return function, kwargs, None if only is None else list(only)
 
 
 def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Tensor | None:

@@ -48,7 +48,7 @@ class OptimWrapper(Windows):
         accumulative_counts: Gradients of this many iterations make one update; each loss is divided by it.
         clip_grad: Arguments of ``torch.nn.utils.clip_grad_norm_``, or of ``clip_grad_value_``; which of the two, its
             ``type``, ``"norm"`` or ``"value"``, or else its keys say. With ``error_if_nonfinite=True``, a norm that is
-            not finite is a NonFiniteError.
+            not finite is a NonFiniteError. With ``parts``, only the gradients of these parts of the optimizer count.
         nonfinite: What to do about NaN or infinite gradients: ``"ignore"``, ``"skip"`` the update, or ``"raise"`` a
             NonFiniteError that names the first bad parameter. The last two make the host wait for the device once
             per update.
@@ -86,7 +86,7 @@ class OptimWrapper(Windows):
         refuse_the_prepared(optimizer)
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer, accumulative_counts)
-        self.clip_func, self.clip_grad_kwargs = clipping(clip_grad)
+        self.clip_func, self.clip_grad_kwargs, self._clipped = clipping(clip_grad, getattr(optimizer, "parts", ()))
         self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
         self._own_step = False  # whether what clips is followed by nothing but the step
@@ -274,12 +274,15 @@ class OptimWrapper(Windows):
 
     def _clip_grad(self) -> None:
         params = with_grad(self.optimizer)
+        if self._clipped is not None:
+            groups = [group for group in self.optimizer.param_groups if group["part"] in self._clipped]
+            params = [p for group in groups for p in group["params"] if p.grad is not None]
         if not params or self.clip_func is None or self.clip_grad_kwargs is None:
             return
         by_norm = self.clip_func is CLIP_FUNCTIONS["norm"]
         try:
             if not by_norm:
-                clip(self.clip_func, self._with_gradients(), self.clip_grad_kwargs)
+                clip(self.clip_func, params if self._flat is None else self._with_gradients(), self.clip_grad_kwargs)
             elif not self._clip_at_once(params, **self.clip_grad_kwargs):
                 self._grad_norm = clip(self.clip_func, params, self.clip_grad_kwargs)
         except RuntimeError as error:

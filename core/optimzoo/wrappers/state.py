@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.groups.modules import plain_name, unwrap
+from optimzoo.optimizers.parts import each_of
 from optimzoo.values import is_number
 from optimzoo.wrappers.state_checks import (
     OF_THE_LOADER,
@@ -112,7 +113,8 @@ def keep_saved(optimizer: Optimizer, saved: Mapping[Any, Any], dtypes: Sequence[
             OptimzooWarning,
             stacklevel=4,
         )
-    _tell_of_bits(optimizer)
+    for each in each_of(optimizer):
+        _tell_of_bits(each)
 
 
 def _dtype(tensor: Tensor) -> str:
@@ -164,7 +166,10 @@ def _match(
 
 def _settings(optimizer: Optimizer, sources: list[Group], number: int) -> dict[str, Any]:
     """Return the hyperparameters of a group: those on which the saved groups agree, else its own."""
-    group, arguments = optimizer.param_groups[number], calls.parameters(cls_of(optimizer))
+    group, arguments = (
+        optimizer.param_groups[number],
+        calls.parameters(cls_of(optimizer, optimizer.param_groups[number])),
+    )
     settings = {key: value for key, value in group.items() if key != "params"}
     split = []
     for key in {key: None for source in sources for key in source if key not in OF_THE_LOADER}:

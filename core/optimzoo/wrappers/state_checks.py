@@ -13,6 +13,7 @@ from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, shown
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.needs import OF_THE_PROCESS, check_settings, is_torchs
+from optimzoo.optimizers.parts import PART, Parts, part_of
 from optimzoo.values import is_number
 
 Group = Mapping[str, Any]
@@ -56,15 +57,19 @@ def inside(optimizer: Optimizer) -> Optimizer:
     return getattr(optimizer, "optim", optimizer)
 
 
-def cls_of(optimizer: Optimizer) -> type:
-    """Return the class of the optimizer whose state it is."""
-    return type(inside(optimizer))
+def cls_of(optimizer: Optimizer, group: Group | None = None) -> type:
+    """Return the class of the optimizer whose state it is, or of the part whose ``group`` it is."""
+    return type(inside(optimizer if group is None else part_of(optimizer, group)))
 
 
 def kind_of(optimizer: Optimizer) -> str:
     """Return the name of the class with its package, within which libraries move their classes."""
     cls = cls_of(optimizer)
-    return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    name = f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    parts = (
+        [f"{part}={kind_of(each)}" for part, each in optimizer.parts.items()] if isinstance(optimizer, Parts) else []
+    )
+    return f"{name}({', '.join(parts)})" if parts else name
 
 
 def params_of(optimizer: Optimizer) -> list[Tensor]:
@@ -109,6 +114,17 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
 
     An older version of a library may lack a setting, or have one more.
     """
+    if isinstance(optimizer, Parts):
+        if saved.get("optimizer", kind_of(optimizer)) != kind_of(optimizer):
+            raise CheckpointError(
+                f"it is of another optimizer: of {saved['optimizer']}, and this is {kind_of(optimizer)}"
+            )
+        for name, part in optimizer.parts.items():
+            groups = [group for group in saved["param_groups"] if group.get(PART) == name]
+            check_optimizer(part, {"param_groups": groups})
+        strays = [group.get(PART) for group in saved["param_groups"] if group.get(PART) not in optimizer.parts]
+        _want(not strays, strays, f"groups of the parts {', '.join(optimizer.parts)}", "param_groups")
+        return
     cls, defaults, told = cls_of(optimizer), inside(optimizer).defaults, saved.get("optimizer")
     own = {key for group in optimizer.param_groups for key in group} | defaults.keys()
     told_apart = told is not None and not _of_one_kind(told, kind_of(optimizer))
@@ -171,11 +187,10 @@ def check_entries(
     """Check the state of each parameter: what torch's own classes keep, and the shapes of its tensors."""
     if "closure" in needs_of(optimizer):
         return  # LBFGS keeps all parameters in one vector
-    cls = cls_of(optimizer)
     wrong = []
     settings = (group for group in groups for _ in group["params"])
     for number, (parameter, name, group) in enumerate(zip(params_of(optimizer), names, settings)):
-        entry = state.get(number) or {}
+        entry, cls = state.get(number) or {}, cls_of(optimizer, group)
         if entry and is_torchs(cls):
             _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}", parameter.ndim)
         shapes = [v.shape for k, v in entry.items() if isinstance(v, Tensor) and k not in SCALARS and v.ndim > 0]
