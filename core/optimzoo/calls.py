@@ -48,7 +48,7 @@ class Call:
             ConfigError: The call failed; the cause is chained.
         """
         ready = {**given, **{key: made(value) for key, value in self.kwargs.items()}}
-        with placed(self.label, self.path, self.kwargs):
+        with placed(self.label, self.path, self.kwargs, parameters(self.target)):
             return self.target(**ready)
 
 
@@ -111,13 +111,14 @@ def made(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def placed(label: str, path: str, kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
+def placed(label: str, path: str, kwargs: Mapping[str, Any] | None = None, names: Iterable[str] = ()) -> Iterator[None]:
     """Give an error that somebody else's code raises, or its ``exit()``, the place in the config that led to it.
 
     Args:
         label: What messages call the code.
         path: The place.
         kwargs: The arguments, which are told where the error itself says nothing.
+        names: The arguments that are known: where the error names another, the nearest is told.
 
     Raises:
         ConfigError: There was an error; it is chained as the cause.
@@ -131,7 +132,9 @@ def placed(label: str, path: str, kwargs: Mapping[str, Any] | None = None) -> It
         plainly = {k: v for k, v in (kwargs or {}).items() if isinstance(v, (bool, int, float, str))}
         if not str(error) and plainly:
             what += f" ({', '.join(f'{key}={shown(value)}' for key, value in plainly.items())})"
-        raise ConfigError(f"{label} {what}: {describe_error(error)}", path) from error
+        strange = [key for key in kwargs or () if names and key not in names and repr(key) in str(error)]
+        hint = "".join(did_you_mean(near(key, names)) for key in strange[:1])
+        raise ConfigError(f"{label} {what}: {describe_error(error)}{'.' * bool(hint)}{hint}", path) from error
 
 
 @contextlib.contextmanager

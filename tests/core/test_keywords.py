@@ -100,6 +100,21 @@ def test_what_cannot_be_told_is_taken(cls):
     build_optimizer(torch.nn.Linear(1, 1), {"type": cls, "anything": 0.5})
 
 
+class Refuses(torch.optim.SGD):
+    def __init__(self, params, lr=0.1, momentum=0.0, **kwargs):
+        names = locals()
+        if kwargs:
+            raise TypeError(f"unknown: {sorted(names['kwargs'])}")
+        super().__init__(params, lr, momentum)
+
+
+@pytest.mark.parametrize(("key", "hint"), [("momentmu", "momentum"), ("learning_rate", "lr")])
+def test_where_a_class_refuses_a_keyword_itself_the_nearest_is_told_beside_its_words(key, hint):
+    said = rf"Refuses failed: .*: TypeError: unknown: \['{key}'\]. Did you mean '{hint}'\?"
+    with pytest.raises(ConfigError, match=said):
+        build_optimizer(torch.nn.Linear(1, 1), {"type": Refuses, key: 0.5})
+
+
 def test_a_keyword_that_is_read_is_taken():
     optimizer = build_optimizer(torch.nn.Linear(1, 1), {"type": HandsOn, "extra": 2, "clip": 0.5})
     assert optimizer.clip == 0.5
