@@ -10,7 +10,7 @@ from optimzoo.vetting import vet
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.report import MEASUREMENTS
 
-from . import optimizers
+from . import driven, optimizers
 
 FAULTS = {
     "Backwards": ("trains", "no"),
@@ -131,6 +131,33 @@ def test_a_library_that_is_noisy_and_has_one_method_under_two_names_is_told(tmp_
     quiet, noisy = (vet(f"{module}:One", only=OF_A_LIBRARY).facts for module in ("quiet_zoo", "noisy_zoo"))
     assert [(fact.verdict, fact.value) for fact in quiet] == [("fine", "none"), ("fine", "quiet")]
     assert [(fact.verdict, fact.value) for fact in noisy] == [("note", "Other"), ("note", "changes the seed, prints")]
+
+
+DRIVEN = {
+    "WantsAClosure": "closure",
+    "WantsTheGraph": "graph",
+    "WantsTheLoss": "loss",
+    "WantsItsContext": "context",
+    "WantsNames": "named",
+    "WantsAKey": "group_keys",
+    "WantsTheModel": "model",
+    "WantsTheModelToo": "model",
+    "WantsTwoLists": "params",
+    "GoesAroundAnother": "inner",
+    "GoesAroundAClass": "inner_class",
+    "HasModes": "modes",
+    "WantsMatrices": "matrices",
+    "WantsBfloat16": "bfloat16",
+    "WantsProcesses": "process_group",
+}
+
+
+@pytest.mark.parametrize(("name", "needs"), DRIVEN.items())
+def test_what_is_driven_otherwise_is_measured_and_its_fault_reproduced(name, needs):
+    report = vet(getattr(driven, name), only=["needs", "lr.written"])
+    assert (report["needs"].value, report["lr.written"].value) == (needs, "written"), report["needs"].why
+    with pytest.raises(ChildError, match="AssertionError: the lr was"):
+        in_child(exec, report["lr.written"].reproduction, {}, seconds=60)
 
 
 def test_the_command_prints_the_facts_and_fails_where_there_is_a_fault(optimzoo):
