@@ -9,6 +9,7 @@ from optimzoo import load_config
 from optimzoo.errors import OptimzooError
 
 DEEP, LONG = 3_000, 900_000
+WIDE = f"a: &a {{{', '.join(f'k{n}: 1' for n in range(3000))}}}\n"
 nested = "[" * DEEP + "]" * DEEP
 dotted, indexed = ".".join("a" * DEEP), "a" + "[0]" * DEEP
 
@@ -26,6 +27,11 @@ files = {
     "lists of lists.yaml": aliases(lambda a: f"[{', '.join([a] * 9)}]", "[x]"),
     "tables of tables.yaml": aliases(lambda a: f"{{{', '.join(f'k{n}: {a}' for n in range(9))}}}", "{x: 1}"),
     "merges of merges.yaml": aliases(lambda a: f"{{<<: [{', '.join([a] * 50)}], y: 1}}", "{x: 1}", 40),
+    "one merged into many.yaml": f"{WIDE}b:\n" + "".join(f"  k{n}: {{<<: *a}}\n" for n in range(5000)),
+    "many merged into one.yaml": f"{WIDE}b: {{<<: [{', '.join(['*a'] * 90_000)}]}}",
+    "merges in a chain.yaml": "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}\n"
+                                                          for n in range(1, 9000)),
+    "merged into itself.yaml": "a: &a\n  <<: *a\n  b: 1",
     "in itself.yaml": "a: &a [*a]",
     "deep.yaml": f"a: {nested}",
     "deep blocks.yaml": "".join(" " * n + "a:\n" for n in range(1000)),
@@ -43,6 +49,9 @@ files = {
     "long name.toml": f"{'a' * LONG} = 1",
     "many values.yaml": "a:\n" + "- 1\n" * (LONG // 5),
     "many values.json": f'{{"a": [{"1," * (LONG // 3)}1]}}',
+    "many values.toml": f"a = [{'1,' * (LONG // 2)}1]",
+    "many keys.toml": "".join(f"{n}=1\n" for n in range(LONG // 8)),
+    "many tables.toml": "[[a]]\n" * (LONG // 6),
     "large.toml": f"a = '{'x' * 2_000_000}'",
     "base of itself.json": '{"_base_": "base of itself.json"}',
     "bases in a chain.json": '{"_base_": "chain0.json"}',
@@ -56,7 +65,10 @@ Path("two bases of two bases.json").write_text('{"_base_": ["pair0.json", "pair0
 words = [f"{dotted}=1", f"{indexed}=1", f"a={nested}", f"a={'{a=' * DEEP}1{'}' * DEEP}", f"a={{{dotted}=1}}",
          f'a="]]]"{nested}', f"a={'9' * LONG}", f"a.{'b' * LONG}={'[' * 9}"]
 Path("plain.json").write_text("{}")
-calls = [(name, ()) for name in [*files, "two bases of two bases.json"]] + [("plain.json", [word]) for word in words]
+many = [["a.b%d=1" % n for n in range(50_000)], ["a='" + "x" * 5_000_000 + "'"], [f"k={'x' * LONG}"] * 9]
+calls = [("plain.json", words) for words in many]
+calls += [(name, ()) for name in [*files, "two bases of two bases.json"]]
+calls += [("plain.json", [word]) for word in words]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name, overrides in calls:
     begun = time.process_time()
@@ -73,7 +85,7 @@ for name, overrides in calls:
 
 def test_each_is_a_short_error_within_a_second_and_200_megabytes(run):
     rows = [json.loads(line) for line in run("-c", BOMBS).stdout.splitlines()]
-    assert len(rows) == 35
+    assert len(rows) == 45
     for name, words, said, took, grown in rows:
         assert bool(said) == (name != "two bases of two bases.json"), (name, words)
         assert len(said) < 1000, (name, words, said)

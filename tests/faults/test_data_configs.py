@@ -2,17 +2,22 @@
 
 import copy
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from optimzoo import Runner
+from optimzoo.cli.main import app
 from optimzoo.cli.names import list_names
 from optimzoo.cli.plot import plot
 from optimzoo.cli.plugins import plugins
-from optimzoo.cli.runs import run_config
+from optimzoo.cli.runs import check, run_config
 from optimzoo.cli.show import show
+from optimzoo.cli.vet import vet
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
 from optimzoo.names.trust import UnseenError
 from optimzoo.run.check import config_problems
@@ -239,16 +244,25 @@ def test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_n
             prepared(project())
 
 
-@pytest.mark.parametrize("linked", ["file", "folder"])
-def test_a_link_that_leads_out_of_the_folder_is_no_code_of_it(linked, project, tmp_path):
+@pytest.mark.parametrize(
+    ("link", "target", "name"),
+    [
+        ("linked_code.py", "other_code.py", "linked_code"),
+        ("linked_code", "", "linked_code.other_code"),
+        ("linked_code/inner.py", "other_code.py", "linked_code.inner"),
+        ("linked_code/inner", "", "linked_code.inner.other_code"),
+        ("linked_code/inner/__init__.py", "other_code.py", "linked_code.inner"),
+    ],
+)
+def test_a_link_that_leads_out_of_the_folder_is_no_code_of_it(link, target, name, project, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "other_code.py").write_text("def loss(model, batch): ...")
-    file = project({("loss",): "linked_code:loss" if linked == "file" else "linked_code.other_code:loss"})
-    target = tmp_path / "elsewhere" / ("other_code.py" * (linked == "file"))
-    (file.parent / ("linked_code.py" if linked == "file" else "linked_code")).symlink_to(target)
+    file = project({("loss",): f"{name}:loss"})
+    (file.parent / link).parent.mkdir(parents=True, exist_ok=True)
+    (file.parent / link).symlink_to(tmp_path / "elsewhere" / target)
     with pytest.raises(ConfigError, match=r"^loss: .*needs --trust linked_code"):
         prepared(file)
-    assert not {"linked_code", "linked_code.other_code"} & sys.modules.keys()
+    assert not [module for module in sys.modules if module.startswith("linked_code")]
 
 
 def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):
@@ -259,14 +273,48 @@ def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):
     assert project.module not in sys.modules
 
 
-def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder_by_check(project, monkeypatch):
+@pytest.mark.parametrize("own_code_imports_it", [False, True])
+def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder(own_code_imports_it, project, monkeypatch):
     file = project({("optim_wrapper", "optimizer", "type"): "Lion"})
-    (file.parent / "lion_pytorch.py").write_text("raise SystemExit('it was run')")
+    (file.parent / "lion_pytorch.py").write_text("" if own_code_imports_it else "raise SystemExit('it was run')")
+    if own_code_imports_it:
+        with (file.parent / f"{project.module}.py").open("a") as code:
+            code.write("\nimport lion_pytorch\n")
     monkeypatch.setitem(sys.modules, "lion_pytorch", None)
     monkeypatch.delitem(sys.modules, "lion_pytorch")
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "site-packages" not in entry])
-    (problem,) = (p for p in checked(file, [project.module]) if p.path.startswith("optim_wrapper"))
-    assert "the module 'lion_pytorch' is not looked at: needs --trust lion_pytorch" in str(problem)
+    wanted = "optim_wrapper.optimizer.type: the library 'lion_pytorch' is not installed, .*needs --trust lion_pytorch"
+    assert any(re.match(wanted, str(problem)) for problem in checked(file, [project.module]))
+    with pytest.raises(ConfigError, match=wanted):
+        prepared(file)
+
+
+def test_a_library_that_is_installed_into_the_folder_is_one(project, monkeypatch):
+    file = project({("optim_wrapper", "optimizer", "type"): "Lion"})
+    (file.parent / "lion_pytorch.py").write_text("from torch.optim import SGD as Lion")
+    monkeypatch.setitem(sys.modules, "lion_pytorch", None)
+    monkeypatch.delitem(sys.modules, "lion_pytorch")
+    monkeypatch.setattr(sys, "path", [*(p for p in sys.path if "site-packages" not in p), str(file.parent)])
+    assert prepared(file).optim_wrapper.optimizer.__class__.__name__ == "SGD"
+
+
+def test_what_is_called_for_the_depth_of_a_layer_is_a_function(project):
+    slot = ("optim_wrapper", "paramwise_cfg", "layer_depth")
+    constructor = {(*slot[:1], "constructor"): "LayerDecayOptimWrapperConstructor"}
+    for name in ("Depth", "depth_object"):
+        file = project({**constructor, slot[:2]: {"layer_decay_rate": 0.5, "layer_depth": f"{{m}}:{name}"}})
+        with (file.parent / f"{project.module}.py").open("a") as code:
+            code.write("\nclass Depth:\n    def __call__(self, name): return 0, 1\ndepth_object = Depth()\n")
+        with pytest.raises(ConfigError, match="layer_depth: a function of a parameter's name is wanted"):
+            prepared(file)
+        sys.modules.pop(project.module)
+
+
+def test_to_trust_what_a_python_config_names_is_told_to_change_nothing(tmp_path, capfd):
+    (tmp_path / "config.py").write_text("train_cfg = dict(max_epochs=1)")
+    with pytest.raises(typer.Exit):
+        check(tmp_path / "config.py", trust=["timm"])
+    assert "--trust changes nothing" in " ".join(capfd.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
@@ -345,3 +393,45 @@ def test_the_commands_without_a_config_import_nothing(command, capfd):
         "heavyball",
         "colorsys",
     }
+
+
+def test_train_of_a_python_config_calls_what_it_names(project, capfd):
+    text = project({("train_dataloader", "collate_fn"): "copy:copy"}).read_text()
+    program = project().with_suffix(".py")
+    program.write_text(f"import json\nprint('run')\nglobals().update(json.loads({text!r}))\n")
+    assert prepared(program).train_dataloader.collate_fn is copy.copy
+    assert capfd.readouterr().out.startswith("run\n")
+
+
+def test_vet_imports_what_it_is_told_to(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "to_vet.py").write_text("from torch.optim import SGD\nprint('run')")
+    vet("to_vet:SGD", only="lr")
+    assert capfd.readouterr().out.startswith("run\n")
+    sys.modules.pop("to_vet")
+
+
+FOREIGN_AND_OWN = (
+    test_in_every_slot_a_foreign_name_is_refused_and_by_check_not_even_imported,
+    test_what_the_folder_defines_is_taken_and_by_check_looked_at_if_it_is_trusted,
+    test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_no_config,
+)
+PYTHON = test_a_python_config_is_run_and_check_calls_nothing_of_its_own_where_plot_builds_the_data
+PROMISES = {
+    "train": (test_train_of_a_python_config_calls_what_it_names, *FOREIGN_AND_OWN),
+    "check": (PYTHON, *FOREIGN_AND_OWN),
+    "plot": (PYTHON, test_plot_imports_nothing_of_it_either),
+    "list": (test_the_commands_without_a_config_import_nothing,),
+    "plugins": (test_the_commands_without_a_config_import_nothing,),
+    "show": (test_show_knows_registered_names_alone,),
+    "vet": (test_vet_imports_what_it_is_told_to,),
+}
+"""What each command may import and call, and the tests of it."""
+
+
+def test_every_command_has_a_row_in_the_docs_and_every_row_a_test():
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    table = text.partition("| command |")[2].partition("\n\n")[0]
+    told = [name for row in table.splitlines()[2:] for name in re.findall("`([a-z]+)`", row.split(" | ")[0])]
+    assert sorted(told) == sorted(PROMISES) == sorted(command.name for command in app.registered_commands)

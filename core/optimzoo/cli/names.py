@@ -125,7 +125,7 @@ def _table(registry: Registry, entries: list[Entry]) -> str:
         name, library, about = (set_cell_size(text, each) for text, each in zip(texts, widths))
         return f"{left} {style}{name}{plain} {between} {library} {between} {about} {right}"
 
-    lines = [f"{registry.kind}s", box.get_top(edges)]
+    lines = [f"{registry.kind}s".replace("ys", "ies"), box.get_top(edges)]
     lines.append(line(box.head_left, box.head_vertical, box.head_right, ("name", "library", "about"), head_style))
     lines.append(box.get_row(edges, "head"))
     for names, libraries, about in rows:

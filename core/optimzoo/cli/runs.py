@@ -85,7 +85,8 @@ def run_config(
     """Read a run config; inside the context it may name code of modules beside it, and if it is data no other."""
     is_program = path.suffix.lower() == ".py"
     if is_program:
-        say("note", f"{path} is a Python config: it is being run as a program", "cyan")
+        ignored = ", and may name anything: --trust changes nothing" if trusted else ""
+        say("note", f"{path} is a Python config: it is being run as a program{ignored}", "cyan")
     from optimzoo.config.load import load_config
     from optimzoo.config.trusted import code_folder, trust_for
 

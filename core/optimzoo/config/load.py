@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from optimzoo import values
-from optimzoo.config.readers import CONTROL, LANGUAGES, language, read, toml_keys, toml_value
+from optimzoo.config.readers import CONTROL, LANGUAGES, MAX_BYTES, language, read, toml_keys, toml_value
 from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
-PATH_MAX = 4096
+PATH_MAX, SETS_MAX = 4096, 1000
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -33,7 +33,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         config = _load(Path(path), (), {}, _Merger())
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
-    for override in overrides:
+    assignments = list(overrides)
+    if len(assignments) > SETS_MAX or sum(map(len, assignments)) > MAX_BYTES:
+        raise ConfigError(f"more than {SETS_MAX} values are set, or {MAX_BYTES:,} characters: write them in a file")
+    for override in assignments:
         config = _override(config, override)
     return config
 
@@ -134,7 +137,7 @@ def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config], m
     if isinstance(bases, (str, Path)):
         bases = [bases]
     if not isinstance(bases, (list, tuple)) or not all(isinstance(base, (str, Path)) for base in bases):
-        raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {bases!r}", BASE)
+        raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {shown(bases)}", BASE)
     merged: Config = {}
     for base in bases:
         merged = merge(merged, _load(path.parent / base, (*opened_by, resolved), loaded, merge))
@@ -195,8 +198,8 @@ def _assign(held: Any, keys: list[str], value: Any, path: str) -> Any:
         index = int(number)
         return [*held[:index], _assign(held[index], rest, value, join_path(path, index)), *held[index + 1 :]]
     if key.startswith("["):
-        raise ConfigError(f"there is no list to set the entry {key} of; it is {held!r}", path)
+        raise ConfigError(f"there is no list to set the entry {key} of; it is {shown(held)}", path)
     if held is not None and not isinstance(held, Mapping):
-        raise ConfigError(f"it is {held!r} and has no key {key!r} to set", path)
+        raise ConfigError(f"it is {shown(held)} and has no key {key!r} to set", path)
     below = held or {}
     return {**below, key: _assign(below.get(key), rest, value, join_path(path, key))}

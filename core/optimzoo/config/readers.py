@@ -149,7 +149,7 @@ class _YamlLoader(*_BASES):  # type: ignore[misc]
     PyYAML would make a string of the first and the last, and keep the second of two values.
     """
 
-    depth = nodes = 0
+    depth = nodes = merged = 0
 
     def __init__(self, text: str) -> None:
         if yaml.__with_libyaml__:
@@ -175,6 +175,13 @@ class _YamlLoader(*_BASES):  # type: ignore[misc]
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        merging = (held for key, held in node.value if key.tag == _MERGE)
+        for table in (t for held in merging for t in (held.value if isinstance(held, yaml.SequenceNode) else [held])):
+            if isinstance(table, yaml.MappingNode):
+                self.flatten_mapping(table)
+                self.merged += len(table.value)
+            if self.merged > MAX_NODES:
+                raise ValueError(f"line {node.start_mark.line + 1}: it merges more than {MAX_NODES} values")
         super().flatten_mapping(node)
         if len(node.value) > MAX_NODES // 10:  # merges of merges
             raise ValueError(f"line {node.start_mark.line + 1}: a table has more than {MAX_NODES // 10} keys")
@@ -205,6 +212,8 @@ def _toml(text: str) -> dict[str, Any]:
     depth = itertools.accumulate((c in "[{") - (c in "]}") for c in re.findall(r"[][{}]", bare))
     if max(depth, default=0) > MAX_DEPTH or _LONG_KEY.search(bare):
         raise ConfigError("it is nested too deeply")
+    if max(bare.count("="), bare.count(","), len(re.findall(r"^[ \t]*\[", bare, re.MULTILINE))) > MAX_NODES:
+        raise ConfigError(f"it holds more than {MAX_NODES} values")
     return tomllib.loads(text)
 
 

@@ -73,7 +73,10 @@ class Trust:
         here = self.folder and importlib.machinery.PathFinder.find_spec(top, [str(self.folder)])
         if not here:
             return False
-        if not all(place.is_relative_to(self.folder.resolve()) for place in _places(here)):  # type: ignore[union-attr]
+        own: Path = self.folder.resolve()  # type: ignore[union-attr]
+        named = own.joinpath(*module.split("."))
+        files = [named, *named.parent.glob(f"{named.name}.*"), *named.glob("__init__.*")]
+        if not all(place.resolve().is_relative_to(own) for place in [*_places(here), *files]):
             return False  # a link leads out of the folder
         loaded = getattr(sys.modules.get(top), "__spec__", None)
         if loaded is not None:
@@ -105,10 +108,18 @@ class Trust:
             raise self._refused(target, module, path)
 
     def admit_own(self, module: str, path: str) -> None:
-        """Raise if a registered name would lead to a module in the folder that is not to be imported, and was not."""
+        """Raise if a registered name would lead to a module in the folder: that is not the library that is meant.
+
+        Raises:
+            ConfigError: It would, and the user does not trust the module.
+        """
         top = module.partition(".")[0]
-        if self.looks and top not in sys.modules and not _is_in(module, self.asked) and self.owns(module):
-            raise UnseenError(f"the module {module!r} is not looked at: needs --trust {top}", path)
+        unseen = self.looks and top not in sys.modules  # an installed one may be there, too
+        if (unseen or str(self.folder) in _lent) and not _is_in(module, self.asked) and self.owns(module):
+            raise ConfigError(
+                f"the library {top!r} is not installed, and the module of that name in {self.folder} is not taken for "
+                f"it: needs --trust {top}", path
+            )  # fmt: skip
 
     def check(self, found: Any, target: str, path: str, slot: Slot) -> None:
         """Raise if an object that was found is defined where it is not trusted, or is no class and one is wanted."""
@@ -162,6 +173,9 @@ def definer(found: Any) -> str:
     return module if isinstance(module, str) else ""
 
 
+_lent: list[str] = []
+"""The folders that are in ``sys.path`` for a config alone."""
+
 _current: ContextVar[Trust | None] = ContextVar("trust", default=None)
 
 
@@ -188,9 +202,11 @@ def modules_in(folder: str | Path | None) -> Iterator[None]:
         yield
         return
     sys.path.append(str(folder))
+    _lent.append(str(folder))
     try:
         yield
     finally:
+        _lent.remove(str(folder))
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
 

@@ -45,7 +45,7 @@ def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
             f"{dotted(target)} does not say what it returns: write `def {target.__name__}{takes} -> {base.__name__}:`",
             path,
         )
-    given = dotted(target) if inspect.isclass(target) else f"the {type(target).__name__} {target!r}"
+    given = dotted(target) if inspect.isclass(target) else f"the {type(target).__name__} {shown(target)}"
     raise ConfigError(
         f"a subclass of {dotted(base)} is wanted, or a function annotated to return one, got {given}", path
     )
@@ -61,7 +61,7 @@ def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callabl
     name = path.rpartition(".")[2].partition("[")[0]
     wanted = f"a function of your own is wanted, such as `def {name}({', '.join(arguments)}): ...`"
     if not callable(found) or inspect.isclass(found):
-        raise ConfigError(f"{wanted}, got {dotted(found) if inspect.isclass(found) else repr(found)}", path)
+        raise ConfigError(f"{wanted}, got {dotted(found) if inspect.isclass(found) else shown(found)}", path)
     try:
         inspect.signature(found).bind(*arguments)
     except (TypeError, ValueError) as error:
@@ -72,7 +72,7 @@ def find_function(target: Any, arguments: tuple[str, ...], path: str) -> Callabl
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return dotted(function) if hasattr(function, "__qualname__") else repr(function)
+    return dotted(function) if hasattr(function, "__qualname__") else shown(function)
 
 
 def _makes(target: Any, base: type) -> bool:

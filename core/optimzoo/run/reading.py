@@ -152,10 +152,17 @@ def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     for key in (k for k in REQUIRED if k not in cfg):
         problems.add(ConfigError("it is missing", key))
     given = [key for key in READERS if cfg.get(key) is not None or (key in REQUIRED and key in cfg)]
-    parts = {key: problems.catch(READERS[key], cfg[key]) for key in given}
+    parts = {key: problems.catch(_part, key, cfg[key]) for key in given}
     if "loss" not in parts:
         problems.catch(_check_loss, parts.get("model"))
     return parts, problems
+
+
+def _part(key: str, value: Any) -> Any:
+    try:
+        return READERS[key](value)
+    except RecursionError as error:
+        raise ConfigError("it is nested too deeply", key) from error
 
 
 def _check_loss(model: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -99,8 +100,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             path = "paramwise_cfg.layer_depth"
             given = cfg["layer_depth"]
             self._depth_of = import_dotted(given, path, "function") if isinstance(given, str) else given
-            if not callable(self._depth_of):
-                raise ConfigError(f"a function of a parameter's name is wanted, got {given!r}", path)
+            if not inspect.isroutine(getattr(self._depth_of, "func", self._depth_of)):  # a partial call has a func
+                raise ConfigError(f"a function of a parameter's name is wanted, got {shown(given)}", path)
 
     def param_groups(self, model: nn.Module) -> list[Group]:
         """Return the groups of ``model``, whose depths are looked up first."""

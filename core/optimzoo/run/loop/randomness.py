@@ -10,7 +10,7 @@ import numpy
 import torch
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.values import whole_number
 
 
@@ -21,7 +21,7 @@ def seed_of(randomness: Mapping[str, Any] | None) -> int:
         ConfigError: It is not a dict with a seed.
     """
     if not isinstance(randomness, (Mapping, type(None))):
-        raise ConfigError(f"a dict such as {{'seed': 0}} is wanted, got {randomness!r}", "randomness")
+        raise ConfigError(f"a dict such as {{'seed': 0}} is wanted, got {shown(randomness)}", "randomness")
     return calls.call(_seed, randomness or {}, "randomness")  # type: ignore[no-any-return]
 
 
