@@ -225,9 +225,53 @@ def ignite(folder, resumed=False):
     return model.state_dict()
 
 
-TRAINERS = [loop, wrapper, runner, hf_trainer, lightning, lightning_manual, fabric, ignite]
+def mmengine_runner(folder, resumed=False):
+    from mmengine.model import BaseModel
+    from mmengine.runner import Runner as TheirRunner
+
+    import optimzoo.trainers.mmengine  # noqa: F401  as custom_imports does
+
+    class Model(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.model = Classifier()
+
+        def forward(self, x, labels, mode="loss"):
+            return self.model(x, labels)
+
+    windows = [dict(end=12), dict(begin=12, end=60), dict(end=30)]
+    schedules = [{**each, **own, "type": f"optimzoo.{each['type']}"} for each, own in zip(BY_UPDATE, windows)]
+    made = TheirRunner(
+        Model(), str(folder / "mmengine"), log_level="ERROR", resume=resumed, default_scope="mmengine",
+        experiment_name=f"matrix-{folder.name}-{resumed}",
+        train_dataloader=dict(
+            dataset=Inputs(rows()), sampler=dict(type="DefaultSampler", shuffle=False), batch_size=BATCH,
+            collate_fn=dict(type="default_collate"),
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=UPDATES * ACCUMULATE),
+        optim_wrapper=CFG
+        | dict(
+            constructor="optimzoo.DefaultOptimWrapperConstructor", accumulative_counts=ACCUMULATE,
+            clip_grad=dict(max_norm=MAX_NORM),
+        ),
+        param_scheduler=schedules,
+        default_hooks=dict(checkpoint=dict(type="CheckpointHook", interval=SAVED * ACCUMULATE, by_epoch=False)),
+    )  # fmt: skip
+    made.train()
+    half = folder / "mmengine" / f"iter_{SAVED * ACCUMULATE}.pth"
+    (folder / "mmengine" / "last_checkpoint").write_text(str(half))
+    return made.model.model.state_dict()
+
+
+THEIRS = [pytest.param(mmengine_runner, marks=pytest.mark.filterwarnings("ignore"))]  # it warns of its own calls
+TRAINERS = [loop, wrapper, runner, hf_trainer, lightning, lightning_manual, fabric, ignite, *THEIRS]
 NEEDS = dict(
-    hf_trainer="transformers", lightning_manual="lightning", fabric="lightning", lightning="lightning", ignite="ignite"
+    hf_trainer="transformers",
+    lightning_manual="lightning",
+    fabric="lightning",
+    lightning="lightning",
+    ignite="ignite",
+    mmengine_runner="mmengine.runner",
 )
 
 
@@ -235,6 +279,8 @@ NEEDS = dict(
 def test_it_ends_at_the_weights_of_a_loop_by_hand(trainer, tmp_path, monkeypatch):
     pytest.importorskip(NEEDS.get(trainer.__name__, "torch"))
     monkeypatch.chdir(tmp_path)
+    if trainer is mmengine_runner:  # which cannot read its own checkpoints as torch reads them by default
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     whole = trainer(tmp_path)
     assert_same(whole)
     assert_same(trainer(tmp_path, resumed=True), whole, tolerance=0)
