@@ -90,7 +90,8 @@ def build_optimizer(
         cfg = {"type": cfg, **kwargs}
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
-    described = DescribedOptimizer(plain(cfg, "optimizer"), "optimizer")
+    cfg = plain(cfg, "optimizer")
+    described = DescribedOptimizer(cfg, "optimizer")
     if not described.parts:  # which keep what copies of their optimizers would forget
         heed(described.cls, "bare")
     if isinstance(model_or_params, nn.Module):

@@ -26,14 +26,16 @@ MAX_NODES, MAX_DEPTH, MAX_NAME = 100_000, 50, 1000
 def plain(value: Any, path: str = "") -> Any:
     """Return a config as dicts, lists, tuples and Python's numbers, copied; objects in it stay themselves.
 
-    Any other mapping becomes a dict, any other sequence a list, a scalar of NumPy a number of Python.
+    Any other mapping becomes a dict, any other sequence a list, a scalar of NumPy a number of Python. What holds
+    settings as attributes becomes a dict too: an ``argparse.Namespace``, a model of pydantic, a ``Config`` of mmengine,
+    and a dataclass that is the whole config, stands in such a one, or has a field ``type`` or ``optimizer``.
 
     Raises:
         ConfigError: It is nested more deeply, or holds more, than a config can, or a number is too large.
     """
     nodes = 0
 
-    def copied(value: Any, path: str, depth: int) -> Any:
+    def copied(value: Any, path: str, depth: int, opened: bool = False) -> Any:
         nonlocal nodes
         nodes += 1
         if nodes > MAX_NODES or depth > MAX_DEPTH:
@@ -42,20 +44,44 @@ def plain(value: Any, path: str = "") -> Any:
         kind = type(value)
         if kind in (str, float, bool, type(None)):
             return value
-        if isinstance(value, int) and value.bit_length() > 1023:
-            raise ConfigError("this whole number is too large to calculate with", path)
+        if isinstance(value, int):
+            if value.bit_length() > 1023:
+                raise ConfigError("this whole number is too large to calculate with", path)
+            return value
         if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
             return value.item()
-        if isinstance(value, Mapping):
-            if any(isinstance(key, str) and len(key) > MAX_NAME for key in value):
+        settings = value if isinstance(value, Mapping) else _settings_of(value, opened or depth == 0)
+        if settings is not None:
+            opened = opened or settings is not value
+            if any(isinstance(key, str) and len(key) > MAX_NAME for key in settings):
                 raise ConfigError(f"a key is longer than {MAX_NAME} characters", path)
-            return {key: copied(item, join_path(path, key), depth + 1) for key, item in value.items()}
+            try:
+                items = [*settings.items()]
+            except Exception as error:  # OmegaConf resolves what refers to another place, or to nothing
+                raise ConfigError(str(error).partition("\n")[0], path) from error
+            return {key: copied(item, join_path(path, key), depth + 1, opened) for key, item in items}
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
-            items = [copied(item, join_path(path, index), depth + 1) for index, item in enumerate(value)]
-            return tuple(items) if kind is tuple else kind(*items) if hasattr(kind, "_fields") else items
+            listed = [copied(item, join_path(path, index), depth + 1, opened) for index, item in enumerate(value)]
+            return tuple(listed) if kind is tuple else kind(*listed) if hasattr(kind, "_fields") else listed
         return value
 
     return copied(value, path, 0)
+
+
+def _settings_of(value: Any, opened: bool) -> Mapping[str, Any] | None:
+    """Return what an object of settings holds, by name; None for any other object."""
+    kind: Any = type(value)
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in kind.__mro__}
+    if "argparse.Namespace" in bases:
+        return dict(vars(value))
+    if "pydantic.BaseModel" in bases:
+        return {name: getattr(value, name) for name in kind.model_fields}
+    if "mmengine.Config" in bases:
+        return dict(value.to_dict())
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is None or callable(value) or "torch.Optimizer" in bases or kind.__module__.startswith("optimzoo"):
+        return None
+    return {name: getattr(value, name) for name in fields} if opened or fields.keys() & {"type", "optimizer"} else None
 
 
 def out_of_range(name: str, value: Any) -> str:

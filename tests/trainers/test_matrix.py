@@ -1,6 +1,7 @@
 """One task in every trainer: all end at the weights of a loop by hand, also when they are resumed half-way."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from optimzoo import Runner, build_optim_wrapper, build_param_scheduler
 from optimzoo.trainers.torch import torch_scheduler
+from tests.conftest import REPO
 
 from .task import ACCUMULATE, BATCH, CFG, CHAIN, MAX_NORM, SAVED, UPDATES, Classifier, assert_same, batches, rows
 
@@ -284,3 +286,10 @@ def test_it_ends_at_the_weights_of_a_loop_by_hand(trainer, tmp_path, monkeypatch
     whole = trainer(tmp_path)
     assert_same(whole)
     assert_same(trainer(tmp_path, resumed=True), whole, tolerance=0)
+
+
+def test_the_page_has_the_versions_that_were_run():
+    pins = dict(re.findall(r"^([\w-]+)==(\S+?)(?:;.*)?$", (REPO / "constraints.txt").read_text(), re.M))
+    told = re.findall(r"^\|.*\| ([\w-]+) (\d[\d.]+) \|", (REPO / "docs" / "trainers" / "index.md").read_text(), re.M)
+    assert len(told) == 7
+    assert {name: pins[name] for name, _ in told} == dict(told)
