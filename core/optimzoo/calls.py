@@ -197,7 +197,8 @@ def _value_problem(parameter: inspect.Parameter, value: Any) -> str:
         if nothing or isinstance(value, (str, bool, Mapping)):
             return f"wants a number for {name!r} (default {default!r}), got {shown(value)}"
     elif isinstance(default, tuple) and default and all(is_number(v) for v in default):
-        if isinstance(value, (str, Mapping)) or not hasattr(value, "__len__") or len(value) != len(default):
+        several = hasattr(value, "__len__") and getattr(value, "ndim", 1) == 1 and not isinstance(value, (str, Mapping))
+        if not several or len(value) != len(default):
             return f"wants {len(default)} numbers for {name!r} (default {default!r}), got {shown(value)}"
         if any(isinstance(v, (str, bool)) for v in value):
             return f"wants numbers in {name!r} (default {default!r}), got {shown(value)}"

@@ -106,6 +106,11 @@ def scalar(value: Any) -> Any:
     return value.item() if is_one else value
 
 
+def without_arrays(value: Any) -> Any:
+    """Return an array of NumPy as a list of Python's numbers; anything else as it is."""
+    return value.tolist() if type(value).__module__.partition(".")[0] == "numpy" else value
+
+
 def is_number(value: Any) -> bool:
     """Whether ``value`` is an int or a float; a bool is neither here."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -128,6 +128,29 @@ def test_numbers_of_numpy_become_those_of_python():
     assert type(build_optimizer(nn.Linear(2, 1), dict(type="SGD", lr=numpy.float32(0.5))).defaults["lr"]) is float
 
 
+@pytest.mark.parametrize("name", ["AdamW", "Lion"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda betas: dict(optimizer=betas),
+        lambda betas: dict(paramwise_cfg=dict(custom_keys={"weight": betas})),
+        lambda betas: dict(paramwise_cfg=dict(rules=[dict(match="*weight", **betas)])),
+    ],
+    ids=["optimizer", "custom_keys", "rules"],
+)
+def test_arrays_of_numpy_are_lists_and_what_has_no_length_is_told(place, name):
+    def build(betas):
+        cfg = place(dict(betas=betas))
+        cfg["optimizer"] = dict(type=name, lr=0.1, **cfg.get("optimizer", {}))
+        return build_optim_wrapper(nn.Linear(2, 1), cfg).optimizer.param_groups[0]["betas"]
+
+    betas = build(numpy.array([0.5, 0.75]))
+    assert ([*betas], {*map(type, betas)}) == ([0.5, 0.75], {float})
+    for wrong in (torch.tensor(0.5), numpy.array(0.5), numpy.array([0.5])):
+        with pytest.raises(ConfigError, match=rf"\.betas: {name} wants 2 numbers"):
+            build(wrong)
+
+
 def test_objects_in_a_config_stay_themselves():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     rate = torch.tensor(0.1)

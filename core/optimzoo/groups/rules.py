@@ -23,7 +23,7 @@ from optimzoo.groups.roles import Role, roles_of
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.needs import check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
-from optimzoo.values import is_number, one_of, whole_number
+from optimzoo.values import is_number, one_of, whole_number, without_arrays
 
 OTHERS: Mapping[str, Any] = types.MappingProxyType({})
 """What stands for a rule that is for another part of the optimizer, so that the others keep their numbers."""
@@ -192,6 +192,7 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
     Raises:
         ConfigError: The optimizer has no such argument, or it takes no such value.
     """
+    value = without_arrays(value)
     if key not in optimizer.group_keys:
         arguments = calls.parameters(optimizer.cls)
         hidden = tuple(name for name in arguments if name not in optimizer.settings)

@@ -11,6 +11,7 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.values import without_arrays
 
 INNER = {"inner": "optimizer", "inner_class": "base_optimizer"}
 """For each of the needs for an optimizer inside, the argument that takes it."""
@@ -44,7 +45,8 @@ class DescribedOptimizer:
         self.path = path
         self._call: calls.Call | None = None
         has_rest = isinstance(cfg, Mapping) and "rest" in cfg
-        self.cls, self.given = OPTIMIZERS.resolve({"type": "Parts", "parts": cfg} if has_rest else cfg, path)
+        self.cls, given = OPTIMIZERS.resolve({"type": "Parts", "parts": cfg} if has_rest else cfg, path)
+        self.given = {key: without_arrays(value) for key, value in given.items()}
         self.vet = isinstance(cfg, Mapping) and bool(cfg.get("vet"))
         self.entry = OPTIMIZERS.entry_of(self.cls)
         needs = self.entry.needs if self.entry else ()
