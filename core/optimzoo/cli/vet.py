@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +36,9 @@ def vet(
     if "" not in sys.path:
         sys.path.append("")  # a module beside the shell may be named, as with `python -m`
     kwargs = dict(map(_setting, settings or ()))
-    report = measure(name, only=[word for word in only.split(",") if word], seconds=seconds, **kwargs)
+    words = [word for word in map(str.strip, only.split(",")) if word]
+    with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
+        report = measure(name, only=words, seconds=seconds, **kwargs)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
