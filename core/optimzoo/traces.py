@@ -39,7 +39,10 @@ def describe_error(error: BaseException) -> str:
     if not frames and isinstance(error, SystemExit):  # of a library, which says no more
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception as fault:  # of the error's own __str__
+        text = f"it has no text ({type(fault).__name__})"
     if not text and isinstance(error, AssertionError):
         text = traceback.extract_tb(error.__traceback__)[-1].line or ""
     return f"{where}{kind}{f': {text}' if text else ''}"

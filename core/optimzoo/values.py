@@ -138,7 +138,7 @@ def whole_number(value: Any, path: str, low: int | None = None) -> int:
 def one_of(value: T, options: Iterable[T], path: str) -> T:
     """Return ``value`` if it is one of the ``options``."""
     listed = list(options)
-    if value not in listed:
+    if not any(isinstance(value, type(option)) and value == option for option in listed):  # an array equals in parts
         hint = did_you_mean(near(value, map(str, listed))) if isinstance(value, str) else ""
         raise ConfigError(f"{' or '.join(map(repr, listed))} is wanted, got {shown(value)}.{hint}", path)
     return value

@@ -30,24 +30,30 @@ from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 from tests.core.run.network import dataset, error, mse, network
 
 class Limit(Hook):
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, size, late):
+        self.size, self.late = size, late
+    def limit(self):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+    def before_train(self, runner):
+        if not self.late:
+            self.limit()
     def after_epoch(self, runner):
-        if runner.epoch == 2:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+        if self.late and runner.epoch == 2:
+            self.limit()
 
 warnings.simplefilter("ignore")
 sys.stdout, told = open("/dev/null", "w"), sys.stdout
 for size in (0, 3, 50, 150, 300, 500, 620, 700, 900, 3000, 15000, 20000):
-    for late in (False, True):
+    for late in (None, False, True) if size < 100 else (None, True):
         folder = Path(f"run-{size}-{late}")
         runner = Runner(
             model=network(), work_dir=folder, loss=mse, metrics=error, randomness=dict(seed=1), log_interval=2,
             train_dataloader=dict(dataset=dataset(), batch_size=4), train_cfg=dict(max_epochs=3),
             val_dataloader=dict(dataset=dataset(8), batch_size=8), checkpoint=dict(best="error"),
-            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)), hooks=[Limit(size)] if late else [],
+            optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)),
+            hooks=[Limit(size, late)] if late is not None else [],
         )
-        if not late:
+        if late is None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         try:
             runner.train()
@@ -64,7 +70,7 @@ def test_wherever_a_file_cannot_grow_the_error_is_typed_and_names_the_file_and_t
     pytest.importorskip("resource")
     done = run("-c", SWEEP, path=[REPO])
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(rows) == 24
+    assert len(rows) == 27
     for size, late, found, saved in rows:
         assert found is not None, (size, late)
         kind, typed, said = found

@@ -75,19 +75,17 @@ CONFIGS = [
 """What is representative of the rest of the tests."""
 
 DEEP = "a list, 3000 lists deep"  # which Hypothesis could not print itself
-VALUES = st.one_of(
-    st.sampled_from([
-        *(None, True, False, 0, 1, -1, 2, 10**9, 10**400, -(10**30), 0.0, -0.0, 0.5, -1.5, 1e-320, 1e308),
-        *(math.inf, -math.inf, math.nan, 3 + 4j, b"bytes", object(), len, int, DEEP, range(3), {1, 2}, slice(1)),
-        *("", "x", "1", "1e-3", "50%", "-5%", "1000%", "inf%", "nan", "re:(", "[0]", "a:b", "os:fspath", "x" * 2000),
-        *("0.*", "*", ".*", "\0", "Lion", "SGD", "LinearLR", "epoch"),
-        *([], {}, (), [1], [[1]], [None], ["a", "b"], [math.nan], {"a": 1}, {1: 2}, {None: 1}, {"": 0}, {"lr": {}}),
-        *({"type": "SGD"}, {"type": None}, {"type": ["SGD"]}),
-        *(numpy.array([1.0, 2.0]), numpy.array(3), numpy.float32(0.1), numpy.int64(2)),
-        *(torch.tensor(0.1), torch.tensor([1.0, 2.0]), torch.nn.Linear),
-    ]),
-    st.integers(), st.floats(), st.text(max_size=5),
-)  # fmt: skip
+KNOWN = [
+    *(None, True, False, 0, 1, -1, 2, 10**9, 10**400, -(10**30), 0.0, -0.0, 0.5, -1.5, 1e-320, 1e308),
+    *(math.inf, -math.inf, math.nan, 3 + 4j, b"bytes", object(), len, int, DEEP, range(3), {1, 2}, slice(1)),
+    *("", "x", "1", "1e-3", "50%", "-5%", "1000%", "inf%", "nan", "re:(", "[0]", "a:b", "os:fspath", "x" * 2000),
+    *("0.*", "*", ".*", "\0", "Lion", "SGD", "LinearLR", "epoch"),
+    *([], {}, (), [1], [[1]], [None], ["a", "b"], [math.nan], {"a": 1}, {1: 2}, {None: 1}, {"": 0}, {"lr": {}}),
+    *({"type": "SGD"}, {"type": None}, {"type": ["SGD"]}),
+    *(numpy.array([1.0, 2.0]), numpy.array(3), numpy.float32(0.1), numpy.int64(2)),
+    *(torch.tensor(0.1), torch.tensor([1.0, 2.0]), torch.nn.Linear),
+]  # fmt: skip
+VALUES = st.one_of(st.sampled_from(KNOWN), st.integers(), st.floats(), st.text(max_size=5))
 CHANGES = st.lists(
     st.tuples(st.integers(0, 10_000), st.sampled_from(["set", "set", "set", "drop", "add", "wrap"]), VALUES),
     min_size=1, max_size=3,
@@ -165,3 +163,17 @@ def untyped(config):
 @given(st.sampled_from(CONFIGS), CHANGES)
 def test_a_result_or_a_typed_error_with_a_path(config, changes):
     assert untyped(changed(config, changes)) == []
+
+
+def test_each_known_value_in_each_place():
+    stride = 1 if "OPTIMZOO_FUZZ" in os.environ else 61
+    found = set()
+    jobs = [(c, n, v) for c in CONFIGS for n, _ in enumerate(places(c)) for v in KNOWN]
+    for config, number, value in jobs[::stride]:
+        try:
+            wrong = untyped(changed(config, [(number, "set", value)]))
+        except Exception as error:
+            wrong = [repr(error)]
+        _, key = list(places(config))[number]
+        found |= {(key, repr(value), str(problem)) for problem in wrong}
+    assert found == set()

@@ -142,7 +142,7 @@ def _loader_kwargs(cfg: Mapping[str, Any], path: str) -> dict[str, Any]:
     collate = kwargs.get("collate_fn")
     if isinstance(collate, Mapping):
         collate = _named(collate, f"{path}.collate_fn")["type"]
-    if collate == "default_collate":
+    if isinstance(collate, str) and collate == "default_collate":
         del kwargs["collate_fn"]
     elif collate is not None:
         kwargs["collate_fn"] = find_function(collate, ("samples",), f"{path}.collate_fn")

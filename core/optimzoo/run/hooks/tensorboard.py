@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optimzoo.errors import OptimzooWarning
@@ -37,7 +38,8 @@ class TensorBoardHook(Hook):
         self._open = SummaryWriter
         folder = runner.work_dir / "tensorboard"
         self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
-        self._writer = SummaryWriter(folder, purge_step=runner.iter)
+        with self._or_without(runner):
+            self._writer = SummaryWriter(folder, purge_step=runner.iter)
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Bring the file up to date after a log interval."""
@@ -69,7 +71,7 @@ class TensorBoardHook(Hook):
         if writer is None:
             return
         folder = runner.work_dir / "tensorboard"
-        try:
+        with self._or_without(runner):
             if not folder.exists():  # removed during the run
                 self._written = 0
                 self._writer = writer = self._open(folder)
@@ -79,13 +81,20 @@ class TensorBoardHook(Hook):
                         writer.add_scalar(name, value, row["iter"])
             self._written = len(runner.history)
             writer.flush()
-        except OSError as error:  # these are copies of the history, and no reason for a run to fail
+
+    @contextlib.contextmanager
+    def _or_without(self, runner: Run) -> Iterator[None]:
+        """Go on without the file if it cannot be written: it is a copy of the history."""
+        try:
+            yield
+        except OSError as error:
             self._writer = None
-            message = f"nothing more is written to {folder}: {describe_error(error)}"
-            warnings.warn(message, OptimzooWarning, stacklevel=2)
+            message = f"nothing more is written to {runner.work_dir / 'tensorboard'}: {describe_error(error)}"
+            warnings.warn(message, OptimzooWarning, stacklevel=4)
 
     def _close(self, runner: Run) -> None:
         self._update(runner)
         if self._writer is not None:
-            self._writer.close()
+            with self._or_without(runner):
+                self._writer.close()
             self._writer = None

@@ -65,7 +65,7 @@ class CosineAnnealingParamScheduler(FlooredScheduler):
     def _check(self) -> None:
         super()._check()
         self._length = horizon(self.begin, self.end, "T_max or end") if self.T_max is None else self.T_max
-        if amount(self._length, "T_max") == 0:
+        if amount(self._length, "T_max") < 1e-100:  # with which a step is too many half-waves to be counted
             raise ConfigError(f"a number of steps above 0 is wanted, got {self.T_max!r}", "T_max")
         self.T_max = self._length
 
