@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from optimzoo import Runner
+from optimzoo.cli.groups import groups
 from optimzoo.cli.main import app
 from optimzoo.cli.names import list_names
 from optimzoo.cli.plot import plot
@@ -213,6 +214,16 @@ def test_plot_imports_nothing_of_it_either(ending, project, capsys):
     assert not {"colorsys", project.module} & sys.modules.keys()
 
 
+@pytest.mark.parametrize("slot", [("model", "type"), ("optim_wrapper", "optimizer", "type")])
+def test_groups_calls_what_train_would_for_the_model_and_the_optimizer(slot, project, capsys):
+    sys.modules.pop("colorsys", None)
+    with pytest.raises(ConfigError, match="colorsys"):
+        groups(project({slot: "colorsys:rgb_to_hsv"}))
+    assert "colorsys" not in sys.modules
+    groups(project({slot: f"{{m}}:{SLOTS[slot]}"}))
+    assert "weight" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["colorsys:rgb_to_hsv", "os:fspath"])
 def test_show_knows_registered_names_alone(name):
     sys.modules.pop("colorsys", None)
@@ -408,7 +419,7 @@ def test_vet_imports_what_it_is_told_to(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "to_vet.py").write_text("from torch.optim import SGD\nprint('run')")
     vet("to_vet:SGD", only="lr")
-    assert capfd.readouterr().out.startswith("run\n")
+    assert capfd.readouterr().err.startswith("run\n")
     sys.modules.pop("to_vet")
 
 
@@ -421,6 +432,10 @@ PYTHON = test_a_python_config_is_run_and_check_calls_nothing_of_its_own_where_pl
 PROMISES = {
     "train": (test_train_of_a_python_config_calls_what_it_names, *FOREIGN_AND_OWN),
     "check": (PYTHON, *FOREIGN_AND_OWN),
+    "groups": (
+        test_groups_calls_what_train_would_for_the_model_and_the_optimizer,
+        test_train_of_a_python_config_calls_what_it_names,
+    ),
     "plot": (PYTHON, test_plot_imports_nothing_of_it_either),
     "list": (test_the_commands_without_a_config_import_nothing,),
     "plugins": (test_the_commands_without_a_config_import_nothing,),

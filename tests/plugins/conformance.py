@@ -42,6 +42,12 @@ ARGUMENTS = {
     "OrthoGrad": dict(optimizer=dict(type="AdamW", lr=0.01)),
     "SAM": dict(base_optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
     "AliG": dict(max_lr=0.1),
+    "Parts": dict(
+        parts=[
+            dict(name="matrices", where=dict(ndim=2), optimizer=dict(type="AdamW", lr=0.01)),
+            dict(name="rest", optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
+        ]
+    ),
 }
 RULES = dict(paramwise_cfg=dict(rules=[dict(ndim=2, use_muon=True), dict(ndim=1, use_muon=False)]))
 # What upstream itself cannot do on a CPU, with its own error; docs/optimizers.md lists these.

@@ -61,8 +61,9 @@ class LoggerHook(Hook):
             description = TextColumn("{task.description}", markup=False)
             columns = description, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()
             self._progress = Progress(*columns, console=self.console, transient=True)
-            self._progress.start()
-            self._progress.add_task("", total=runner.max_iters, completed=runner.iter)
+            with self._lost_terminal():
+                self._progress.start()
+                self._progress.add_task("", total=runner.max_iters, completed=runner.iter)
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
@@ -143,8 +144,10 @@ class LoggerHook(Hook):
                 self._losses.append(row["loss"])
         self._waiting = []
         if self._progress is not None:
-            task, shown = self._progress.task_ids[0], f"{_where(runner)}  {_values(self._shown())}"
-            self._progress.update(task, completed=runner.iter, description=shown)
+            shown = f"{_where(runner)}  {_values(self._shown())}"
+            with self._lost_terminal():
+                for task in self._progress.task_ids:  # none if the terminal was lost before the bar was drawn
+                    self._progress.update(task, completed=runner.iter, description=shown)
 
     def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
