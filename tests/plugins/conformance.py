@@ -7,7 +7,7 @@ import re
 
 from optimzoo import OPTIMIZERS
 from optimzoo.names.entry import NEEDS, REFUSED, Entry
-from optimzoo.names.facts import UNDRIVEN
+from optimzoo.names.facts import OF_PARTS, UNDRIVEN
 from optimzoo_plugins.library import OWNERS, libraries, owners
 from optimzoo_plugins.openmmlab import CONSTRUCTORS, SCHEDULES
 from tests.conftest import REPO
@@ -120,6 +120,8 @@ def measured(entry: Entry) -> str:
     if entry.facts:
         undriven = UNDRIVEN.get(entry.facts.value("needs"))
         return f"{entry.facts.date}: {undriven}" if undriven else entry.facts.date
+    if "parts" in entry.needs:
+        return OF_PARTS
     return "not measured yet" if entry.installed else "its library is not installed where facts are measured"
 
 

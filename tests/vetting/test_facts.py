@@ -25,11 +25,10 @@ AGAIN = ("needs", "lr", "decay", "resume", "state", "elementwise", "scale")
 """Facts that are soon measured."""
 
 
-def test_the_libraries_that_most_people_use_are_measured():
-    for library in ("torch", "transformers", "bitsandbytes", "dadaptation", "lion_pytorch", "schedulefree"):
-        names = [name for name, entry in BUNDLED.items() if entry.library == library]
-        assert names
-        assert not set(names) - KNOWN.keys(), "run: python -m optimzoo_plugins.facts, with these names"
+def test_every_installed_name_is_measured_and_one_of_parts_says_whose_facts_it_has(optimzoo):
+    unknown = [name for name, entry in BUNDLED.items() if entry.installed and not entry.facts]
+    assert unknown == ["Parts"], "run: python -m optimzoo_plugins.facts, with these names"
+    assert "its facts are those of its parts" in optimzoo("show", "Parts").stdout
 
 
 @pytest.mark.parametrize("name", KNOWN)

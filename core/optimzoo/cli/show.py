@@ -13,7 +13,7 @@ from optimzoo import calls
 from optimzoo.console import out
 from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
 from optimzoo.names.entry import NEEDS, Entry, dotted, library_version
-from optimzoo.names.facts import Facts
+from optimzoo.names.facts import OF_PARTS, Facts
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import REGISTRIES
 from optimzoo.names.zoo import plugins as plugin_manager
@@ -97,7 +97,7 @@ def _measured(entry: Entry) -> dict[str, str]:
     """Return the measured facts for people: where they come from, and what there is of each verdict."""
     measured = entry.facts
     if measured is None:
-        return {}
+        return {"measured": OF_PARTS} if "parts" in entry.needs else {}
 
     def lines(verdict: str) -> str:
         rows = measured.of_verdict(verdict).items()
