@@ -23,6 +23,7 @@ from .names.zoo import OPTIM_WRAPPERS as OPTIM_WRAPPERS
 from .names.zoo import OPTIMIZERS as OPTIMIZERS
 from .names.zoo import PARAM_SCHEDULERS as PARAM_SCHEDULERS
 from .names.zoo import STRATEGIES as STRATEGIES
+from .optimizers.average import EMA as EMA
 from .optimizers.zero import ZeroRedundancyOptimizer as ZeroRedundancyOptimizer
 from .run import EMAHook as EMAHook
 from .run import Hook as Hook

@@ -18,6 +18,7 @@ from optimzoo.run.loop.randomness import random_state, set_random_state
 from optimzoo.run.loop.signals import StopSignals
 from optimzoo.run.loop.step import TrainStep
 from optimzoo.run.parts import Whole
+from optimzoo.run.store.history import measured_with
 
 
 class Trained(Whole, Protocol):
@@ -87,12 +88,13 @@ class Course:
         if watching:
             with self.run.evaluated() as batches:
                 for values, _ in batches:
-                    seen.update(dict.fromkeys(values))
-                    if set(watching.values()) <= seen.keys():
+                    for weights in self.run.hooks.weights:
+                        seen.update(dict.fromkeys(measured_with(weights, name) for name in values))
+                    if all(name in seen or f"val_{name}" in seen for name in watching.values()):
                         break
         set_random_state(before)
         for path, name in watching.items():
-            if name not in seen:
+            if name not in seen and f"val_{name}" not in seen:
                 listed = ", ".join(seen) or "none"
                 hint = did_you_mean(near(name, seen))
                 raise ConfigError(f"the validation has no metric {name!r}; it has {listed}.{hint}", path)

@@ -152,12 +152,15 @@ class _Schedules(Part):
 
 
 class _Hooks(Part):
-    """What each hook wants to keep."""
+    """What each hook wants to keep; the weights that they average, as states of the model, are for people to load."""
 
-    keys: Mapping[str, Check] = {"hooks": _is_dict}
+    keys: Mapping[str, Check] = {"hooks": _is_dict, "averaged": _is_dict}
+    new = ("averaged",)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"hooks": self.run.strategy.whole(self.run.hooks.state_dict())}
+        averaged = {hook.measures: hook.weights() for hook in self.run.hooks if hook.measures}
+        state = {"hooks": self.run.hooks.state_dict(), "averaged": averaged}
+        return {key: self.run.strategy.whole(value) for key, value in state.items()}
 
     def load_state_dict(self, state: State) -> None:
         self.run.hooks.load_state_dict(state["hooks"])

@@ -28,7 +28,7 @@ from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
 from optimzoo.run.loop.metrics import Means, Metric, evaluation_mode, measured, unmeasured
 from optimzoo.run.loop.nonfinite import LossWatch
-from optimzoo.run.loop.randomness import RandomStates, seed_all, seed_of
+from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
 from optimzoo.run.loop.step import LossFunction, TrainStep
 from optimzoo.run.members import members
 from optimzoo.run.parts import check_state, restore, state_of
@@ -37,7 +37,7 @@ from optimzoo.run.spread.strategy import build_strategy
 from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
-from optimzoo.run.store.history import History
+from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.work_dir import LOCK, folder_of, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
@@ -257,27 +257,41 @@ class Runner:
         """Evaluate the metrics, and the loss if there is a function for it, on the validation data.
 
         Returns:
-            The mean of each over the samples.
+            The mean of each over the samples; of averaged weights too, as ``ema_val_accuracy`` (``EMAHook``).
 
         Raises:
             ConfigError: There is no validation data, or it yields nothing.
         """
         if self.val_dataloader is None:
             raise ConfigError("there is no validation data", "val_dataloader")
+        first, *others = self.hooks.weights
+        before, found = random_state(), self._measured(first)
+        after = random_state()
+        for weights in others:
+            set_random_state(before)  # all are measured on the same data, and the training goes on as after one
+            found.update(self._measured(weights))
+        set_random_state(after)
+        return found
+
+    def _measured(self, weights: str) -> dict[str, float]:
         means = Means(self.device)
-        with self.evaluated() as batches:
+        with self.evaluated(weights) as batches:
             for values, count in batches:
                 means.add(values, count)
         found = means.over(self.processes)
         if not found:
             raise ConfigError("it yields no batch, or the metrics no value", "val_dataloader")
-        return found
+        return {measured_with(weights, name): value for name, value in found.items()}
 
     @contextlib.contextmanager
-    def evaluated(self) -> Iterator[Iterator[tuple[dict[str, Any], int]]]:
-        """Return the context of the values of each validation batch, and of how many samples they are the means."""
+    def evaluated(self, weights: str = "") -> Iterator[Iterator[tuple[dict[str, Any], int]]]:
+        """Return the context of the values of each validation batch, and of how many samples they are the means.
+
+        Args:
+            weights: The name of the weights to evaluate with; those that are trained have none.
+        """
         metrics = [self._loss_as_metric, *self.metrics] if self._measures_loss else self.metrics
-        averaged = self.hooks.evaluating(self)
+        averaged = self.hooks.evaluating(self, weights)
         with (
             modules_in(self._code_dir),
             torch.no_grad(),

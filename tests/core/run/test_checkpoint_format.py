@@ -48,7 +48,7 @@ def test_its_keys_are_those_of_its_parts(make_runner, tmp_path):
     state = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])
     assert list(state) == ["format", *(key for part in PARTS for key in part.keys)]
     assert state["format"] == FORMAT == load_checkpoint(OLD)["format"]
-    assert state.keys() - {"frozen"} == load_checkpoint(OLD).keys()
+    assert state.keys() - {"frozen", "averaged"} == load_checkpoint(OLD).keys()
 
 
 def test_every_part_takes_back_what_it_returned(make_runner, tmp_path):

@@ -8,6 +8,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.optim.swa_utils import get_ema_multi_avg_fn as EMA  # noqa: N812
 
+import optimzoo
+from optimzoo.errors import ConfigError
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
@@ -37,7 +39,7 @@ class TestEMA:
         again.save(tmp_path / "copy.pt")
         assert same(load_checkpoint(tmp_path / "copy.pt")["hooks"], load_checkpoint(checkpoint)["hooks"])
 
-    def test_it_averages_the_updates_and_validates_the_average(self, make_runner, val):
+    def test_it_averages_the_updates_and_validates_the_average_too(self, make_runner, val):
         twins, measured = [], []
 
         class Twin(Hook):
@@ -49,19 +51,23 @@ class TestEMA:
                     twins[0].update_parameters(runner.model)
 
             def after_val(self, runner, metrics):
-                measured.append(metrics["error"])
+                measured.append((metrics["error"], metrics["ema_val_error"]))
 
         data = next(iter(torch.utils.data.DataLoader(dataset(8), batch_size=8)))
         expected = []
 
         class Measure(Hook):
             def before_val(self, runner):
-                expected.append(error(copy.deepcopy(twins[0].module).eval(), data)["error"].item())
+                models = (runner.model, twins[0].module)
+                expected.append(tuple(error(copy.deepcopy(model).eval(), data)["error"].item() for model in models))
 
         ema = EMAHook(0.5)
         runner = make_runner(**val, hooks=[Twin(), Measure(), ema], optim_wrapper=ACCUMULATING)
         runner.train()
         assert measured == expected
+        assert runner.history.column("val_error") == [(5 * (n + 1), raw) for n, (raw, _) in enumerate(expected)]
+        assert [value for _, value in runner.history.column("ema_val_error")] == [average for _, average in expected]
+        assert all(raw != average for raw, average in expected)
         assert same(ema.averaged.state_dict(), twins[0].state_dict())
         assert not torch.equal(parameters(runner), nn.utils.parameters_to_vector(ema.averaged.parameters()))
 
@@ -93,9 +99,9 @@ class TestEMA:
     def test_an_evaluation_by_hand_is_of_the_average_too(self, make_runner, val):
         runner = make_runner(**val, hooks=[EMAHook(0.9)])
         runner.train()
-        logged = runner.history.column("val_error")[-1][1]
-        assert runner.val()["error"] == logged
-        assert make_runner(**val, hooks=[EMAHook(0.9)], resume=True).val()["error"] == logged
+        logged = runner.history.column("ema_val_error")[-1][1]
+        assert runner.val()["ema_val_error"] == logged
+        assert make_runner(**val, hooks=[EMAHook(0.9)], resume=True).val()["ema_val_error"] == logged
 
     def test_a_validation_that_fails_leaves_the_trained_weights(self, make_runner, val):
         straight = make_runner(**val, train_cfg=dict(max_epochs=1))
@@ -134,3 +140,74 @@ class TestEMA:
         resumed = EMAHook()
         make_runner(**settings, model=network().to(dtype), hooks=[resumed], resume=True).train()
         assert same(resumed.averaged.state_dict(), straight.averaged.state_dict())
+
+    def test_the_checkpoint_has_the_average_as_a_state_of_the_model(self, make_runner, tmp_path, val):
+        ema = EMAHook(0.5)
+        make_runner(**val, hooks=[ema], checkpoint=dict(best="ema_val_error")).train()
+        path = checkpoints_in(tmp_path / "run")[-1]
+        model = network()
+        model.load_state_dict(torch.load(path, weights_only=True)["averaged"]["ema"])
+        assert same(dict(model.state_dict()), dict(ema.averaged.module.state_dict()))
+        assert (tmp_path / "run" / "best.pt").exists()
+        twice = tmp_path / "twice.pt"
+        torch.save({**torch.load(path, weights_only=True), "averaged": {}}, twice)
+        assert path.stat().st_size < twice.stat().st_size + 2000, "the weights are in the file once"
+
+    def test_both_are_measured_with_the_same_random_numbers(self, make_runner, tmp_path, val):
+        def noise(model, batch):
+            return {"noise": torch.rand(())}
+
+        settings = {**val, "metrics": noise}
+        plain = make_runner(**settings, work_dir=tmp_path / "plain")
+        plain.train()
+        averaged = make_runner(**settings, hooks=[EMAHook()])
+        averaged.train()
+        columns = [plain.history.column("val_noise")]
+        columns += [averaged.history.column(name) for name in ("val_noise", "ema_val_noise")]
+        assert columns[0] == columns[1] == columns[2]
+        assert torch.equal(parameters(averaged), parameters(plain))
+
+    def test_the_average_alone_can_be_validated_and_several_have_names(self, make_runner, val):
+        hooks = [EMAHook(0.5, trained=False, name="quick"), EMAHook(0.9)]
+        found = make_runner(**val, hooks=hooks, checkpoint=dict(best="quick_val_error"))
+        found.train()
+        assert set(found.val()) == {"quick_val_loss", "quick_val_error", "ema_val_loss", "ema_val_error"}
+
+    def test_the_picture_has_both_in_one_panel(self, make_runner, val):
+        runner = make_runner(**val, hooks=[EMAHook(0.5)])
+        runner.train()
+        panels = {
+            axis.get_ylabel(): [line.get_label() for line in axis.get_lines()] for axis in runner.plot().get_axes()
+        }
+        assert panels["val_error"] == ["val_error", "ema_val_error"]
+        assert panels["loss"] == ["loss", "val_loss", "ema_val_loss"]
+
+    @pytest.mark.parametrize("settings", [dict(trained="no"), dict(name="a b"), dict(name=3), dict(decay=1.0)])
+    def test_a_wrong_argument_is_an_error(self, settings):
+        with pytest.raises(ConfigError, match=next(iter(settings))):
+            EMAHook(**settings)
+
+
+def test_in_a_loop_of_ones_own_it_is_the_same_average(make_runner, val):
+    """And it goes on from its state."""
+    hook = EMAHook(0.9)
+    runner = make_runner(**val, hooks=[hook])
+    model = runner.model
+    averages = [optimzoo.EMA(model, 0.9), optimzoo.EMA(model, 0.9)]
+
+    class Own(Hook):
+        def after_iter(self, runner, outcome, logs):
+            averages[0].update()
+            if runner.iter == 7:
+                averages[1].load_state_dict(averages[0].state_dict())
+            elif runner.iter > 7:
+                averages[1].update()
+
+    runner.hooks.append(Own())
+    runner.train()
+    for average in averages:
+        assert same(dict(average.weights()), dict(hook.averaged.module.state_dict()))
+    trained = parameters(runner)
+    with averages[0].swapped() as swapped:
+        assert same(dict(swapped.named_parameters()), dict(hook.averaged.module.named_parameters()))
+    assert torch.equal(parameters(runner), trained)

@@ -21,7 +21,7 @@ class Recorder(Hook):
 
     def __getattribute__(self, name):
         method = super().__getattribute__(name)
-        if name.startswith("_") or name in ("events", "needs"):
+        if name.startswith("_") or name in ("events", "needs", "measures", "trained"):
             return method
         self.events.append(name)
         return method

@@ -19,9 +19,15 @@ class Hook:
     Attributes:
         needs: What it needs beyond being called, in the words of ``optimzoo.names.entry.NEEDS``; ``"whole"`` for one
             that copies the model or works on whole parameters. A strategy that cannot give it refuses the hook.
+        measures: A name for the weights that ``evaluating`` puts in. What is measured with them has it before its own
+            name, ``ema_val_accuracy``, and stands beside what is measured without. Empty where ``evaluating`` is for
+            every evaluation.
+        trained: Whether the weights that are trained are to be measured as well.
     """
 
     needs: Collection[str] = ()
+    measures: str = ""
+    trained: bool = True
 
     def before_train(self, runner: Run) -> None:
         """Called once everything is built or resumed."""
@@ -45,7 +51,7 @@ class Hook:
         """Called before each validation of the training, and again when one that was cut short is repeated."""
 
     def evaluating(self, runner: Run) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of every evaluation, by ``Runner.val`` too: the place to swap weights and swap them back.
+        """Return the context of an evaluation, by ``Runner.val`` too: the place to swap weights and swap them back.
 
         A signal, or an error, may end the evaluation in the middle.
         """
@@ -68,6 +74,10 @@ class Hook:
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Called when training stops by an exception, which is then raised."""
+
+    def weights(self) -> Mapping[str, Any]:
+        """Return the weights that ``measures`` names as a state dict of the model, for checkpoints."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what checkpoints are to hold of this hook, as ``torch.load(weights_only=True)`` can read it."""

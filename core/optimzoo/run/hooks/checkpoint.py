@@ -11,6 +11,7 @@ from optimzoo.errors import ConfigError, Problems, did_you_mean, near
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.store.checkpoint import checkpoints_in
+from optimzoo.run.store.history import column_of
 from optimzoo.values import one_of, whole_number
 
 
@@ -63,8 +64,8 @@ class CheckpointHook(Hook):
             self.on_stop(runner)
 
     def _save_if_best(self, runner: Run, best: str, metrics: Mapping[str, float]) -> None:
-        named = {f"val_{name}": value for name, value in metrics.items()}
-        name = f"val_{best.removeprefix('val_')}"
+        named = {column_of(name): value for name, value in metrics.items()}
+        name = column_of(best)
         if name not in named:
             hint = did_you_mean(near(name, named))
             raise ConfigError(f"the validation has no {name!r}; it has {', '.join(named)}.{hint}", "checkpoint.best")

@@ -47,12 +47,19 @@ class HookList(list[Hook]):
         finally:
             self.calling = outer
 
+    @property
+    def weights(self) -> list[str]:
+        """The names of the weights that a validation measures, in turn; those that are trained have none."""
+        named = list(dict.fromkeys(hook.measures for hook in self if hook.measures))
+        return ["", *named] if all(hook.trained for hook in self) else named
+
     @contextlib.contextmanager
-    def evaluating(self, runner: Run) -> Iterator[None]:
-        """Return the contexts of all hooks for a validation as one."""
+    def evaluating(self, runner: Run, weights: str = "") -> Iterator[None]:
+        """Return the contexts of the hooks for an evaluation of the weights of that name as one."""
         with contextlib.ExitStack() as stack:
             for hook in self:
-                stack.enter_context(hook.evaluating(runner))
+                if hook.measures in ("", weights):
+                    stack.enter_context(hook.evaluating(runner))
             yield
 
     def state_dict(self) -> dict[str, list[dict[str, Any]]]:

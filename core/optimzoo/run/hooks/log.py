@@ -21,6 +21,7 @@ from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
 from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
+from optimzoo.run.store.history import MEASURED, column_of
 from optimzoo.traces import Stopped, describe_error
 from optimzoo.wrappers import StepOutcome
 
@@ -75,7 +76,7 @@ class LoggerHook(Hook):
     def after_val(self, runner: Run, metrics: Mapping[str, float]) -> None:
         """Note what the validation found, and print it with the line for the epoch or interval."""
         self._flush(runner)
-        named = {f"val_{name}": value for name, value in metrics.items()}
+        named = {column_of(name): value for name, value in metrics.items()}
         runner.history.append({"iter": runner.iter, "epoch": runner.current_epoch, **named})
         runner.history.flush()
         self._print(f"{_where(runner)}  {_values({**self._shown(), **named})}")
@@ -101,7 +102,7 @@ class LoggerHook(Hook):
         except Exception as error:  # a picture is no reason for a run to fail at its end
             message = f"curves.png cannot be drawn: {describe_error(error)}"
             warnings.warn(message, OptimzooWarning, stacklevel=2)
-        last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if n.startswith("val_")}
+        last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if MEASURED.match(n)}
         if last:
             self._print(f"final: {_values(last)}")
         self._print(f"curves, metrics, checkpoint and config are in {runner.work_dir}")

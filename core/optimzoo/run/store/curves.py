@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from optimzoo.run.store.history import MEASURED
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 def plot_history(history: History, title: str = "") -> Figure:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
+
+    A metric of averaged weights is in the panel of the trained ones'.
 
     Args:
         history: The values of a run.
@@ -24,17 +28,20 @@ def plot_history(history: History, title: str = "") -> Figure:
 
     columns = [name for name in history.columns if name not in ("iter", "epoch")]
     losses = [name for name in columns if "loss" in name]
-    panels = [*([losses] if losses else []), *([name] for name in columns if name not in losses)]
+    panels: dict[str, list[str]] = {"loss": losses} if losses else {}
+    for name in columns:
+        if name not in losses:
+            panels.setdefault(MEASURED.sub("val_", name), []).append(name)
     figure = Figure(figsize=(8, 2.4 * max(1, len(panels))), dpi=120, layout="constrained")
     if not panels:
         return figure
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, names in zip(axes, panels):
+    for axis, (label, names) in zip(axes, panels.items()):
         for name in names:
             steps, values = zip(*history.column(name))
-            marker = "o" if name.startswith("val_") else None  # measured now and then
+            marker = "o" if MEASURED.match(name) else None  # measured now and then
             axis.plot(steps, values, label=name, linewidth=1.2, marker=marker, markersize=3)
-        axis.set_ylabel(names[0] if len(names) == 1 else "loss")
+        axis.set_ylabel(label if len(names) > 1 else names[0])
         axis.grid(alpha=0.3)
         if len(names) > 1:
             axis.legend()

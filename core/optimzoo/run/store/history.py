@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import math
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,29 @@ Row = dict[str, Any]
 
 SHOWN = 20
 """Rows that a notebook shows."""
+
+MEASURED = re.compile(r"(\w+_)?val_")
+"""How columns begin that validations fill: with the name of other weights than those trained, if it is measured so."""
+
+
+def measured_with(weights: str, metric: str) -> str:
+    """Return the name of a metric measured with the weights of that name.
+
+    Examples:
+        >>> measured_with("", "accuracy"), measured_with("ema", "accuracy")
+        ('accuracy', 'ema_val_accuracy')
+    """
+    return f"{weights}_val_{metric}" if weights else metric
+
+
+def column_of(metric: str) -> str:
+    """Return the column of a metric of the validation.
+
+    Examples:
+        >>> column_of("accuracy"), column_of("val_accuracy"), column_of("ema_val_accuracy")
+        ('val_accuracy', 'val_accuracy', 'ema_val_accuracy')
+    """
+    return metric if MEASURED.match(metric) else f"val_{metric}"
 
 
 @dataclass

@@ -1,0 +1,115 @@
+"""An average of a model's weights over the updates."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from optimzoo.errors import ConfigError
+from optimzoo.values import number
+
+INSIDE = "module."
+"""What torch puts before the names of an averaged model's weights."""
+
+
+class EMA:
+    """An exponential moving average of a model's weights, for a loop of one's own; ``EMAHook`` is that of the Runner.
+
+    After each update, average = decay * average + (1 - decay) * parameters; the first update begins it. Parameters of
+    less than 32 bits are averaged in float32, for what an update adds to the average is less than they can tell apart.
+    Buffers are those of the model.
+
+    Args:
+        model: The model.
+        decay: The share of the old average, from 0 to below 1.
+
+    Attributes:
+        averaged: The ``torch.optim.swa_utils.AveragedModel``.
+
+    Raises:
+        ConfigError: ``decay`` is out of range.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> ema = EMA(model, decay=0.5)
+        >>> for value in (1.0, 2.0):
+        ...     _ = model.weight.data.fill_(value)  # an update
+        ...     ema.update()
+        >>> with ema.swapped():
+        ...     print(model.weight.item())
+        1.5
+        >>> model.weight.item()
+        2.0
+        >>> ema.weights()["weight"].item()
+        1.5
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay_of(decay)
+        self.model = model
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
+        for parameter in self.averaged.parameters():
+            if parameter.is_floating_point() and parameter.itemsize < 4:
+                parameter.data = parameter.data.float()
+
+    def update(self) -> None:
+        """Take the parameters into the average: after an update, that is where ``update_params`` returns UPDATED."""
+        self.averaged.update_parameters(_Like(self.model, self.averaged))  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def swapped(self) -> Iterator[nn.Module]:
+        """Put the average in the model's place, and then the trained parameters back, to the bit."""
+        trained = [p.detach().clone() for p in self.model.parameters()]
+        _put(self.model, self.averaged.module.parameters())
+        try:
+            yield self.model
+        finally:
+            _put(self.model, trained)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the average as a state dict that ``model.load_state_dict`` takes."""
+        return weights_of(self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average and the number of updates in it, to go on with."""
+        return self.averaged.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what ``state_dict`` returned."""
+        self.averaged.load_state_dict(state)
+
+
+def decay_of(value: Any) -> float:
+    """Return a decay, from 0 to below 1; a ConfigError of anything else."""
+    decay = number(value, "decay", 0, 1)
+    if decay == 1:
+        raise ConfigError("an average that keeps all of the old never changes; a number below 1 is wanted", "decay")
+    return decay
+
+
+def weights_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights in the state of an average, by the names that they have in the model."""
+    return {name.removeprefix(INSIDE): value for name, value in state.items() if name.startswith(INSIDE)}
+
+
+class _Like:
+    """The parameters of a model in the precision of its average."""
+
+    def __init__(self, model: nn.Module, averaged: AveragedModel) -> None:
+        self.buffers = model.buffers
+        self._pairs = zip(model.parameters(), averaged.module.parameters())
+
+    def parameters(self) -> Iterator[Tensor]:
+        return (own.detach().to(average.dtype) for own, average in self._pairs)
+
+
+@torch.no_grad()
+def _put(model: nn.Module, values: Iterable[Tensor]) -> None:
+    for parameter, value in zip(model.parameters(), values):
+        parameter.copy_(value)
