@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import logging
 import os
@@ -11,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 FILE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe."""
@@ -57,7 +59,17 @@ def as_text(renderable: RenderableType) -> str:
     console = Console(file=io.StringIO(), width=80)
     with console.capture() as captured:
         console.print(renderable)
-    return captured.get().rstrip()
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip()
+
+
+def as_html(table: Table) -> str:
+    """Return a table of rich as one of HTML, as notebooks show it."""
+    title = f"<caption>{html.escape(str(table.title))}</caption>" if table.title else ""
+    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    cells = ([html.escape(str(cell)).replace("\n", "<br>") for cell in column.cells] for column in table.columns)
+    aligned = [f'<td style="text-align: {column.justify}">' for column in table.columns]
+    body = "".join(f"<tr>{''.join(a + cell + '</td>' for a, cell in zip(aligned, row))}</tr>" for row in zip(*cells))
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def prepare_streams() -> None:

@@ -37,6 +37,7 @@ RUN = dict(
     device="cpu",
     strategy="single",
     log_interval=10,
+    log_groups=True,
 )
 
 WRAPPERS = [

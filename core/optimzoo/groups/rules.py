@@ -172,6 +172,8 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
                 conditions[key] = value, CONDITIONS[key](value, f"{path}.{key}", but)
             elif key in MULTIPLIERS:
                 multiplies[MULTIPLIERS[key]] = multiplier(optimizer, MULTIPLIERS[key], value, f"{path}.{key}")
+            elif key == "name":
+                sets[key] = _title(value, f"{path}.{key}")
             else:
                 sets[key] = argument(optimizer, key, value, path)
         except ConfigError as error:
@@ -184,6 +186,12 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
     calls.raise_all(problems)
     tests = [holds for _, holds in conditions.values()]
     return Row(label, lambda at: all(holds(at) for holds in tests), multiplies, sets, conditions=conditions)
+
+
+def _title(name: Any, path: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"what the group is to be called is wanted, got {name!r}", path)
+    return name
 
 
 def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from rich.text import Text
 from torch import nn
 
 from optimzoo import calls
+from optimzoo.console import as_html, as_text
 from optimzoo.groups.merge import known_parameters
 from optimzoo.groups.roles import roles_of
 from optimzoo.optimizers.parts import part_of
@@ -87,10 +89,52 @@ def group_rows(optim_wrapper: Grouped) -> list[GroupRow]:
     return rows
 
 
-def group_table(optim_wrapper: Grouped) -> Table:
-    """Return the groups as a table to print with rich."""
+def group_names(optim_wrapper: Grouped) -> list[str]:
+    """Return a name for each group: its own, that of its part and rules, or ``base``; a parameter tells two apart."""
+    names: dict[str, None] = {}
+    for row, group in zip(group_rows(optim_wrapper), optim_wrapper.optimizer.param_groups):
+        name = group.get("name") or ": ".join(filter(None, (row.part, "; ".join(row.rules)))) or "base"
+        several = (str(name), f"{name} ({row.example})", f"{name} (group {row.index})")
+        names[next(each for each in several if each not in names)] = None
+    return list(names)
+
+
+def in_short(optim_wrapper: Grouped) -> str:
+    """Return one line about the groups: how many, of what, and between what their learning rates and decays lie."""
+    groups = optim_wrapper.optimizer.param_groups
+    tensors = [parameter for group in groups for parameter in group["params"]]
+    told = [f"{len(groups)} parameter group{'s' if len(groups) > 1 else ''}", f"{len(tensors)} tensors"]
+    told.append(f"{sum(tensor.numel() for tensor in tensors):,} elements")
+    for key in ("lr", "weight_decay"):
+        values = [group[key] for group in groups if group.get(key) is not None]
+        with contextlib.suppress(TypeError):  # of libraries that keep a list of them in a group
+            values.sort(key=float)
+        ends = dict.fromkeys(map(_told, values[:1] + values[-1:]))
+        told += [f"{key} {' to '.join(ends)}"] if ends else []
+    return f"{type(optim_wrapper.optimizer).__name__}: {', '.join(told)}"
+
+
+class Summary:
+    """The groups of optimizers as tables: as text where it is printed, as HTML in a notebook.
+
+    Args:
+        members: The optimizer wrappers by name; a single one has the name ``""``.
+    """
+
+    def __init__(self, members: Mapping[str, Grouped]) -> None:
+        self.tables = [group_table(wrapper, name) for name, wrapper in members.items()]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(as_text, self.tables))
+
+    def _repr_html_(self) -> str:
+        return "".join(map(as_html, self.tables))
+
+
+def group_table(optim_wrapper: Grouped, member: str = "") -> Table:
+    """Return the groups as a table to print with rich; ``member`` is what the optimizer is called among several."""
     rows = group_rows(optim_wrapper)
-    name = type(optim_wrapper.optimizer).__name__
+    name = ": ".join(filter(None, (member, type(optim_wrapper.optimizer).__name__)))
     title = f"{name}: {len(rows)} parameter group{'s' if len(rows) > 1 else ''}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("group", "tensors", "elements", "lr", "decay"):

@@ -140,7 +140,7 @@ class Course:
         run = self.run
         run.hooks.call("before_iter", run, batch)
         outcome, logs = run.train_step(batch)
-        logs = run.processes.mean(logs)
+        logs = dict(run.processes.mean(logs))
         run.iter += 1
         run.iter_in_epoch += 1
         run.watch.add(run.iter, outcome, logs)

@@ -27,7 +27,7 @@ from optimzoo.run.objects import find_function, read_object
 from optimzoo.run.spread.strategy import read_strategy
 from optimzoo.run.store.work_dir import folder_of
 from optimzoo.schedules.build import Records, read_param_scheduler
-from optimzoo.values import plain, whole_number
+from optimzoo.values import one_of, plain, whole_number
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class RunRecord:
     device: torch.device | None = None
     strategy: calls.Call | None = None
     log_interval: int = 10
+    log_groups: bool = False
     code_dir: str | Path | None = None
 
 
@@ -126,6 +127,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "strategy": read_strategy,
     "device": find_device,
     "log_interval": lambda value: whole_number(plain(value, "log_interval"), "log_interval", 1),
+    "log_groups": lambda value: one_of(value, (True, False), "log_groups"),
     "code_dir": lambda value: None if value is None else folder_of(value, "code_dir"),
 }
 """What reads each key, and raises what is wrong with it; in the order in which problems are told."""

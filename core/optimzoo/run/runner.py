@@ -79,6 +79,7 @@ class Runner:
         strategy: How to use several processes: ``"single"``, ``"ddp"``, ``"fsdp2"``, or a dict with one of these as
             ``type`` and its arguments. ``"ddp"`` if torchrun started several, by default.
         log_interval: Iterations from one update of the log to the next.
+        log_groups: Whether the log has the learning rate and weight decay of every parameter group, by its name.
         code_dir: A folder with modules that dotted paths may name; looked up after the installed ones, and during the
             run alone.
 
@@ -117,6 +118,7 @@ class Runner:
         device: str | torch.device | None = None,
         strategy: str | Mapping[str, Any] | None = None,
         log_interval: int = 10,
+        log_groups: bool = False,
         code_dir: str | Path | None = None,
     ) -> None:
         arguments = {key: value for key, value in locals().items() if key not in ("self", *NOT_OF_THE_CONFIG)}
@@ -172,7 +174,7 @@ class Runner:
         saver = read.checkpoint or CheckpointHook()
         if self.val_dataloader is None:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
-        logs = [LoggerHook(), TensorBoardHook()] if self.processes.rank == 0 else []
+        logs = [LoggerHook(groups=read.log_groups), TensorBoardHook()] if self.processes.rank == 0 else []
         self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
         self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False

@@ -186,7 +186,7 @@ def _stand_in(record: WrapperRecord) -> StandIn:
     settings: Mapping[str, Any] = maker.kwargs["optim_wrapper_cfg"] if isinstance(maker, calls.Call) else {}
     if isinstance(maker, DefaultOptimWrapperConstructor):
         settings, described = maker.optim_wrapper_cfg, maker._optimizer
-        groups = [{**own, "name": label} for label, own in maker.alone()]
+        groups = [{"name": label, **own} for label, own in maker.alone()]
     else:
         described = DescribedOptimizer(settings.get("optimizer"), "optimizer")
         groups = [{"name": "base", **described.settings}]

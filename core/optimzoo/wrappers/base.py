@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
+from optimzoo.groups.table import Summary
 from optimzoo.optimizers.parts import each_of
 from optimzoo.traces import describe_error
 from optimzoo.wrappers.ownership import note, noted, with_grad
@@ -110,9 +111,31 @@ class BaseOptimWrapper(ABC):
         """
         return explain({"": self}, name)
 
+    def summary(self) -> Summary:
+        """Return a table of the parameter groups, to print or as the last line of a notebook's cell.
+
+        Examples:
+            >>> import torch
+            >>> from optimzoo import build_optim_wrapper
+            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+            >>> cfg = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(norm_decay_mult=0.0))
+            >>> print(build_optim_wrapper(model, cfg).summary())
+            AdamW: 2 parameter groups
+            group  tensors  elements   lr  decay  first parameter, rules, settings
+            ───────────────────────────────────────────────────────────────────────
+                0        2         6  0.1   0.01  0.weight
+                1        2         4  0.1      0  1.weight
+                                                  norm_decay_mult
+        """
+        return Summary({"": self})
+
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups, and ``base_param_settings`` after them where there is one."""
+        """The optimizer's groups, and where there are several, ``base_param_settings`` after them.
+
+        The last entry is then no group of the optimizer's: it has no parameters, and the learning rate without the
+        groups' multipliers.
+        """
         if self.base_param_settings is None:
             return self.optimizer.param_groups
         return [*self.optimizer.param_groups, self.base_param_settings]

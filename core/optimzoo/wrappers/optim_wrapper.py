@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.flat import Flat
+from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.create import FUSED
 from optimzoo.traces import describe_error
@@ -250,7 +251,7 @@ class OptimWrapper(Windows):
 
     def __repr__(self) -> str:
         counts = f"_accumulative_counts: {self._accumulative_counts}"
-        return f"Type: {type(self).__name__}\n{counts}\noptimizer: \n{self.optimizer!r}\n"
+        return f"Type: {type(self).__name__}\n{counts}\noptimizer: \n{in_short(self)}\n"
 
     def _prepare_grads(self) -> bool:
         """Apply the policy on non-finite gradients, then clip; return whether the update may go on."""

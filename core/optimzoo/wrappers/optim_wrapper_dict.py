@@ -9,6 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
+from optimzoo.groups.table import Summary
 from optimzoo.wrappers.amp_optim_wrapper import AmpOptimWrapper
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome, explain
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
@@ -193,6 +194,10 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     def get_momentum(self) -> dict[str, list[float]]:
         """Return what each member's ``get_momentum`` does, the member's name put before each key."""
         return {f"{name}.{key}": m for name, wrapper in self.items() for key, m in wrapper.get_momentum().items()}
+
+    def summary(self) -> Summary:
+        """Return a table of the parameter groups of each member; see ``BaseOptimWrapper``."""
+        return Summary(self.optim_wrappers)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each member by its name."""

@@ -184,6 +184,7 @@ class TestMistakes:
             (dict(match="head", xyz=0.1), "rules[0].xyz", "AdamW has no argument 'xyz'. It takes lr, betas,"),
             (dict(match="head", params=[]), "rules[0].params", "neither a rule nor AdamW has a key 'params'"),
             (dict(match="head", eps="tiny"), "rules[0].eps", "wants a number for 'eps'"),
+            (dict(match="head", name=3), "rules[0].name", "what the group is to be called is wanted, got 3"),
             ("head", "rules[0]", "a dict such as {'match': 'head.*', 'lr_mult': 10} is wanted"),
         ],
         ids=str,

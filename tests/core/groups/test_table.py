@@ -3,7 +3,8 @@ from matplotlib.image import imread
 from rich.console import Console
 from torch import nn
 
-from optimzoo import OptimWrapper, build_optim_wrapper, build_param_scheduler
+from optimzoo import OptimWrapper, OptimWrapperDict, build_optim_wrapper, build_param_scheduler
+from optimzoo.groups.table import group_names
 from optimzoo.inspect import group_rows, group_table, plot_history
 from optimzoo.run import History
 
@@ -68,6 +69,53 @@ def test_what_an_optimizer_counts_in_its_groups_is_no_setting(model):
     assert wrapper.optimizer.param_groups[0]["k"] == 1
     (row,) = group_rows(wrapper)
     assert row.settings == {}
+
+
+def test_a_summary_is_text_and_in_a_notebook_a_table(model):
+    cfg = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(rules=[dict(match="4.*", eps=1e-3)]))
+    wrapper = build_optim_wrapper(model, cfg)
+    lines = str(wrapper.summary()).splitlines()
+    assert lines[0] == "AdamW: 2 parameter groups"
+    assert [line.split()[:6] for line in lines[3:]] == [
+        ["0", "6", "80", "0.1", "0.01", "0.weight"],
+        ["1", "2", "34", "0.1", "0.01", "4.weight"],
+        ["rules[0]"],
+        ["eps=0.001"],
+    ]
+    shown = wrapper.summary()._repr_html_()
+    assert shown.startswith("<table><caption>AdamW: 2 parameter groups</caption><thead><tr><th>group</th>")
+    assert '<td style="text-align: left">4.weight<br>rules[0]<br>eps=0.001</td></tr></tbody></table>' in shown
+    several = OptimWrapperDict(a=wrapper, b=wrapper)
+    assert str(several.summary()).count("parameter groups") == several.summary()._repr_html_().count("<table>") == 2
+    assert str(several.summary()).startswith("a: AdamW: 2 parameter groups")
+
+
+def test_what_is_printed_of_a_wrapper_fits_on_a_screen():
+    """Of a model of many groups, too, and of an optimizer that keeps lists in a group."""
+    model = nn.ModuleList(nn.TransformerEncoderLayer(4, 2, 8) for _ in range(48))
+    paramwise = dict(merge_groups=False, custom_keys={"47.": dict(lr_mult=0.5)}, norm_decay_mult=0.0)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=paramwise))
+    *_, line = repr(wrapper).splitlines()
+    assert line == "AdamW: 576 parameter groups, 576 tensors, 8,256 elements, lr 0.05 to 0.1, weight_decay 0 to 0.01"
+    wrapper.optimizer.param_groups[0]["lr"] = [0.1, 0.2]
+    assert "lr [0.1, 0.2]" in repr(wrapper)
+    assert len(repr(wrapper).splitlines()) == 4
+
+
+def test_groups_are_named_by_part_and_rules_and_by_a_parameter_where_two_share_a_name():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2))
+    adamw = dict(type="AdamW", lr=0.1)
+
+    def names(optimizer, **paramwise):
+        return group_names(build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=paramwise)))
+
+    assert names(adamw) == ["base"]
+    assert names(adamw, norm_decay_mult=0.0) == ["base", "norm_decay_mult"]
+    assert names(adamw, rules=[dict(match="2.*", lr_mult=2.0, name="last")]) == ["base", "last"]
+    assert names(adamw, merge_groups=False)[:2] == ["base", "base (0.bias)"]
+    parts = dict(type="Muon", lr=0.1, rest=adamw)
+    assert names(parts, norm_decay_mult=0.0) == ["Muon", "rest", "rest: norm_decay_mult"]
+    assert group_names(OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))) == ["base"]
 
 
 def test_groups_without_names_or_decay_have_a_row_too(model):

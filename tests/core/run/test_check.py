@@ -43,6 +43,7 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(), []),
         (dict(log_interval=0), ["log_interval"]),
         (dict(log_interval=2.5), ["log_interval"]),
+        (dict(log_groups="yes"), ["log_groups"]),
         (dict(work_dir=""), ["work_dir"]),
         (dict(work_dir=3), ["work_dir"]),
         (dict(device="cuda:99"), ["device"]),

@@ -123,3 +123,42 @@ class TestSave:
 def test_the_config_of_a_run_with_hooks_can_be_run_again(make_runner, tmp_path):
     make_runner(hooks=[dict(type="EMAHook", decay=0.5)]).train()
     assert load_config(tmp_path / "run" / "config.yaml")["hooks"] == [{"type": "EMAHook", "decay": 0.5}]
+
+
+def test_the_groups_are_logged_by_name_on_request(make_runner, capsys):
+    """A group that joins during the run, too; the lines that are printed stay short."""
+
+    class Unfreeze(Hook):
+        def after_epoch(self, runner):
+            if runner.epoch == 2:
+                runner.optim_wrapper.optimizer.add_param_group({"params": [("extra", frozen)], "lr": 0.5})
+
+    frozen = torch.nn.Parameter(torch.zeros(1))
+    paramwise = dict(custom_keys={"3.": dict(lr_mult=0.1, decay_mult=2.0)})
+    optim_wrapper = dict(optimizer=dict(type="AdamW", lr=0.1, weight_decay=0.5), paramwise_cfg=paramwise)
+    schedule = dict(type="LinearLR", start_factor=0.5, end=10, by_epoch=False)
+    settings = dict(optim_wrapper=optim_wrapper, param_scheduler=schedule)
+    runner = make_runner(**settings, log_groups=True, hooks=[Unfreeze()])
+    runner.train()
+    lr, head = (dict(runner.history.column(name)) for name in ("lr", "lr[custom_keys['3.']]"))
+    assert lr == dict(runner.history.column("lr[base]"))
+    assert list(lr.values())[:2] == [0.05, pytest.approx(0.05 + 0.05 / 9)]
+    assert head == {step: pytest.approx(0.1 * value) for step, value in lr.items()}
+    assert {value for _, value in runner.history.column("weight_decay[custom_keys['3.']]")} == {1.0}
+    assert [step for step, _ in runner.history.column("lr[base (extra)]")] == [11, 12, 13, 14, 15]
+    assert "[" not in capsys.readouterr().out.partition("epoch 1/3")[2]
+    (axis,) = (axis for axis in runner.plot().get_axes() if axis.get_ylabel() == "lr")
+    assert {"lr", "lr[base]", "lr[custom_keys['3.']]"} < {line.get_label() for line in axis.get_lines()}
+    make_runner(**settings).train()
+    assert not any("[" in column for column in make_runner(**settings, resume=True).history.columns)
+
+
+def test_what_a_hook_adds_to_the_logs_is_logged(make_runner):
+    class GradNorm(Hook):
+        def after_iter(self, runner, outcome, logs):
+            logs["grad_norm"] = runner.optim_wrapper.grad_norm
+
+    clipped = dict(optimizer=dict(type="AdamW", lr=0.1), clip_grad=dict(max_norm=1.0))
+    runner = make_runner(hooks=[GradNorm()], optim_wrapper=clipped)
+    runner.train()
+    assert len(runner.history.column("grad_norm")) == 15

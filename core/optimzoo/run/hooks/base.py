@@ -44,8 +44,11 @@ class Hook:
     def before_iter(self, runner: Run, batch: Any) -> None:
         """Called before each iteration, with its batch on the device."""
 
-    def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
-        """Called after each iteration, with what it did to the parameters and what the model reported."""
+    def after_iter(self, runner: Run, outcome: StepOutcome, logs: dict[str, Any]) -> None:
+        """Called after each iteration, with what it did to the parameters and what the model reported.
+
+        What a hook adds to ``logs``, a number or a tensor of one, is logged too.
+        """
 
     def before_val(self, runner: Run) -> None:
         """Called before each validation of the training, and again when one that was cut short is repeated."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from optimzoo.console import make_console
 from optimzoo.errors import OptimzooWarning
-from optimzoo.groups.table import group_table
+from optimzoo.groups.table import group_names, group_table
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
@@ -34,14 +34,17 @@ class LoggerHook(Hook):
 
     Args:
         console: Where to print.
+        groups: Whether the files get the learning rate and weight decay of every parameter group, by its name.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, groups: bool = False) -> None:
         self.console = console or make_console()
+        self.groups = groups
         self._progress: Progress | None = None
         self._waiting: list[dict[str, Any]] = []
         self._losses: collections.deque[float] = collections.deque()
         self._last: dict[str, float] = {}
+        self._columns: dict[str, tuple[dict[str, Any], str]] = {}
 
     def before_train(self, runner: Run) -> None:
         """Print what is about to be trained, and start the progress bar."""
@@ -69,7 +72,8 @@ class LoggerHook(Hook):
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
         numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
-        self._waiting.append({**numbers, **hyperparameters(runner), "iter": runner.iter, "epoch": runner.current_epoch})
+        settings = {**hyperparameters(runner), **(self._of_groups(runner) if self.groups else {})}
+        self._waiting.append({**numbers, **settings, "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
 
@@ -140,7 +144,7 @@ class LoggerHook(Hook):
         for waiting in self._waiting:
             row = {k: float(v) if isinstance(v, Tensor) else v for k, v in waiting.items()}
             runner.history.append(row)
-            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss")}
+            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss", *self._columns)}
             if "loss" in row:
                 self._losses.append(row["loss"])
         self._waiting = []
@@ -149,6 +153,20 @@ class LoggerHook(Hook):
             with self._lost_terminal():
                 for task in self._progress.task_ids:  # none if the terminal was lost before the bar was drawn
                     self._progress.update(task, completed=runner.iter, description=shown)
+
+    def _of_groups(self, runner: Run) -> dict[str, float]:
+        """Return the learning rate and weight decay of each group, under names such as ``lr[norm_decay_mult]``."""
+        each = members(runner.optim_wrapper)
+        groups = [group for member in each.values() for group in member.optimizer.param_groups]
+        if {id(group) for group in groups} != {id(group) for group, _ in self._columns.values()}:  # some have joined
+            self._columns = {
+                f"{name}.{key}[{title}]" if name else f"{key}[{title}]": (group, key)
+                for name, member in each.items()
+                for title, group in zip(group_names(member), member.optimizer.param_groups)
+                for key in ("lr", "weight_decay")
+                if isinstance(group.get(key), (Real, Tensor))
+            }
+        return {column: float(group[key]) for column, (group, key) in self._columns.items()}
 
     def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""

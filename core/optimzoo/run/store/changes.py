@@ -10,7 +10,7 @@ from typing import Any
 from optimzoo.errors import OptimzooWarning, join_path
 
 INCIDENTAL = (
-    *("checkpoint", "code_dir", "device", "hooks", "log_interval"),
+    *("checkpoint", "code_dir", "device", "hooks", "log_groups", "log_interval"),
     *("metrics", "strategy", "train_cfg", "val_dataloader", "work_dir"),
 )
 """Keys of a config that may change without a word: what has been trained so far does not depend on them."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def plot_history(history: History, title: str = "") -> Figure:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
 
-    A metric of averaged weights is in the panel of the trained ones'.
+    A metric of averaged weights is in the panel of the trained ones', the groups' learning rates are in that of ``lr``.
 
     Args:
         history: The values of a run.
@@ -31,7 +31,8 @@ def plot_history(history: History, title: str = "") -> Figure:
     panels: dict[str, list[str]] = {"loss": losses} if losses else {}
     for name in columns:
         if name not in losses:
-            panels.setdefault(MEASURED.sub("val_", name), []).append(name)
+            whole = name.partition("[")[0] if name.endswith("]") else name  # of a group, or an element of a tuple
+            panels.setdefault(MEASURED.sub("val_", whole), []).append(name)
     figure = Figure(figsize=(8, 2.4 * max(1, len(panels))), dpi=120, layout="constrained")
     if not panels:
         return figure
@@ -44,7 +45,7 @@ def plot_history(history: History, title: str = "") -> Figure:
         axis.set_ylabel(label if len(names) > 1 else names[0])
         axis.grid(alpha=0.3)
         if len(names) > 1:
-            axis.legend()
+            axis.legend(fontsize="small" if len(names) < 6 else "xx-small", ncols=1 + len(names) // 8)
         if names == losses and all(value > 0 for name in names for _, value in history.column(name)):
             axis.set_yscale("log")
     axes[-1].set_xlabel("iteration")
