@@ -175,10 +175,12 @@ class BaseOptimWrapper(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, with ``base_param_settings`` where there are any.
 
-        It has the names and dtypes of the parameters, and the class of the optimizer.
+        It has the names and dtypes of the parameters, the class of the optimizer, and the number of entries, so that
+        one of which entries were lost is refused.
         """
         with calls.no_exit(f"{type(self.optimizer).__name__}.state_dict"):
             state = {**self.optimizer.state_dict(), **describe(self.optimizer)}
+        state["entries"] = len(state.get("state", ()))
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)
         return state

@@ -26,6 +26,7 @@ from optimzoo.wrappers.state_checks import (
     check_entries,
     check_layout,
     check_optimizer,
+    check_whole,
     cls_of,
     kind_of,
     listed,
@@ -67,6 +68,7 @@ def fit_state(
         dtypes += [saved["dtypes"][i] if i is not None else "" for i in indices] if saved.get("dtypes") else []
         sources = list({id(home[index]): home[index] for index in indices if index is not None}.values())
         fitted.append({**_settings(optimizer, sources, len(fitted)), "params": list(numbers)})
+    check_whole(optimizer, saved, state)
     check_entries(optimizer, state, fitted, [name for group_names in names for name in group_names])
     return {"state": state, "param_groups": fitted}, dtypes
 

@@ -85,6 +85,8 @@ def check_layout(saved: Any) -> None:
             raise CheckpointError(f"it holds no optimizer state: there is no {key!r} in it, but {listed(saved)}")
     state, groups = saved["state"], saved["param_groups"]
     _want(isinstance(state, Mapping), state, "a dict", "state")
+    entries = saved.get("entries", 0)
+    _want(isinstance(entries, int), entries, "the number of entries", "entries")
     if any(isinstance(key, str) and key.isdecimal() for key in state):
         raise CheckpointError("the parameters of its state are numbered by strings, as JSON writes them: make them int")
     for number, entry in state.items():
@@ -179,6 +181,18 @@ def _of_one_kind(saved: str, own: str) -> bool:
     """Whether two names are of one class; that of a script is ``__main__`` where it is run."""
     (package, _, name), (own_package, _, own_name) = saved.partition("."), own.partition(".")
     return name == own_name and (package == own_package or "__main__" in (package, own_package))
+
+
+def check_whole(optimizer: Optimizer, saved: Mapping[str, Any], state: Mapping[Any, Any]) -> None:
+    """Refuse a state that had entries of parameters that are trained here, and lost them on its way."""
+    had, has = saved.get("entries", 0), len(saved["state"])
+    if had > has and any(p.requires_grad and i not in state for i, p in enumerate(params_of(optimizer))):
+        raise CheckpointError(
+            f"it was saved with {had} entries, and {has or 'none'} are there. torch.distributed.checkpoint reads only "
+            "what the loading side has: give it stateful(optim_wrapper) of optimzoo.trainers.dcp. What was taken out "
+            "on purpose has to be taken from 'entries' too",
+            "state",
+        )
 
 
 def check_entries(

@@ -111,6 +111,7 @@ DAMAGES = {
     ],
     "dtypes": [None, 3, ["float32"], [1, 2]],
     "optimizer": [None, 3],
+    "entries": [None, "many"],
     "base_param_settings": [3, [], {"lr": -1.0}, {"betas": (3.0, 0.9)}],
     "counts": [
         None,
