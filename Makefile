@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint types docs bench facts fuzz names versions clean
+.PHONY: train example-gpt test lint types docs bench facts fuzz names versions clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
 	$(BIN)/optimzoo train examples/digits/lion.toml
+
+example-gpt: $(VENV)/.demo  ## train a small GPT with Muon and AdamW, and with AdamW alone, over three seeds (minutes)
+	$(BIN)/python examples/gpt/compare.py
 
 test: $(VENV)/.dev  ## run the whole test suite, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,4 +1,4 @@
-"""The example that `make train` runs."""
+"""The examples that `make train` and `make example-gpt` run."""
 
 import re
 
@@ -24,3 +24,12 @@ def test_its_decay_is_off_for_norms_and_biases(optimzoo):
     rows = re.findall(r"^ +\d +(\d+) +[\d,]+ +0\.0003 +(\S+) +(\S+)", shown, re.MULTILINE)
     assert rows == [("3", "0.1", "features.0.weight"), ("7", "0", "features.0.bias")]
     assert "bias_decay_mult; norm_decay_mult" in shown
+
+
+def test_muon_of_the_gpt_takes_the_matrices_and_adamw_alone_takes_all(optimzoo):
+    folder, changes = REPO / "examples" / "gpt", ("--set", "train_cfg.max_iters=2")
+    changes += "--set", "val_dataloader.dataset.number=16"
+    muon = optimzoo("train", folder / "muon.toml", *changes, "--set", "param_scheduler=[]").stdout
+    assert re.search(r"16 +442,368 +0.02 +0.1 +Muon: blocks.0.qkv.weight", muon)
+    adamw = optimzoo("train", folder / "adamw.toml", *changes, "--set", "param_scheduler=[]").stdout
+    assert re.search(r"19 +473,088 +0.004 +0.1 +tokens.weight", adamw)
