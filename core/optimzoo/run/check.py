@@ -10,7 +10,7 @@ import torch
 
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord
-from optimzoo.errors import OptimzooError, Problems
+from optimzoo.errors import ConfigError, OptimzooError, Problems
 from optimzoo.names.trust import modules_in
 from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
@@ -27,6 +27,9 @@ def config_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
     """Return every problem in a run config; no code of a user's is called, of no slot."""
     with modules_in(cfg.get("code_dir")):
         parts, problems = read_parts(cfg)
+        file = parts.get("load_from")
+        if file is not None and not file.is_file():
+            problems.add(ConfigError(f"there is no file {file}", "load_from"))
         if parts.get("optim_wrapper") and parts.get("train_cfg"):
             problems.catch(_try, parts["optim_wrapper"], parts["train_cfg"], parts.get("param_scheduler") or ())
     return problems.found

@@ -25,6 +25,7 @@ from optimzoo.run.loop.randomness import seed_of
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.objects import find_function, read_object
 from optimzoo.run.spread.strategy import read_strategy
+from optimzoo.run.store.weights import weights_file
 from optimzoo.run.store.work_dir import folder_of
 from optimzoo.schedules.build import Records, read_param_scheduler
 from optimzoo.values import one_of, plain, whole_number
@@ -55,6 +56,7 @@ class RunRecord:
     log_interval: int = 10
     log_groups: bool = False
     code_dir: str | Path | None = None
+    load_from: Path | None = None
 
 
 KEYS = [field.name for field in fields(RunRecord)]
@@ -65,7 +67,6 @@ REQUIRED = [field.name for field in fields(RunRecord) if field.default is MISSIN
 OF_MMENGINE = {
     "custom_hooks": "hooks are listed under 'hooks'",
     "default_hooks": "the log and the schedules need no hooks; 'checkpoint' and 'log_interval' say when they act",
-    "load_from": "load the weights in the function that returns the model; --resume continues a run",
     "resume": "--resume on the command line, or the argument of Runner, continues a run",
     "auto_scale_lr": "write the learning rate that goes with the batch size",
     "val_evaluator": "what is measured are functions of the model and a batch: 'metrics'",
@@ -127,6 +128,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "strategy": read_strategy,
     "device": find_device,
     "log_interval": lambda value: whole_number(plain(value, "log_interval"), "log_interval", 1),
+    "load_from": weights_file,
     "log_groups": lambda value: one_of(value, (True, False), "log_groups"),
     "code_dir": lambda value: None if value is None else folder_of(value, "code_dir"),
 }

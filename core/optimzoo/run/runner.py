@@ -38,6 +38,7 @@ from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
+from optimzoo.run.store.weights import load_weights
 from optimzoo.run.store.work_dir import LOCK, folder_of, hold, make_room, write_config
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
@@ -82,6 +83,8 @@ class Runner:
         log_groups: Whether the log has the learning rate and weight decay of every parameter group, by its name.
         code_dir: A folder with modules that dotted paths may name; looked up after the installed ones, and during the
             run alone.
+        load_from: Weights to begin with: a file of a state dict, or of a checkpoint. A warning names what does not
+            fit the model. A run that is resumed has the weights of its checkpoint.
 
     Attributes:
         epoch: Passes over the data completed.
@@ -120,6 +123,7 @@ class Runner:
         log_interval: int = 10,
         log_groups: bool = False,
         code_dir: str | Path | None = None,
+        load_from: str | Path | None = None,
     ) -> None:
         arguments = {key: value for key, value in locals().items() if key not in ("self", *NOT_OF_THE_CONFIG)}
         self.config = _as_config(arguments)
@@ -146,6 +150,9 @@ class Runner:
         model = calls.made(read.model)
         if not isinstance(model, nn.Module):
             raise ConfigError(f"a torch.nn.Module is wanted, and {shown(model)} was returned", "model")
+        if read.load_from is not None and self.resumed_from is None:
+            file = read.load_from
+            self.processes.on_first(lambda: load_weights(model, file))
         self.model: nn.Module = self.strategy.shard(model.to(self.device))
         self.train_dataloader = self.strategy.split(
             build_dataloader(read.train_dataloader, "train_dataloader", self.seed), "train_dataloader", self.seed

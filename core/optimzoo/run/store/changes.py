@@ -18,8 +18,8 @@ INCIDENTAL = (
 OF_THE_GROUPS = ("optim_wrapper.optimizer", "optim_wrapper.paramwise_cfg")
 """Where the settings of the parameter groups come from, which a checkpoint holds too."""
 
-OF_THE_CHECKPOINT = ("randomness.seed",)
-"""What a checkpoint decides in any case: the order of the data depends on it."""
+OF_THE_CHECKPOINT = ("randomness.seed", "load_from")
+"""What a checkpoint decides in any case: the order of the data, and the weights."""
 
 
 def warn_of_changes(old: Any, new: Any, path: Path | None, on_change: str) -> None:

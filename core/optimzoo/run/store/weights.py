@@ -1,0 +1,93 @@
+"""Weights to begin with, from a file that another run or program has left."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
+from optimzoo.traces import describe_error
+
+logger = logging.getLogger("optimzoo.run")
+
+INSIDE = ("state_dict", "model")
+"""Keys of a checkpoint under which the weights may be: mmengine's and Lightning's, and those of this package."""
+
+
+def weights_file(value: Any) -> Path:
+    """Return the file that ``load_from`` names.
+
+    Raises:
+        ConfigError: It is no path of a file.
+    """
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise ConfigError(f"the path of a file of weights is wanted, got {shown(value)}", "load_from")
+    if "://" in str(value):
+        raise ConfigError(f"nothing is downloaded: fetch {value} and name the file", "load_from")
+    return Path(value)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load into ``model`` what it has of the weights in a file; a warning names the others.
+
+    Args:
+        model: The model, which keeps the weights that are not in the file, or have another shape there.
+        path: A state dict, or a checkpoint with one under ``state_dict`` or ``model``, as torch writes it; read
+            with ``weights_only=True``. The ``module.`` that DistributedDataParallel puts before names is left out.
+
+    Raises:
+        CheckpointError: The file is missing, cannot be read so, or has none of the weights.
+    """
+    state, own = _read(path), model.state_dict()
+    differ = {
+        name: f"{name} {tuple(value.shape)}, which is {tuple(own[name].shape)} in the model"
+        for name, value in state.items()
+        if isinstance(own.get(name), Tensor) and value.shape != own[name].shape
+    }
+    try:
+        told = model.load_state_dict({name: v for name, v in state.items() if name not in differ}, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"load_from: {path} does not fit the model: {describe_error(error)}") from error
+    missing = [name for name in told.missing_keys if name not in differ]
+    count = len(own) - len(missing) - len(differ)
+    if count <= 0:
+        raise CheckpointError(
+            f"load_from: {path} has none of the model's weights: it has {_some(state)}, and the model {_some(own)}"
+        )
+    logger.info("loaded %d of the model's %d tensors from %s", count, len(own), path)
+    notes = {"not in the file": missing, "not in the model": told.unexpected_keys, "of another shape": differ.values()}
+    if any(notes.values()):
+        listed = "; ".join(f"{what}: {_some(names)}" for what, names in notes.items() if names)
+        message = f"load_from: {path} gives {count} of the model's {len(own)} tensors. {listed}"
+        warnings.warn(message, OptimzooWarning, stacklevel=2)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file by the names that they have in a model."""
+    if not path.is_file():
+        raise CheckpointError(f"load_from: there is no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # torch adds a page of advice
+        raise CheckpointError(
+            f"load_from: {path} cannot be read with weights_only=True, which runs no code: {type(error).__name__}: "
+            f"{reason}. If you trust where it comes from, write its state dict to a file of its own"
+        ) from error
+    for key in INSIDE:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not (isinstance(state, Mapping) and any(isinstance(value, Tensor) for value in state.values())):
+        raise CheckpointError(f"load_from: {path} holds no state dict, itself or under {' or '.join(INSIDE)}")
+    return {str(name).removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
