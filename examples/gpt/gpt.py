@@ -1,9 +1,9 @@
 """A small GPT of characters, on the help texts that come with Python: about half a megabyte of English and code."""
 
 import functools
+from pydoc_data.topics import topics
 
 import torch
-from pydoc_data.topics import topics
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset

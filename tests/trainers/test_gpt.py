@@ -51,7 +51,9 @@ def by_hand(gpt, norm_in_order_of):
     norms = [p for name, p in model.named_parameters() if "norm" in name]
     optimizers = [
         torch.optim.Muon(matrices, lr=0.02, weight_decay=0.1),
-        torch.optim.AdamW([dict(params=tables), dict(params=norms, weight_decay=0.0)], lr=4e-3, weight_decay=0.1, fused=True),
+        torch.optim.AdamW(
+            [dict(params=tables), dict(params=norms, weight_decay=0.0)], lr=4e-3, weight_decay=0.1, fused=True
+        ),
     ]
     schedules = [
         torch.optim.lr_scheduler.SequentialLR(
