@@ -224,12 +224,22 @@ def test_groups_calls_what_train_would_for_the_model_and_the_optimizer(slot, pro
     assert "weight" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["colorsys:rgb_to_hsv", "os:fspath"])
-def test_show_knows_registered_names_alone(name):
+@pytest.mark.parametrize("name", ["colorsys", "colorsys.rgb_to_hsv", "AdamWW"])
+def test_show_imports_nothing_for_what_is_neither_a_registered_name_nor_a_path(name):
     sys.modules.pop("colorsys", None)
     with pytest.raises(UnknownNameError):
         show(name)
     assert "colorsys" not in sys.modules
+
+
+def test_show_imports_the_module_of_a_path_and_calls_nothing(project, tmp_path, optimzoo):
+    called = "    def __init__(self, *a, **k): print('called')\n"
+    code = f"import torch\nprint('imported')\nclass Told(torch.optim.SGD):\n{called}"
+    (tmp_path / "named_on_the_command_line.py").write_text(code)
+    done = optimzoo("show", "named_on_the_command_line:Told", cwd=tmp_path)
+    assert ("imported" in done.stdout, "called" in done.stdout) == (True, False)
+    with pytest.raises(ConfigError, match="none of these"):
+        show("colorsys:rgb_to_hsv")
 
 
 def test_a_package_is_trusted_by_the_command_line_or_the_users_settings_and_by_no_config(project, tmp_path):
@@ -439,7 +449,10 @@ PROMISES = {
     "plot": (PYTHON, test_plot_imports_nothing_of_it_either),
     "list": (test_the_commands_without_a_config_import_nothing,),
     "plugins": (test_the_commands_without_a_config_import_nothing,),
-    "show": (test_show_knows_registered_names_alone,),
+    "show": (
+        test_show_imports_nothing_for_what_is_neither_a_registered_name_nor_a_path,
+        test_show_imports_the_module_of_a_path_and_calls_nothing,
+    ),
     "vet": (test_vet_imports_what_it_is_told_to,),
 }
 """What each command may import and call, and the tests of it."""

@@ -33,7 +33,10 @@ def list_names(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the registered names; nothing is imported to do so."""
+    """List the registered names; nothing is imported to do so.
+
+    Any other class goes by its path, package.module:Class: `optimzoo show` tells of one.
+    """
     if kind and kind not in KINDS:
         hint = did_you_mean(near(kind, KINDS))
         raise typer.BadParameter(f"one of {', '.join(KINDS)} is wanted.{hint}", param_hint="--kind")

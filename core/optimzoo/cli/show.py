@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import sys
 from typing import Annotated
 
 import typer
@@ -11,16 +13,24 @@ from rich.text import Text
 
 from optimzoo import calls
 from optimzoo.console import out
-from optimzoo.errors import MissingDependencyError, UnknownNameError, did_you_mean, near
-from optimzoo.names.entry import NEEDS, Entry, dotted, library_version
+from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError, did_you_mean, near
+from optimzoo.names.entry import NEEDS, Entry, dotted, import_dotted, library_version
 from optimzoo.names.facts import OF_PARTS, Facts
 from optimzoo.names.registry import Registry
-from optimzoo.names.zoo import REGISTRIES
+from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, REGISTRIES, needs_of_class
 from optimzoo.names.zoo import plugins as plugin_manager
 
 
-def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or an alias.")]) -> None:
-    """Show where a name comes from, what it needs and what arguments it takes."""
+def show(
+    name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, an alias, or package.module:Class.")],
+) -> None:
+    """Show where a name comes from, what it needs and what arguments it takes.
+
+    Of a registered name, its library alone is imported; of package.module:Class, that module.
+    """
+    if ":" in name:
+        _show(*_by_path(name))
+        return
     found = [(registry, entry) for registry in REGISTRIES.values() for entry in registry.claimants(name)]
     named_so = [entry for registry in REGISTRIES.values() for entry in registry.entries() if name in entry.names]
     others = [entry for entry in named_so if all(entry is not shown for _, shown in found)]
@@ -38,12 +48,33 @@ def show(name: Annotated[str, typer.Argument(help="A name that `optimzoo list` p
         _show_others(name, found[0][1] if found else None, others)
 
 
+def _by_path(name: str) -> tuple[Registry, Entry]:
+    """Return the registry that a class belongs in, and what is known of it: what a plugin registered, or what it says.
+
+    Raises:
+        ConfigError: There is no such class, or it is of no kind that a config names.
+    """
+    if "" not in sys.path:
+        sys.path.append("")  # a module beside the shell may be named, as with `python -m`
+    target = import_dotted(name)
+    registries = [registry for registry in REGISTRIES.values() if registry is not OPTIM_WRAPPER_CONSTRUCTORS]
+    for registry in registries:
+        with contextlib.suppress(ConfigError):
+            registry.get(target)
+            about = (inspect.getdoc(target) or "").partition("\n")[0]
+            needs = sorted(needs_of_class(target)) if registry is OPTIMIZERS else ()
+            return registry, registry.owner_of(target) or Entry(
+                target.__name__, target, about=about, needs=tuple(needs)
+            )
+    raise ConfigError(f"{name} is none of these: {', '.join(registry.must_be for registry in registries)}")
+
+
 def _show(registry: Registry, entry: Entry) -> None:
     report = next((r for r in plugin_manager.reports() if r.name == entry.plugin), None)
     version = library_version(entry.library) if entry.installed else "(not installed)"
     facts = {
         "kind": registry.kind.split()[-1],
-        "qualified name": entry.qualified,
+        "qualified name": entry.qualified if entry.plugin else "",
         "aliases": ", ".join(entry.aliases),
         "class": dotted(entry.target),
         "library": f"{entry.library} {version}",
@@ -54,7 +85,7 @@ def _show(registry: Registry, entry: Entry) -> None:
         "needs": "; ".join(NEEDS[need] for need in entry.needs),
         "keys of its groups": ", ".join(entry.group_keys),
         "notes": "\n".join(entry.notes.values()),
-        **_measured(entry),
+        **(_measured(entry) if registry is OPTIMIZERS else {}),
     }
     try:
         target = entry.load()
@@ -96,6 +127,9 @@ def _differences(facts: Facts | None, others: Facts | None) -> str:
 def _measured(entry: Entry) -> dict[str, str]:
     """Return the measured facts for people: where they come from, and what there is of each verdict."""
     measured = entry.facts
+    if measured is None and not entry.plugin:
+        declare = "needs = [...] beside it in the config declares what cannot be seen of it"
+        return {"measured": f"not yet: optimzoo vet {dotted(entry.target)}", "to know": declare}
     if measured is None:
         return {"measured": OF_PARTS} if "parts" in entry.needs else {}
 

@@ -115,8 +115,8 @@ def _read_where(where: Any, path: str) -> Holds:
 
 def _made_for(optimizer: DescribedOptimizer) -> Holds:
     """Return whether a parameter is what an optimizer of matrices is made for: hidden, and of a shape that it takes."""
-    facts, needs = (optimizer.entry.facts, optimizer.entry.needs) if optimizer.entry else (None, ())
-    if "matrices" in needs:
+    facts = optimizer.entry.facts if optimizer.entry else None
+    if "matrices" in optimizer.needs:
         return lambda place: place.role.name == "matrix" and place.parameter.ndim == 2
     refused = str(facts.value("shapes")) if facts else ""
     takes = ("matrix",) if "conv" in refused else ("matrix", "conv", "experts")

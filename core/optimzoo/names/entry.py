@@ -53,6 +53,8 @@ NEEDS = {
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""
 REFUSED = frozenset(("bare_groups", "faulty", "many_losses", "own_backward", "own_state", "params_only", "two_lists"))
 """The needs that nothing here meets: the optimizer is listed, and a build says why it is refused."""
+DECLARED = sorted(NEEDS.keys() - REFUSED - {"parts", "process_group"})
+"""The needs that a config may declare, of a class that no plugin names."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ __all__ = [
     "STRATEGIES",
     "hookimpl",
     "needs_of",
+    "needs_of_class",
     "plugins",
 ]
 
@@ -33,7 +34,12 @@ def _hints() -> str:
 
 
 OPTIMIZERS = Registry(
-    "optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer", _populate, _hints, own_keys=("vet",)
+    "optimizer",
+    "torch.optim:Optimizer",
+    "a subclass of torch.optim.Optimizer",
+    _populate,
+    _hints,
+    own_keys=("vet", "needs"),
 )
 OPTIM_WRAPPERS = Registry(
     "optimizer wrapper", "optimzoo.wrappers:BaseOptimWrapper", "a subclass of BaseOptimWrapper", _populate, _hints
@@ -56,15 +62,21 @@ plugins = PluginManager(REGISTRIES, builtin)
 
 
 def needs_of(optimizer: Any) -> frozenset[str]:
-    """Return the ``entry.NEEDS`` of the optimizer's class or its nearest registered base, and what is plain to see.
+    """Return the ``entry.NEEDS`` of an optimizer: those of its class, and those that its config declares.
 
-    A class with the methods ``train`` and ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
     One of several parts needs what any of them does.
     """
     parts = getattr(optimizer, "parts", None)
     if isinstance(parts, dict):
         return frozenset().union(*map(needs_of, parts.values()))
-    cls = type(optimizer)
+    return needs_of_class(type(optimizer)) | frozenset(getattr(optimizer, "declared_needs", ()))
+
+
+def needs_of_class(cls: Any) -> frozenset[str]:
+    """Return the ``entry.NEEDS`` of an optimizer's class or its nearest registered base, and what is plain to see.
+
+    A class with the methods ``train`` and ``eval`` has modes; a ``step`` whose closure has no default needs a closure.
+    """
     entry = OPTIMIZERS.entry_of(cls)
     needs = set(entry.needs if entry else ())
     if all(callable(getattr(cls, name, None)) for name in ("train", "eval")):

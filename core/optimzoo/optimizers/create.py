@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
-from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
@@ -80,8 +79,7 @@ def _create(
     described: DescribedOptimizer, call: calls.Call, groups: Iterable[Group], model: nn.Module | None
 ) -> Optimizer:
     cls, given = described.cls, _copied(call.kwargs)
-    entry = OPTIMIZERS.entry_of(cls)
-    needs = entry.needs if entry else ()
+    needs = described.needs
     groups = [_copied(group) for group in groups]
     for number, group in enumerate(groups):
         own = {key: value for key, value in group.items() if key not in ("params", NAMES)}
@@ -113,6 +111,8 @@ def _create(
         built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
         if not hasattr(built, "param_groups"):
             raise ConfigError(f"{call.label} has no param_groups: its __init__ must call that of Optimizer")
+        if described.declared:
+            built.declared_needs = described.declared  # type: ignore[attr-defined]
         names = {id(p): name for group in groups for p, name in zip(group["params"], group.get(NAMES, ()))}
         for group in built.param_groups:
             group.update(_copied(group))
@@ -141,7 +141,7 @@ def _first_argument(
     described: DescribedOptimizer, given: dict[str, Any], groups: list[Group], model: nn.Module | None
 ) -> Any:
     """Return what the class is built with: groups, or what it needs in their place; ``given`` gets the inner class."""
-    cls, needs = described.cls, described.entry.needs if described.entry else ()
+    cls, needs = described.cls, described.needs
     if "inner" in needs:
         inner = described.inner["optimizer"]
         del given["optimizer"]

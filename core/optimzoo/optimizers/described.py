@@ -9,9 +9,9 @@ from typing import Any
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, Problems, did_you_mean, join_path, near, shown
-from optimzoo.names.entry import NEEDS, REFUSED
+from optimzoo.names.entry import DECLARED, NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
-from optimzoo.values import without_arrays
+from optimzoo.values import one_of, without_arrays
 
 INNER = {"inner": "optimizer", "inner_class": "base_optimizer"}
 """For each of the needs for an optimizer inside, the argument that takes it."""
@@ -32,6 +32,8 @@ class DescribedOptimizer:
         inner: The optimizers inside, by the argument that takes them.
         parts: Of one that is made of several, those by the names of the parts.
         vet: Whether the class is to be measured, if no plugin names it.
+        needs: The ``NEEDS`` of the entry, and those that ``cfg`` declares.
+        declared: Those that ``cfg`` declares.
         settings: Those, and the defaults of the rest.
 
     Raises:
@@ -49,7 +51,8 @@ class DescribedOptimizer:
         self.given = {key: without_arrays(value) for key, value in given.items()}
         self.vet = isinstance(cfg, Mapping) and bool(cfg.get("vet"))
         self.entry = OPTIMIZERS.entry_of(self.cls)
-        needs = self.entry.needs if self.entry else ()
+        self.declared = () if has_rest else _declared(cfg, path)
+        needs = self.needs = tuple(dict.fromkeys((*(self.entry.needs if self.entry else ()), *self.declared)))
         if "parts" in needs:
             self.parts = _split_off_rest(cfg, path) if has_rest else _read_parts(self.given, path)
             self.given, self.settings = {}, next(iter(self.parts.values())).optimizer.settings
@@ -140,6 +143,15 @@ class DescribedPart:
     where: Any = None
     path: str = ""
     head: Any = None
+
+
+def _declared(cfg: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """Return the needs that an optimizer's config declares."""
+    listed = cfg.get("needs", ())
+    at = join_path(path, "needs")
+    if not isinstance(listed, (list, tuple)):
+        raise ConfigError(f"a list of needs is wanted, such as ['modes'], got {shown(listed)}", at)
+    return tuple(one_of(need, DECLARED, f"{at}[{number}]") for number, need in enumerate(listed))
 
 
 def _split_off_rest(cfg: Mapping[str, Any], path: str) -> dict[str, DescribedPart]:

@@ -103,6 +103,19 @@ print([m for m in ("torch", "bitsandbytes", "transformers", "dadaptation", "lion
         assert max(map(len, lines)) <= 80
         assert not [line for line in lines if "…" in line]
 
+    def test_show_of_a_path_tells_what_a_class_says_of_itself(self, optimzoo, tmp_path):
+        (tmp_path / "mine.py").write_text(
+            "import torch\nfrom optimzoo import Hook\n"
+            "class Wobble(torch.optim.SGD):\n    'Wobbles.'\n    def train(self): ...\n    def eval(self): ...\n"
+            "class Told(Hook):\n    'Tells.'\n"
+        )
+        shown = " ".join(optimzoo("show", "mine:Wobble").stdout.split())
+        for fact in ("kind: optimizer", "about: Wobbles.", "call optimizer.train()", "lr = 0.001", "vet mine:Wobble"):
+            assert fact in shown
+        assert "kind: hook class: mine:Told" in " ".join(optimzoo("show", "mine:Told").stdout.split())
+        assert "qualified name: torch.SGD" in " ".join(optimzoo("show", "torch.optim:SGD").stdout.split())
+        assert "there is no module 'nope'" in optimzoo("show", "nope:X", check=False).stderr
+
     def test_show_of_an_unknown_name_says_what_is_near(self, optimzoo):
         done = optimzoo("show", "Lyon", check=False)
         assert (done.returncode, "Did you mean 'Lion'?" in done.stderr) == (1, True)

@@ -1,5 +1,6 @@
 """Classes that no plugin names: what is plain to see is used, and `vet = true` measures the rest once."""
 
+import copy
 import importlib.util
 import json
 import sys
@@ -37,6 +38,54 @@ class HalfOfIt(torch.optim.SGD):
 )
 def test_what_the_methods_say_is_needed(cls, needs):
     assert needs_of(cls(nn.Linear(1, 1).parameters(), lr=0.1)) == needs
+
+
+class Plain(torch.optim.SGD):
+    def __init__(self, params, lr=0.1, **kwargs):
+        super().__init__(params, lr, **kwargs)
+
+
+class TestDeclared:
+    """A config declares what an optimizer needs, where no plugin does."""
+
+    def build(self, **changes):
+        cfg = dict(type=Plain, lr=0.1, needs=["one_lr"]) | changes
+        model = nn.Linear(1, 1)
+        return build_optim_wrapper(model, dict(optimizer=cfg, paramwise_cfg=dict(bias_lr_mult=2.0)))
+
+    def test_what_the_needs_ask_for_holds_at_the_build_and_in_the_step(self):
+        with pytest.raises(ConfigError, match=r"Plain adapts one step size over all groups"):
+            self.build()
+        optimizer = self.build(needs=["modes", "whole"]).optimizer
+        assert needs_of(optimizer) == {"modes", "whole"}
+        assert needs_of(self.build(needs=[]).optimizer) == set()
+        assert "declared_needs" not in str(optimizer.state_dict())
+
+    def test_they_are_of_this_optimizer_alone_and_come_with_a_copy(self):
+        wrapper = self.build(needs=["sparse"])
+        assert needs_of(copy.deepcopy(wrapper).optimizer) == {"sparse"}
+        assert needs_of(Plain(nn.Linear(1, 1).parameters())) == set()
+
+    def test_a_part_may_declare_them_too(self):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        rest = dict(type=Plain, lr=0.1, needs=["whole"])
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="Muon", lr=0.1, rest=rest)))
+        assert "whole" in needs_of(wrapper.optimizer)
+
+    @pytest.mark.parametrize(
+        ("needs", "path", "said"),
+        [
+            ("modes", "needs", "a list of needs is wanted"),
+            (["mode"], "needs[0]", "or 'modes'?"),
+            (["modes", "faulty"], "needs[1]", "is wanted, got 'faulty'"),
+            ([3], "needs[0]", "is wanted, got 3"),
+        ],
+    )
+    def test_what_is_none_is_an_error_with_its_place(self, needs, path, said):
+        with pytest.raises(ConfigError) as caught:
+            self.build(needs=needs)
+        assert caught.value.path == f"optim_wrapper.optimizer.{path}"
+        assert said in str(caught.value)
 
 
 def test_a_required_closure_is_asked_for_by_name():
