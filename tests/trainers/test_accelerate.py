@@ -1,5 +1,7 @@
 """What accelerate prepares trains as a loop by hand, in one process and in two; what it cannot drive is refused."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,19 @@ from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.trainers.torch import torch_scheduler
 from tests.distributed.conftest import launch
 
-from .task import ACCUMULATE, CFG, CHAIN, MAX_NORM, SAVED, UPDATES, Classifier, assert_same, batches, rows
+from .task import (
+    ACCUMULATE,
+    CHAIN,
+    MAX_NORM,
+    SAVED,
+    TASKS,
+    UPDATES,
+    Classifier,
+    assert_same,
+    batches,
+    by_hand,
+    rows,
+)
 
 accelerate = pytest.importorskip("accelerate")
 
@@ -31,11 +45,11 @@ def shares(accelerator, done=0):
     return enumerate(every[done * ACCUMULATE :], done * ACCUMULATE + 1)
 
 
-def trained(folder, resumed=False):
+def trained(folder, cfg, chain, resumed=False):
     accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=ACCUMULATE)
     model = Classifier()
-    optimizer = build_optim_wrapper(model, CFG).optimizer
-    schedule = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    optimizer = build_optim_wrapper(model, cfg).optimizer
+    schedule = torch_scheduler(optimizer, chain, total_updates=UPDATES)
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     if resumed:
         accelerator.load_state(folder / "half")
@@ -53,14 +67,14 @@ def trained(folder, resumed=False):
     return accelerator.unwrap_model(model).state_dict()
 
 
-def wrapped(folder):
+def wrapped(folder, cfg, chain):
     """The wrapper with a prepared model: it accumulates and clips by itself, and accelerate averages."""
     accelerator = accelerate.Accelerator(cpu=True)
     model = Classifier()
     own = dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM))
-    wrapper = build_optim_wrapper(model, CFG | own)
+    wrapper = build_optim_wrapper(model, cfg | own)
     schedules = build_param_scheduler(
-        wrapper, [{**each, "by": "update"} for each in CHAIN], max_iters=UPDATES * ACCUMULATE
+        wrapper, [{**each, "by": "update"} for each in chain], max_iters=UPDATES * ACCUMULATE
     )
     model, wrapper, schedules = accelerator.prepare(model, wrapper, schedules)
     for _, batch in shares(accelerator):
@@ -91,11 +105,13 @@ def by_epoch(folder):
 def in_each_process(folder):
     from pathlib import Path
 
-    folder = Path(folder)
-    found = {"whole": trained(folder)}
-    for name, scenario in (("resumed", lambda f: trained(f, True)), ("wrapped", wrapped), ("by_epoch", by_epoch)):
-        _fresh_state()
-        found[name] = scenario(folder)
+    folder, found = Path(folder), {}
+    scenarios = {"whole": trained, "resumed": functools.partial(trained, resumed=True), "wrapped": wrapped}
+    for name, task in TASKS.items():
+        for how, scenario in scenarios.items():
+            found[name, how] = scenario(folder / name, *task)
+            _fresh_state()
+    found["by_epoch"] = by_epoch(folder)
     torch.save(found, folder / f"found{torch.distributed.get_rank()}.pt")
 
 
@@ -104,27 +120,29 @@ def _fresh_state():
     accelerate.state.GradientState._reset_state()
 
 
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("scenario", [trained, wrapped])
-def test_one_process_ends_at_the_weights_of_a_loop_by_hand(scenario, tmp_path):
-    assert_same(scenario(tmp_path))
+def test_one_process_ends_at_the_weights_of_a_loop_by_hand(scenario, name, tmp_path):
+    assert_same(scenario(tmp_path, *TASKS[name]), by_hand(name=name))
 
 
-def test_a_resumed_run_ends_at_the_same_bits(tmp_path):
-    whole = trained(tmp_path)
-    assert_same(trained(tmp_path, resumed=True), whole, tolerance=0)
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_resumed_run_ends_at_the_same_bits(task, tmp_path):
+    whole = trained(tmp_path, *task)
+    assert_same(trained(tmp_path, *task, resumed=True), whole, tolerance=0)
 
 
 def test_two_processes_do_so_too(launch, tmp_path):
     for code, output in launch(in_each_process, tmp_path):
         assert code == 0, output
     first, second = (torch.load(tmp_path / f"found{rank}.pt") for rank in range(2))
-    from .task import by_hand
-
-    for name in ("whole", "wrapped"):
-        assert_same(first[name], by_hand(2))
-    for name in ("whole", "resumed", "wrapped"):
-        assert_same(second[name], first[name], tolerance=0)
-    assert_same(first["resumed"], first["whole"], tolerance=0)
+    for name in TASKS:
+        whole = first[name, "whole"]
+        for how in ("whole", "wrapped"):
+            assert_same(first[name, how], by_hand(2, name), tolerance=1e-12 if name == "AdamW" else 1e-6)
+        assert_same(first[name, "resumed"], whole, tolerance=0)
+        for how in ("whole", "resumed", "wrapped"):
+            assert_same(second[name, how], first[name, how], tolerance=0)
     assert first["by_epoch"].tolist() == second["by_epoch"].tolist() == [0.5, 0.25, 0.125]
 
 

@@ -11,14 +11,28 @@ from optimzoo import Runner, build_optim_wrapper, build_param_scheduler
 from optimzoo.trainers.torch import torch_scheduler
 from tests.conftest import REPO
 
-from .task import ACCUMULATE, BATCH, CFG, CHAIN, MAX_NORM, SAVED, UPDATES, Classifier, assert_same, batches, rows
+from .task import (
+    ACCUMULATE,
+    BATCH,
+    MAX_NORM,
+    SAVED,
+    TASKS,
+    UPDATES,
+    Classifier,
+    assert_same,
+    batches,
+    by_hand,
+    digits,
+    rows,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*torch.jit:DeprecationWarning", "ignore::FutureWarning", "ignore:.*isinstance.treespec, LeafSpec"
 )
 
 
-BY_UPDATE = [{**each, "by": "update"} for each in CHAIN]
+def by_update(chain):
+    return [{**each, "by": "update"} for each in chain]
 
 
 class Inputs(torch.utils.data.Dataset):
@@ -51,11 +65,11 @@ def loader():
     return Loader(Inputs(rows()), batch_size=BATCH)
 
 
-def loop(folder, resumed=False):
+def loop(folder, cfg, chain, resumed=False):
     """A loop of torch's, whose state is saved and loaded by hand."""
     model = Classifier()
-    optimizer = build_optim_wrapper(model, CFG).optimizer
-    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    optimizer = build_optim_wrapper(model, cfg).optimizer
+    scheduler = torch_scheduler(optimizer, chain, total_updates=UPDATES)
     parts, done = dict(model=model, optimizer=optimizer, scheduler=scheduler), 0
     if resumed:
         for name, state in torch.load(folder / "state.pt").items():
@@ -73,13 +87,13 @@ def loop(folder, resumed=False):
     return model.state_dict()
 
 
-def wrapper(folder, resumed=False):
+def wrapper(folder, cfg, chain, resumed=False):
     """A loop of one's own with the wrapper and the group of schedules."""
     model = Classifier()
     optim_wrapper = build_optim_wrapper(
-        model, CFG | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM))
+        model, cfg | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM))
     )
-    schedules = build_param_scheduler(optim_wrapper, BY_UPDATE, max_iters=UPDATES * ACCUMULATE)
+    schedules = build_param_scheduler(optim_wrapper, by_update(chain), max_iters=UPDATES * ACCUMULATE)
     parts, done = dict(model=model, optim_wrapper=optim_wrapper, schedules=schedules), 0
     if resumed:
         for name, state in torch.load(folder / "state.pt").items():
@@ -92,11 +106,11 @@ def wrapper(folder, resumed=False):
     return model.state_dict()
 
 
-def runner(folder, resumed=False):
+def runner(folder, cfg, chain, resumed=False):
     made = Runner(
         Classifier(), folder / "run", loader(),
-        CFG | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM)),
-        dict(max_iters=UPDATES * ACCUMULATE, val_interval=SAVED * ACCUMULATE), BY_UPDATE,
+        cfg | dict(accumulative_counts=ACCUMULATE, clip_grad=dict(max_norm=MAX_NORM)),
+        dict(max_iters=UPDATES * ACCUMULATE, val_interval=SAVED * ACCUMULATE), by_update(chain),
         loss=lambda model, batch: model(**batch)["loss"],
         checkpoint=dict(keep=5), device="cpu", randomness=dict(seed=0),
         resume=sorted((folder / "run").glob("**/*60*.pt"))[0] if resumed else False,
@@ -104,7 +118,7 @@ def runner(folder, resumed=False):
     return made.train().state_dict()
 
 
-def hf_trainer(folder, resumed=False):
+def hf_trainer(folder, cfg, chain, resumed=False):
     from transformers import Trainer, TrainingArguments
 
     class InOrder(Trainer):
@@ -112,19 +126,19 @@ def hf_trainer(folder, resumed=False):
             return None
 
     model = Classifier()
-    optimizer = build_optim_wrapper(model, CFG).optimizer
+    optimizer = build_optim_wrapper(model, cfg).optimizer
     arguments = TrainingArguments(
         output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, num_train_epochs=1,
         max_grad_norm=MAX_NORM, per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATE,
         logging_strategy="no", dataloader_pin_memory=False, save_strategy="steps", save_steps=SAVED,
     )  # fmt: skip
-    schedule = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    schedule = torch_scheduler(optimizer, chain, total_updates=UPDATES)
     trainer = InOrder(model=model, args=arguments, train_dataset=rows(), optimizers=(optimizer, schedule))
     trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{SAVED}") if resumed else None)
     return model.state_dict()
 
 
-def lightning_module(automatic):
+def lightning_module(cfg, chain, automatic):
     from lightning import LightningModule
 
     from optimzoo.trainers.lightning import lightning_optimizers
@@ -147,12 +161,12 @@ def lightning_module(automatic):
             return loss
 
         def configure_optimizers(self):
-            return lightning_optimizers(self, CFG, CHAIN, total_updates=None if automatic else UPDATES)
+            return lightning_optimizers(self, cfg, chain, total_updates=None if automatic else UPDATES)
 
     return Module()
 
 
-def lightning(folder, resumed=False, automatic=True):
+def lightning(folder, cfg, chain, resumed=False, automatic=True):
     from lightning import Callback, Trainer
 
     class Saves(Callback):
@@ -161,7 +175,7 @@ def lightning(folder, resumed=False, automatic=True):
                 trainer.save_checkpoint(folder / "half.ckpt")
 
     own = dict(gradient_clip_val=MAX_NORM, accumulate_grad_batches=ACCUMULATE) if automatic else {}
-    module = lightning_module(automatic)
+    module = lightning_module(cfg, chain, automatic)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
         precision="64-true", callbacks=[Saves()], enable_checkpointing=False, **own,
@@ -171,17 +185,17 @@ def lightning(folder, resumed=False, automatic=True):
     return module.model.state_dict()
 
 
-def lightning_manual(folder, resumed=False):
-    return lightning(folder, resumed, automatic=False)
+def lightning_manual(folder, cfg, chain, resumed=False):
+    return lightning(folder, cfg, chain, resumed, automatic=False)
 
 
-def fabric(folder, resumed=False):
+def fabric(folder, cfg, chain, resumed=False):
     from lightning.fabric import Fabric
 
     tool = Fabric(accelerator="cpu", devices=1, precision="64-true")
     model = tool.setup(Classifier())
-    optimizer = tool.setup_optimizers(build_optim_wrapper(model, CFG).optimizer)
-    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    optimizer = tool.setup_optimizers(build_optim_wrapper(model, cfg).optimizer)
+    scheduler = torch_scheduler(optimizer, chain, total_updates=UPDATES)
     parts, done = dict(model=model, optimizer=optimizer, scheduler=scheduler), 0
     if resumed:
         tool.load(folder / "state.ckpt", parts)
@@ -199,13 +213,13 @@ def fabric(folder, resumed=False):
     return model.state_dict()
 
 
-def ignite(folder, resumed=False):
+def ignite(folder, cfg, chain, resumed=False):
     from ignite.engine import Engine, Events
     from ignite.handlers import Checkpoint, DiskSaver
 
     model = Classifier()
-    optimizer = build_optim_wrapper(model, CFG).optimizer
-    scheduler = torch_scheduler(optimizer, CHAIN, total_updates=UPDATES)
+    optimizer = build_optim_wrapper(model, cfg).optimizer
+    scheduler = torch_scheduler(optimizer, chain, total_updates=UPDATES)
 
     def step(engine, batch):
         (model(**batch)["loss"] / ACCUMULATE).backward()
@@ -227,7 +241,7 @@ def ignite(folder, resumed=False):
     return model.state_dict()
 
 
-def mmengine_runner(folder, resumed=False):
+def mmengine_runner(folder, cfg, chain, resumed=False):
     from mmengine.model import BaseModel
     from mmengine.runner import Runner as TheirRunner
 
@@ -242,7 +256,7 @@ def mmengine_runner(folder, resumed=False):
             return self.model(x, labels)
 
     windows = [dict(end=12), dict(begin=12, end=60), dict(end=30)]
-    schedules = [{**each, **own, "type": f"optimzoo.{each['type']}"} for each, own in zip(BY_UPDATE, windows)]
+    schedules = [{**each, **own, "type": f"optimzoo.{each['type']}"} for each, own in zip(by_update(chain), windows)]
     made = TheirRunner(
         Model(), str(folder / "mmengine"), log_level="ERROR", resume=resumed, default_scope="mmengine",
         experiment_name=f"matrix-{folder.name}-{resumed}",
@@ -251,7 +265,7 @@ def mmengine_runner(folder, resumed=False):
             collate_fn=dict(type="default_collate"),
         ),
         train_cfg=dict(by_epoch=False, max_iters=UPDATES * ACCUMULATE),
-        optim_wrapper=CFG
+        optim_wrapper=cfg
         | dict(
             constructor="optimzoo.DefaultOptimWrapperConstructor", accumulative_counts=ACCUMULATE,
             clip_grad=dict(max_norm=MAX_NORM),
@@ -277,15 +291,24 @@ NEEDS = dict(
 )
 
 
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
-def test_it_ends_at_the_weights_of_a_loop_by_hand(trainer, tmp_path, monkeypatch):
+def test_it_ends_at_the_weights_of_a_loop_by_hand(trainer, name, tmp_path, monkeypatch):
     pytest.importorskip(NEEDS.get(trainer.__name__, "torch"))
     monkeypatch.chdir(tmp_path)
     if trainer is mmengine_runner:  # which cannot read its own checkpoints as torch reads them by default
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    whole = trainer(tmp_path)
-    assert_same(whole)
-    assert_same(trainer(tmp_path, resumed=True), whole, tolerance=0)
+    whole = trainer(tmp_path, *TASKS[name])
+    assert_same(whole, by_hand(name=name))
+    assert_same(trainer(tmp_path, *TASKS[name], resumed=True), whole, tolerance=0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_task_is_learned(name):
+    model = Classifier()
+    model.load_state_dict(by_hand(name=name))
+    x, labels = (part[UPDATES * ACCUMULATE * BATCH :] for part in digits())
+    assert (model(x, labels)["logits"].argmax(1) == labels).double().mean() > 0.7
 
 
 def test_the_page_has_the_versions_that_were_run():

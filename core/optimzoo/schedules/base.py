@@ -292,8 +292,11 @@ class MomentumSchedulerMixin:
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]
 
     def _scheduled(self) -> str:
-        optimizer: Any = vars(self)["optimizer"]
-        known = {key for group in (*optimizer.param_groups, optimizer.defaults) for key in group}
+        optimizer, chosen = vars(self)["optimizer"], vars(self).get("groups")
+        groups = [*optimizer.param_groups, optimizer.defaults]
+        if chosen is not None:
+            groups = Subset(own(optimizer), chosen).param_groups
+        known = {key for group in groups for key in group}
         for key, name in (("momentum", "momentum"), ("betas", "betas[0]")):
             if key in known:
                 return name

@@ -8,7 +8,7 @@ from tests.conftest import REPO
 from torch import nn
 
 import optimzoo.schedules
-from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper, build_param_scheduler
+from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper, build_optimizer, build_param_scheduler
 from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.schedules import (
     ConstantLR,
@@ -115,6 +115,13 @@ class TestHyperparameters:
     def test_the_momentum_of_either_kind(self, optimizer, key, value):
         LinearMomentum(optimizer, 0.5, end=3)
         assert optimizer.param_groups[0][key] == value
+
+    def test_the_momentum_of_the_groups_that_it_acts_on(self):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        optimizer = build_optimizer(model, dict(type="Muon", lr=0.1, rest=dict(type="AdamW", lr=0.1)))
+        for part, key, value in (("Muon", "momentum", 0.475), ("rest", "betas", (0.45, 0.999))):
+            LinearMomentum(optimizer, 0.5, end=3, groups=part)
+            assert [group[key] for group in optimizer.param_groups if group["part"] == part] == [value]
 
     def test_an_optimizer_without_momentum_is_refused(self):
         with pytest.raises(ConfigError, match="neither momentum nor betas"):
