@@ -15,7 +15,7 @@ from optimzoo_plugins.library import licence
 NEEDS = {
     "Adafactor": ("whole",),  # torch's DTensor has no rule for some of their operations in place
     "LBFGS": ("closure", "one_group"),
-    "Muon": ("matrices", "whole"),
+    "Muon": ("matrices",),
     "Rprop": ("whole",),
     "SparseAdam": ("sparse",),
 }

@@ -23,8 +23,9 @@ def launch():
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with subprocess.Popen(command, env=environment(), **pipes) as process:
 
-        def run(function, folder):
-            print(json.dumps([function.__module__, function.__name__, str(folder), free_port()]), file=process.stdin)
+        def run(function, folder, processes=2):
+            job = [function.__module__, function.__name__, str(folder), free_port(), processes]
+            print(json.dumps(job), file=process.stdin)
             process.stdin.flush()
             return json.loads(process.stdout.readline())
 

@@ -1,4 +1,4 @@
-"""Runs functions in two processes that talk over gloo, each pair forked from here, where everything is imported."""
+"""Runs functions in processes that talk over gloo, all forked from here, where everything is imported."""
 
 import contextlib
 import importlib
@@ -13,7 +13,6 @@ import torch
 
 import tests.distributed.scenarios  # noqa: F401  for what it imports
 
-PROCESSES = 2
 TIMEOUT = 120
 
 
@@ -23,15 +22,15 @@ def serve():
         print(json.dumps(run(*json.loads(line))), flush=True)
 
 
-def run(module, function, folder, port):
+def run(module, function, folder, port, processes):
     with contextlib.ExitStack() as stack:
-        outputs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(PROCESSES)]
+        outputs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes)]
         started = []
         for rank, output in enumerate(outputs):
             child = os.fork()
             if child == 0:
                 where = dict(
-                    MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=PROCESSES
+                    MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=processes
                 )
                 os.environ.update({key: str(value) for key, value in where.items()})
                 for stream in (1, 2):

@@ -37,7 +37,8 @@ WRAPPERS = {
         )
     ),
 }
-TAKEN = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & FSDP2.cannot.keys()]
+UNTRIED = {*FSDP2.cannot, "matrices"}  # what takes matrices alone is tried in parts.py
+TAKEN = [name for name in WORKING if not set(OPTIMIZERS.entry(name).needs) & UNTRIED]
 FIRST = [OPTIMIZERS.entry(name).plugin for name in TAKEN]
 # All of the libraries that were there first, and one of each other: each takes a second.
 SHARDED = [n for i, (n, plugin) in enumerate(zip(TAKEN, FIRST)) if plugin in BEFORE or plugin not in FIRST[:i]]
