@@ -1,10 +1,10 @@
-"""Several optimizers for one model: each trains a child module, or the parameters that patterns name."""
+"""Several optimizers for one model: each trains a child module, or the parameters that meet its conditions."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -15,8 +15,13 @@ from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, 
 from optimzoo.groups.merge import known_parameters
 from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
+from optimzoo.groups.rules import CONDITIONS, Place, places_of
 from optimzoo.optimizers.param_groups import NAMES
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+Holds = Callable[[Place], bool]
+REST = "rest"
+"""The member that trains what no other does."""
 
 
 class MultiOptimWrapperConstructor:
@@ -24,7 +29,9 @@ class MultiOptimWrapperConstructor:
 
     A member trains the child module of its name (``"generator"``, ``"backbone.neck"``), or, with ``modules``, the
     parameters that one of these patterns names: globs over the names of parameters and of the modules that hold them.
-    A pattern that begins with ``re:`` (or with a dot, as no name does) is a regular expression.
+    A pattern that begins with ``re:`` (or with a dot, as no name does) is a regular expression. The conditions of rules
+    (``ndim``, ``role``, ...) may stand beside ``modules`` or alone: all of them have to hold. A member ``rest``
+    with none of these trains what no other does, unless the model has a child of that name.
 
     Args:
         optim_wrapper_cfg: For each member its ``optim_wrapper`` config, with ``constructor``, ``paramwise_cfg`` and
@@ -42,14 +49,14 @@ class MultiOptimWrapperConstructor:
         >>> wrappers = build_optim_wrapper(
         ...     model,
         ...     dict(
-        ...         matrices=dict(optimizer=dict(type="SGD", lr=0.1), modules=["body.weight"]),
-        ...         others=dict(optimizer=dict(type="AdamW", lr=0.001), modules=["head", "*.bias"]),
+        ...         matrices=dict(optimizer=dict(type="SGD", lr=0.1), modules=["body"], ndim=2),
+        ...         rest=dict(optimizer=dict(type="AdamW", lr=0.001)),
         ...     ),
         ... )
         >>> for name, wrapper in wrappers.items():
         ...     print(name, wrapper.optimizer.param_groups[0]["param_names"])
         matrices ['body.weight']
-        others ['body.bias', 'head.weight', 'head.bias']
+        rest ['body.bias', 'head.weight', 'head.bias']
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
@@ -72,36 +79,55 @@ class MultiOptimWrapperConstructor:
         if "" in self.members:
             return self.members[""].build(model, "")
         built: dict[str, Any] = {}
-        for name, member in self.members.items():
+        has_rest = REST in self.members and self.members[REST].is_open and REST not in dict(model.named_children())
+        for name in (*(name for name in self.members if not (has_rest and name == REST)), *[REST] * has_rest):
+            member = self.members[name]
             try:
-                built[name] = member.build(model, name)
+                if has_rest and name == REST:
+                    built[name] = member.record.build(_part_of(model, _left_by(built, model)))
+                else:
+                    built[name] = member.build(model, name)
             except OptimzooError as error:
                 raise error.under(name) from error.__cause__
-        wrappers = OptimWrapperDict(**built)
+        wrappers = OptimWrapperDict(**{name: built[name] for name in self.members})
         calls.raise_all(_claim_problems(model, wrappers))
         return wrappers
 
 
 @dataclass(frozen=True)
 class Member:
-    """One of several optimizers: what was read of its config, and the patterns of the parameters that it trains."""
+    """One of several optimizers: what was read of its config, and of the parameters that it trains.
+
+    Args:
+        record: The config of its wrapper.
+        patterns: The patterns that name its parameters.
+        conditions: What else has to hold of them, with what the config says of each.
+        is_built: Whether the config holds a wrapper that is built.
+    """
 
     record: WrapperRecord
     patterns: Sequence[str] | None = None
+    conditions: Mapping[str, tuple[Any, Holds]] = field(default_factory=dict)
     is_built: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the config says nothing of its parameters."""
+        return self.patterns is None and not self.conditions and not self.is_built
 
     def build(self, model: nn.Module, name: str) -> BaseOptimWrapper | OptimWrapperDict:
         """Return the wrapper of the member ``name``."""
         if self.is_built:
             return self.record.build(model)
-        if self.patterns is not None:
-            return self.record.build(_part_of(model, self.patterns))
+        if not self.is_open:
+            return self.record.build(_part_of(model, self._chosen(model)))
         try:
             child = model.get_submodule(name)
         except AttributeError as error:
             hint = did_you_mean(near(name, [n for n, _ in model.named_modules() if n]))
             raise ConfigError(
-                f"the model has no module {name!r}, and no 'modules' say which parameters are meant.{hint}"
+                f"the model has no module {name!r}, and neither 'modules' nor a condition says which parameters are "
+                f"meant.{hint}"
             ) from error
         wrapper = self.record.build(child)
         if isinstance(wrapper, BaseOptimWrapper):  # else OptimWrapperDict refuses it
@@ -111,10 +137,24 @@ class Member:
             wrapper.param_rules = {f"{name}.{own}": rule for own, rule in wrapper.param_rules.items()}
         return wrapper
 
+    def _chosen(self, model: nn.Module) -> set[int]:
+        """Return the parameters that the patterns and the conditions mean, by id."""
+        chosen = _named(model, self.patterns) if self.patterns is not None else None
+        for place in places_of(model, "role" in self.conditions) if self.conditions else ():
+            key = id(place.parameter)
+            chosen = {id(p) for p in model.parameters()} if chosen is None else chosen
+            if key in chosen and not all(holds(place) for _, holds in self.conditions.values()):
+                chosen.discard(key)
+        if not chosen:
+            asked = ", ".join(f"{key}={value!r}" for key, (value, _) in self.conditions.items())
+            among = " among those that 'modules' name" if self.patterns is not None else ""
+            raise ConfigError(f"no parameter meets {asked}{among}", next(iter(self.conditions), "modules"))
+        return chosen
+
 
 def _read_one(cfg: Mapping[str, Any]) -> Member:
     """Return the member that a config without names describes."""
-    if "modules" not in cfg:
+    if "modules" not in cfg and not CONDITIONS.keys() & cfg.keys():
         raise ConfigError(
             "a list of name patterns is wanted beside 'optimizer'; for several optimizers, write "
             "dict(generator=dict(optimizer=...), discriminator=dict(optimizer=...))",
@@ -145,11 +185,18 @@ def _read_patterns(cfg: Mapping[str, Any]) -> Member:
     patterns = [patterns] if isinstance(patterns, str) else patterns
     if patterns is not None and not (isinstance(patterns, (list, tuple)) and all(isinstance(p, str) for p in patterns)):
         raise ConfigError(f"a pattern of names, or a list of them, is wanted, got {shown(patterns)}", "modules")
-    return Member(read_optim_wrapper(settings), patterns)
+    with Problems() as problems:
+        conditions = {
+            key: (value, problems.catch(CONDITIONS[key], value, key, ()))
+            for key in CONDITIONS
+            if (value := settings.pop(key, None)) is not None
+        }
+        record = problems.catch(read_optim_wrapper, settings)
+    return Member(record, patterns, conditions)
 
 
-def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:
-    """Return a twin of the module tree that holds, of the same parameters, only those that a pattern names."""
+def _named(model: nn.Module, patterns: Iterable[str]) -> set[int]:
+    """Return the parameters that a pattern names, by id."""
     aliases = {key: names for key, (_, names) in known_parameters(model).items()}
     kept: set[int] = set()
     for pattern in patterns:
@@ -160,6 +207,20 @@ def _part_of(model: nn.Module, patterns: Iterable[str]) -> nn.Module:
             hint = did_you_mean(list(map(glob.escape, near(pattern, known))))
             raise ConfigError(f"{pattern!r} names no parameter.{hint}", "modules")
         kept |= named
+    return kept
+
+
+def _left_by(built: Mapping[str, Any], model: nn.Module) -> set[int]:
+    """Return the parameters that no member trains, by id."""
+    taken = {id(p) for wrapper in built.values() for group in wrapper.optimizer.param_groups for p in group["params"]}
+    left = {id(p) for p in model.parameters()} - taken
+    if not left:
+        raise ConfigError(f"no parameter is left: {', '.join(built)} train all of them. Leave {REST!r} out")
+    return left
+
+
+def _part_of(model: nn.Module, kept: set[int]) -> nn.Module:
+    """Return a twin of the module tree that holds, of the same parameters, only those whose ids are in ``kept``."""
     twins: dict[int, nn.Module] = {}
 
     def twin_of(module: nn.Module) -> nn.Module:
@@ -183,8 +244,8 @@ def _claim_problems(model: nn.Module, wrappers: OptimWrapperDict) -> Iterator[Co
     left = [name for name, members in trained.items() if not members]
     if left:
         yield ConfigError(
-            f"{len(left)} parameters belong to no optimizer: {_some(left)}. Add them to a member's 'modules', or set "
-            "requires_grad=False"
+            f"{len(left)} parameters belong to no optimizer: {_some(left)}. Add them to a member's 'modules', take "
+            "them all by rest=dict(optimizer=...), or set requires_grad=False"
         )
     twice = [f"{name} ({' and '.join(members)})" for name, members in trained.items() if len(members) > 1]
     if twice:

@@ -114,6 +114,58 @@ def test_frozen_parameters_may_be_anywhere_or_nowhere(gan):
     assert len(build_optim_wrapper(gan, both)) == 2
 
 
+class TestConditions:
+    def test_they_stand_beside_patterns_or_alone_and_rest_takes_what_is_left(self, gan):
+        cfg = dict(
+            rest=sgd(),  # its place among the members is no matter
+            matrices=sgd(modules="generator", ndim=2),
+            norms=sgd(module="norm", max_numel=2),
+            head=sgd(match="discriminator.*", role="head"),
+        )
+        wrappers = build_optim_wrapper(gan, cfg)
+        assert {name: names(wrapper) for name, wrapper in wrappers.items()} == {
+            "rest": ["generator.0.bias", "discriminator.body.weight", "discriminator.body.bias"],
+            "matrices": ["generator.0.weight"],
+            "norms": ["generator.1.weight", "generator.1.bias"],
+            "head": ["discriminator.head.weight"],
+        }
+        assert list(wrappers) == list(cfg)
+
+    def test_a_child_of_that_name_is_what_rest_trains(self, gan):
+        model = nn.ModuleDict({"rest": nn.Linear(1, 1), "other": nn.Linear(1, 1)})
+        with pytest.raises(ConfigError, match=r"1 parameters belong to no optimizer: other\.bias"):
+            build_optim_wrapper(model, dict(a=sgd(match="other", ndim=2), rest=sgd()))
+
+    def test_rest_takes_what_built_members_leave_and_has_rules_of_its_own(self, gan):
+        built = OptimWrapper(torch.optim.SGD(gan["generator"].named_parameters(), lr=1.0))
+        rest = sgd(paramwise_cfg=dict(rules=[dict(ndim=1, lr_mult=2.0)]))
+        wrappers = build_optim_wrapper(gan, dict(generator=built, rest=rest))
+        assert wrappers.get_lr()["rest.lr"] == [0.1, 0.2]
+
+    def test_one_wrapper_over_the_parameters_that_meet_a_condition(self, gan):
+        cfg = dict(constructor="MultiOptimWrapperConstructor", ndim=1, **sgd())
+        assert names(build_optim_wrapper(gan, cfg)) == [n for n, p in gan.named_parameters() if p.ndim == 1]
+
+    @pytest.mark.parametrize(
+        ("cfg", "path", "said"),
+        [
+            (dict(a=sgd(ndim=5)), "a.ndim", "no parameter meets ndim=5"),
+            (dict(a=sgd(ndim=2, role="norm")), "a.ndim", "no parameter meets ndim=2, role='norm'"),
+            (dict(a=sgd(modules="*.bias", ndim=2)), "a.ndim", "ndim=2 among those that 'modules' name"),
+            (dict(a=sgd(ndim="two")), "a.ndim", "a whole number of at least 0"),
+            (dict(a=sgd(role="nrom")), "a.role", "Did you mean 'norm'"),
+            (dict(a=sgd(modules="*"), rest=sgd()), "rest", "no parameter is left: a train all of them"),
+            (dict(a=sgd(ndim=1)), "", "take them all by rest=dict(optimizer=...)"),
+        ],
+        ids=str,
+    )
+    def test_a_mistake_is_named_with_its_place(self, cfg, path, said, gan):
+        with pytest.raises(ConfigError) as caught:
+            build_optim_wrapper(gan, cfg)
+        assert caught.value.path == f"optim_wrapper.{path}".rstrip(".")
+        assert said in str(caught.value)
+
+
 def test_the_model_is_left_as_it_is(gan):
     model, before = gan, copy.deepcopy(gan)
     build_optim_wrapper(model, dict(a=sgd(modules="generator"), b=sgd(modules="discriminator")))
