@@ -296,11 +296,11 @@ def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:
 
 def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path: str) -> None:
     """Warn where a schedule counts in a unit that the run's length does not fit."""
-    epochs = run.max_epochs or 0
-    for schedule in schedules:
-        length = run.steps(str(schedule.by), schedule.target)
+    lengths = [run.steps(str(schedule.by), schedule.target) for schedule in schedules]
+    shares = [s.reach / length if length else math.inf for s, length in zip(schedules, lengths)]
+    for schedule, length, part in zip(schedules, lengths, shares):
         reach = schedule.reach
-        last = max(other.reach for other in schedules if other.param_name == schedule.param_name)
+        last = part == max(p for p, other in zip(shares, schedules) if other.param_name == schedule.param_name)
         name = f"{path}: {type(schedule).__name__}"
         if schedule.by == "epoch" and _no_epoch_ends(run):
             _warn(
@@ -314,11 +314,21 @@ def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path:
                 f"{name} counts to {schedule.by} {reach}, and the run has {length}: are its units right? by_epoch says "
                 "what it counts, and convert_to_iter_based=True turns epochs into iterations"
             )
-        elif schedule.by != "epoch" and FAR * reach <= length and epochs / 2 <= reach <= epochs and reach == last:
+        elif last and FAR * reach <= length and _may_mean_epochs(schedule, run.max_epochs or 0):
             _warn(
                 f"{name} counts to {schedule.by} {reach} of {length}: were epochs meant? by_epoch=True counts them, "
-                "and convert_to_iter_based=True turns them into iterations"
+                "and convert_to_iter_based=True turns them into iterations. by='iter' says that iterations are meant"
             )
+
+
+def _may_mean_epochs(schedule: ParamScheduler, epochs: int) -> bool:
+    """Whether a schedule by iteration ends where the epochs do, and is no warm-up: that may well take so few steps."""
+    if schedule.by != "iter" or schedule._given.get("by") or not epochs / 2 <= schedule.reach <= epochs:
+        return False
+    try:
+        return schedule.height(int(schedule.reach - schedule.begin) - 1) <= schedule.height(0)
+    except Exception:  # it has none, or a function of the user's takes no such step
+        return True
 
 
 def _no_epoch_ends(run: RunLength) -> bool:

@@ -134,6 +134,24 @@ def test_a_horizon_far_from_the_run_is_a_warning(cfg, lengths, said):
         build_param_scheduler(sgd(), cfg, **lengths)
 
 
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        dict(type="CosineAnnealingLR", T_max=12, by="iter"),
+        dict(type="LinearLR", start_factor=0.1, end=12, by_epoch=False),
+        dict(type="ConstantLR", end=12, by_epoch=False),
+        dict(type="QuadraticWarmupLR", end=12, by_epoch=False),
+        [dict(type="LinearLR", end=12, by_epoch=False), dict(type="MultiStepLR", milestones=[6, 9])],
+        [dict(COSINE, T_max=12), dict(type="MultiStepLR", milestones=[2, 3])],
+    ],
+    ids=str,
+)
+def test_a_warm_up_of_few_iterations_is_not_asked_about_nor_what_says_that_it_counts_them(cfg):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_param_scheduler(sgd(), cfg, epoch_length=99, max_epochs=12)
+
+
 def test_one_warning_says_that_absolute_floors_end_the_proportions_of_the_groups():
     floored = dict(COSINE, T_max=5, eta_min=0.1)
     with pytest.warns(OptimzooWarning, match="eta_min=0.1.*eta_min_ratio keeps them") as caught:
