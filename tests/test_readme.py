@@ -70,7 +70,7 @@ def test_the_commands_train_check_and_list(project, optimzoo):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_programs_run(program, run):
-    done = run("-c", program)
+    done = run("-c", program, PYTHONWARNINGS="default,ignore:`torch.jit:DeprecationWarning")  # ignite, torchao
     assert "Warning" not in done.stderr
 
 
