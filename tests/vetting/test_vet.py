@@ -220,6 +220,14 @@ def test_a_fact_or_a_setting_that_is_none_is_an_error(optimzoo):
     assert "KEY=VALUE is wanted" in optimzoo("vet", "SGD", "--with", "lr", check=False).stderr
 
 
+def test_an_error_whose_first_line_ends_in_a_colon_is_told_with_its_reason():
+    class Explains(torch.optim.SGD):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("it cannot be copied:\n\n  it holds a file\nand more")
+
+    assert "it cannot be copied: it holds a file;" in vet(Explains, only=["manners.copies"])["manners.copies"].why
+
+
 @pytest.mark.parametrize(
     ("name", "why", "seconds"),
     [
@@ -245,10 +253,22 @@ def test_nothing_is_imported_before_it_is_used(run):
     run("-c", "import optimzoo.vetting, sys; assert 'torch' not in sys.modules")
 
 
-def test_a_decay_that_begins_later_is_found():
-    late = vet(optimizers.HoldsStillAtFirst, only=["decay"])["decay"]
-    assert (late.verdict, late.value) == ("note", "later")
-    assert late.why.endswith("number 12")
+@pytest.mark.parametrize(
+    ("target", "kind", "why"),
+    [
+        (optimizers.HoldsStillAtFirst, "lr·wd·w", "of updates with zero gradients it moves nothing before number 12"),
+        ("AdamW", "lr·wd·w", ""),
+        ("SGD", "coupled", "it goes through the method, as a part of the gradient"),  # where it has a momentum
+        ("Adam", "coupled", "it goes through the method, as a part of the gradient"),
+    ],
+)
+def test_the_kind_of_decay_is_that_of_the_first_update_that_it_moves_and_of_the_next(target, kind, why):
+    found = vet(target, only=["decay"])["decay"]
+    assert (found.verdict, found.value, found.why) == ("fine", kind, why)
+
+
+def test_a_group_at_rate_0_that_moves_by_itself_shares_no_rate():
+    assert vet("torch.optim:Rprop", only=["lr.groups"])["lr.groups"].value == "moves"
 
 
 @pytest.mark.parametrize("name", ["HoldsStillAtFirst", "AddsNoise", "RoundsItsWeights", "CountsInTheGroup"])

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from optimzoo.traces import describe_error
+from optimzoo.vetting.record import brief
 
 
 class ChildError(Exception):
@@ -81,6 +82,6 @@ def _call(there: Connection, folder: str, cpu: float, function: Callable[..., An
     try:
         answer = False, function(*arguments)
     except (Exception, SystemExit) as error:
-        answer = True, describe_error(error).partition("\n")[0][:300]
+        answer = True, brief(describe_error(error))
     there.send(answer)
     os._exit(0)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
 from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Trial, Way, far
 
 SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4, 3, 3, 3), "empty": (0,)}
@@ -157,7 +157,7 @@ def _each(made: Iterable[tuple[str, Callable[[], Trial]]], loud: str = "") -> Fa
         try:
             ok = make().finite()
         except Exception as error:
-            refused[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:100]
+            refused[name] = brief(f"{type(error).__name__}: {error}", 100)
             continue
         broken += [name] * (not ok and name != loud)
         refused |= {} if ok or name != loud else {name: "it ends in NaN"}
@@ -236,7 +236,7 @@ def bfloat16(way: Way) -> Fact:
             states = [Trial(way, dtype=d, **settings).run(8).optimizer.state for d in (torch.float32, torch.bfloat16)]
         except (Exception, SystemExit):  # bfloat16 or the switch is refused
             continue
-        for one, other in zip(*(state.values() for state in states)):
+        for one, other in zip(*([own for own in state.values() if isinstance(own, dict)] for state in states)):
             for key in sorted(one.keys() & other.keys(), key=str):
                 wide, narrow = _size(one[key]), _size(other[key])
                 if wide > 1e-3 and not 0.5 < narrow / wide < 2:

@@ -148,13 +148,15 @@ def lr_written(way: Way) -> Fact:
 @measures("lr.groups", error="note")
 def lr_groups(way: Way) -> Fact:
     """Give the second of two groups a rate of 0."""
-    trial = Trial(way, TWO, split=True, **without_decay(way))
+    trial, usual = (Trial(way, TWO, split=True, **without_decay(way)) for _ in range(2))
     if not trial.lr:
         return NO_LR
     trial.optimizer.param_groups[1]["lr"] = 0.0
     first, second = trial.run(2).move(2).chunk(2)
     if second.any():
-        return note("shared", "a group with a rate of 0 moves: the groups share one rate")
+        if torch.equal(second, usual.run(2).move(2).chunk(2)[1]):
+            return note("shared", "a group with a rate of 0 moves, to the same bits as with the rate of the other")
+        return note("moves", "a group with a rate of 0 moves, if otherwise than at the rate of the other")
     return fine("each its own") if first.any() else note("all stop", "a group with a rate of 0 stops the other too")
 
 
@@ -175,34 +177,40 @@ def scale(way: Way) -> Fact:
     return fine(f"{grown:.3g}", f"gradients 1024 times as large are {grown:.3g} times the update")
 
 
-def _decayed(way: Way, at: float = 1.0, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the parameters, and how far an update with a zero gradient moves them, its rate multiplied by ``at``."""
-    trial = Trial(way, weight_decay=WD, **settings)
+def _decayed(way: Way, first: int = 0, at: float = 1.0, wd: float = WD, **settings: Any) -> tuple[torch.Tensor, ...]:
+    """Return the parameters, and how far an update with a zero gradient moves them, its rate multiplied by ``at``.
+
+    It is the first update, or comes after ``first`` others of its kind.
+    """
+    trial = Trial(way, weight_decay=wd, **settings)
     with torch.no_grad():
         trial.weights[0].view(-1)[:8] = torch.tensor([1, -1, 0, 5, -5, 0.25, -0.25, 0])
+    for k in range(first):
+        trial.update(k, scale=0.0)
     if at != 1:
         trial.multiply_lr(at)
-    return trial.values(), trial.move(0, scale=0.0)
+    return trial.values(), trial.move(first, scale=0.0)
 
 
-def _first_decay(way: Way, **settings: Any) -> int | None:
-    """Return the first of some updates with zero gradients in which a decay matters."""
+def _first_decay(way: Way, **settings: Any) -> int:
+    """Return the first of ``AGAIN`` updates with zero gradients in which a decay matters; ``AGAIN`` if none is."""
     some, none = (Trial(way, weight_decay=decay, **settings) for decay in (WD, 0.0))
     differ = ((some.move(k, scale=0.0) != none.move(k, scale=0.0)).any() for k in range(AGAIN))
-    return next((k for k, differs in enumerate(differ) if differs), None)
+    return next((k for k, differs in enumerate(differ) if differs), AGAIN)
 
 
 @measures("decay")
 def decay(way: Way) -> Fact:
-    """Tell the kind of decay from where single numbers go."""
+    """Tell the kind of decay from where single numbers go, in the first update in which it moves any."""
     if "weight_decay" not in way.signature:
         return unmeasured("it has no argument weight_decay")
     rate: dict[str, Any] = {"lr": 0.125} if "lr" in way.signature and Trial(way).lr else {}
+    first = 0
     for dtype in (torch.float64, torch.float32):  # there are kernels without float64, and some that round it
         way = replace(way, dtype=dtype)
         try:
             weights, moved = _decayed(way, **rate)
-            if not Trial(way, weight_decay=0.0, **rate).move(0, scale=0.0).any():
+            if not _decayed(way, wd=0.0, **rate)[1].any():
                 break
         except Exception:
             if dtype == torch.float32:
@@ -210,18 +218,41 @@ def decay(way: Way) -> Fact:
     else:
         return unmeasured("its parameters move without a gradient and a decay")
     if not moved.any():
-        late = _first_decay(replace(way, dtype=torch.float32), **rate)  # not all go on in float64
-        if late is None:
+        way = replace(way, dtype=torch.float32)  # not all go on in float64
+        first = _first_decay(way, **rate)
+        if first == AGAIN:
             return note("none", f"in {AGAIN} updates with zero gradients weight_decay moves nothing")
-        return note("later", f"of updates with zero gradients, weight_decay moves nothing before number {late + 1}")
+        weights, moved = _decayed(way, first, **rate)
+        if _decayed(way, first, wd=0.0, **rate)[1].any():
+            return unmeasured("its parameters move without a gradient and a decay")
+    found = _kind_of_decay(way, first, rate, weights, moved)
+    later = f"of updates with zero gradients it moves nothing before number {first + 1}"
+    return replace(found, why="; ".join(filter(None, (found.why, later)))) if first else found
+
+
+def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float) -> bool:
+    """Whether a decay moves the weights once more after it is set to 0: then a momentum holds it."""
+    trial = Trial(way, weight_decay=WD, **rate, **way.busy)
+    for k in range(first + 1):
+        trial.update(k, scale=0.0)
+    for group in trial.optimizer.param_groups:
+        if not isinstance(group.get("weight_decay"), (int, float)):
+            return False
+        group["weight_decay"] = 0.0
+    weights = trial.values()
+    again = float((-trial.move(first + 1, scale=0.0) / weights)[weights != 0].mean()) / size
+    return again > 0.01 and abs(again - 1) > 0.01  # as much again: the group's decay is not read
+
+
+def _kind_of_decay(way: Way, first: int, rate: dict[str, Any], weights: torch.Tensor, moved: torch.Tensor) -> Fact:
     if moved[weights == 0].any() or not (moved * weights <= 0).all():
         why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
         return fault("a constant", why)
     ratio = (-moved / weights)[weights != 0]
     size = float(ratio.mean())
-    if float(ratio.max() - ratio.min()) > 1e-3 * size:
+    if float(ratio.max() - ratio.min()) > 1e-3 * size or _goes_on(way, first, rate, size):
         return fine("coupled", "it goes through the method, as a part of the gradient")
-    runs = (_decayed(way, at=0.5, **rate), _decayed(way, lr=0.0625)) if rate else ((weights, moved),) * 2
+    runs = (_decayed(way, first, at=0.5, **rate), _decayed(way, first, lr=0.0625)) if rate else ((weights, moved),) * 2
     scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
     if abs(scheduled - 1) < 0.01:
         return note("wd·w", f"an update takes {size:.3g} of each weight, whatever the learning rate")

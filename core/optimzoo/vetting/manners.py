@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from optimzoo.vetting.look import look
-from optimzoo.vetting.record import Fact, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
 from optimzoo.vetting.trial import Trial, Way
 
 OF_EXECUTION = ("foreach", "fused", "capturable", "differentiable")
@@ -262,7 +262,7 @@ def copies(way: Way) -> Fact:
             twin.weights, twin.optimizer = copied((trial.weights, trial.optimizer))
             ends = [each.run(3, first=3).values() for each in (trial, twin)]
         except Exception as raised:
-            failed[name] = f"{type(raised).__name__}: {raised}".partition("\n")[0][:120]
+            failed[name] = brief(f"{type(raised).__name__}: {raised}", 120)
             continue
         if not torch.equal(ends[0], ends[1]):
             return fault("another way", f"a copy by {name} is made, and goes another way")

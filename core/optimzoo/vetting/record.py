@@ -59,6 +59,12 @@ def unmeasured(why: str) -> Fact:
     return Fact("", "unmeasured", None, why)
 
 
+def brief(text: str, most: int = 300) -> str:
+    """Return the first line of an error, and the next one where the first ends in a colon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[: 1 + text.partition("\n")[0].rstrip().endswith(":")])[:most]
+
+
 @dataclass(frozen=True)
 class Report:
     """The facts about one class, and what they were measured with."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from optimzoo.traces import describe_error
-from optimzoo.vetting.record import Fact, fault, fine, note
+from optimzoo.vetting.record import Fact, brief, fault, fine, note
 from optimzoo.vetting.trial import DRIVES, MATRIX, Trial, Way
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -44,14 +44,14 @@ def find_way(cls: Any, kwargs: dict[str, Any]) -> tuple[Way | None, Fact]:
             try:
                 trial = Trial(way)
             except (Exception, SystemExit) as error:
-                stops.setdefault(False, describe_error(error))
+                stops.setdefault(False, brief(describe_error(error)))
                 break
             try:
                 if trial.run(2).finite() and trial.optimizer.param_groups:
                     return replace(way, cls=None), _needs(way, form, kwargs)
                 raise ArithmeticError("two updates leave parameters that are not finite")
             except (Exception, SystemExit) as error:
-                stops.setdefault(True, describe_error(error))
+                stops.setdefault(True, brief(describe_error(error)))
     why = stops.get(True) or stops.get(False, "")
     if ACCELERATOR.search(why):
         return None, note("accelerator", f"it does not run on a CPU: {why}")
