@@ -73,7 +73,9 @@ def _print(report: Report) -> None:
     verdicts = [fact.verdict for fact in report.facts]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
     faults = {0: "No fault", 1: "One fault"}.get(len(report.faults), f"{len(report.faults)} faults")
-    out.print(f"\n{faults}. {len(verdicts)} facts: {counts}.", soft_wrap=True, highlight=False)
+    out.print(
+        f"\n{faults}. {len(verdicts)} fact{'s' * (len(verdicts) > 1)}: {counts}.", soft_wrap=True, highlight=False
+    )
 
 
 def fact_table(facts: tuple[Fact, ...]) -> Table:

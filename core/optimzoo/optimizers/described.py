@@ -49,7 +49,9 @@ class DescribedOptimizer:
         has_rest = isinstance(cfg, Mapping) and "rest" in cfg
         self.cls, given = OPTIMIZERS.resolve({"type": "Parts", "parts": cfg} if has_rest else cfg, path)
         self.given = {key: without_arrays(value) for key, value in given.items()}
-        self.vet = isinstance(cfg, Mapping) and bool(cfg.get("vet"))
+        self.vet = cfg.get("vet", False) if isinstance(cfg, Mapping) else False
+        if not isinstance(self.vet, bool):
+            raise ConfigError(f"true or false is wanted, got {shown(self.vet)}", join_path(path, "vet"))
         self.entry = OPTIMIZERS.entry_of(self.cls)
         self.declared = () if has_rest else _declared(cfg, path)
         needs = self.needs = tuple(dict.fromkeys((*(self.entry.needs if self.entry else ()), *self.declared)))

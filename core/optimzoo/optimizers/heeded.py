@@ -19,7 +19,7 @@ import torch
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.entry import Entry, dotted, library_version
-from optimzoo.names.facts import Facts, packed, unpacked
+from optimzoo.names.facts import UNDRIVEN, Facts, packed, unpacked
 from optimzoo.names.zoo import OPTIMIZERS
 
 HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
@@ -72,21 +72,35 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
 
 def known_facts(cls: type) -> Facts | None:
     """Return the facts about exactly this class, from the plugin that names it or from the user's cache."""
+    return _stored(cls) or _cached(cls)
+
+
+def _stored(cls: type) -> Facts | None:
     entry = OPTIMIZERS.entry_of(cls)
-    if entry and entry.load() is cls:
-        return entry.facts
+    return entry.facts if entry and entry.load() is cls else None
+
+
+def _cached(cls: type) -> Facts | None:
     file = _cache(cls)
     return unpacked(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def measure(cls: type, kwargs: Mapping[str, Any]) -> None:
-    """Run ``optimzoo vet`` on a class that no plugin names, unless the cache has it for these versions.
+    """Run ``optimzoo vet`` on a class that no plugin knows facts of, unless the cache has it for these versions.
 
     Raises:
         ConfigError: The class could not be measured.
     """
-    if known_facts(cls):
+    if _stored(cls):
         return
+    facts = _cached(cls) or _measured(cls, kwargs)
+    undriven = UNDRIVEN.get(facts.value("needs"))
+    if undriven:
+        why = f"{cls.__name__}: vet measured nothing: {undriven}: {facts.rows['needs'][2]}"
+        warnings.warn(why, OptimzooWarning, stacklevel=3)
+
+
+def _measured(cls: type, kwargs: Mapping[str, Any]) -> Facts:
     plain = {key: value for key, value in kwargs.items() if isinstance(value, (bool, int, float, str, tuple, list))}
     settings = [part for key, value in plain.items() for part in ("--with", f"{key}={value!r}")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -101,6 +115,7 @@ def measure(cls: type, kwargs: Mapping[str, Any]) -> None:
     written = file.with_suffix(f".{os.getpid()}")
     written.write_text(json.dumps(found), encoding="utf-8")
     written.replace(file)
+    return unpacked(found)
 
 
 def _library(cls: type) -> str:

@@ -50,7 +50,7 @@ def measure(name: str, only: Sequence[str] = (), seconds: float = 1800) -> None:
     names = json.loads(file.read_text(encoding="utf-8"))["names"] if file.is_file() else {}
     versions = names.setdefault(entry.name, {})
     before = versions.pop(plain_version(report.version), None)
-    if before and only and found["facts"]["needs"] not in UNDRIVEN:
+    if before and only and report["needs"].value not in UNDRIVEN:
         found = {**before, "torch": found["torch"], "facts": before["facts"] | found["facts"]}
     versions[plain_version(report.version)] = found
     ordered = {"names": dict(sorted(names.items()))}

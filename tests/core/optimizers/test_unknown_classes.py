@@ -150,3 +150,14 @@ def test_a_class_that_cannot_be_measured_is_an_error_with_its_place():
 
     with pytest.raises(ConfigError, match="optim_wrapper.optimizer.vet: `optimzoo vet .*Local` failed"):
         build_optim_wrapper(nn.Linear(1, 1), dict(optimizer=dict(type=Local, lr=0.1, vet=True)))
+
+
+def test_a_class_that_cannot_be_driven_is_told_and_vet_is_true_or_false(run, tmp_path):
+    fails = "    def step(self, closure=None):\n        raise RuntimeError('no luck')\n"
+    (tmp_path / "stuck.py").write_text(f"import torch\n\n\nclass Stuck(torch.optim.SGD):\n{fails}")
+    program = PROGRAM.replace("wobble:Wobble", "stuck:Stuck")
+    built = run("-c", program, path=[tmp_path], XDG_CACHE_HOME=str(tmp_path))
+    assert "OptimzooWarning: Stuck: vet measured nothing: no way to drive it was found" in built.stderr
+    assert "no luck" in built.stderr
+    with pytest.raises(ConfigError, match="optimizer.vet: true or false is wanted, got 'false'"):
+        build_optim_wrapper(nn.Linear(1, 1), dict(optimizer=dict(type="SGD", lr=0.1, vet="false")))
