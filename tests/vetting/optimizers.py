@@ -530,6 +530,16 @@ class HoldsStillAtFirst(Healthy):
         self.state[param]["count"] = count + 1
 
 
+class ComesToNesterovLate(Healthy):
+    """Healthy: it begins with the plain momentum, and its decay is small for long."""
+
+    def change(self, group, param, index):
+        count = self.state[param].get("count", 0)
+        late = {"nesterov": group["nesterov"] and count > 30, "weight_decay": group["weight_decay"] * 1e-7}
+        super().change({**group, **late}, param, index)
+        self.state[param]["count"] = count + 1
+
+
 class AddsNoise(Healthy):
     """Healthy: it draws from the global random numbers, for each parameter that has a gradient."""
 

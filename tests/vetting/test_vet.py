@@ -271,6 +271,11 @@ def test_a_group_at_rate_0_that_moves_by_itself_shares_no_rate():
     assert vet("torch.optim:Rprop", only=["lr.groups"])["lr.groups"].value == "moves"
 
 
+def test_an_argument_that_acts_late_or_by_little_is_not_one_without_an_effect():
+    found = vet(optimizers.ComesToNesterovLate, only=["arguments.effect"])["arguments.effect"]
+    assert (found.verdict, found.value) == ("note", "weight_decay nesterov")
+
+
 @pytest.mark.parametrize("name", ["HoldsStillAtFirst", "AddsNoise", "RoundsItsWeights", "CountsInTheGroup"])
 def test_what_is_unusual_is_no_fault(name):
     only = ("lr", "decay", "resume", "groups", "gradients", "manners.random", "manners.instances", "manners.copies")
