@@ -192,6 +192,11 @@ def _decayed(way: Way, first: int = 0, at: float = 1.0, wd: float = WD, **settin
     return trial.values(), trial.move(first, scale=0.0)
 
 
+def _still(moved: torch.Tensor, without: torch.Tensor) -> bool:
+    """Whether nothing but rounding moves the weights without a decay."""
+    return bool(without.abs().max() <= 1e-5 * moved.abs().max())
+
+
 def _first_decay(way: Way, **settings: Any) -> int:
     """Return the first of ``AGAIN`` updates with zero gradients in which a decay matters; ``AGAIN`` if none is."""
     some, none = (Trial(way, weight_decay=decay, **settings) for decay in (WD, 0.0))
@@ -210,7 +215,7 @@ def decay(way: Way) -> Fact:
         way = replace(way, dtype=dtype)
         try:
             weights, moved = _decayed(way, **rate)
-            if not _decayed(way, wd=0.0, **rate)[1].any():
+            if _still(moved, _decayed(way, wd=0.0, **rate)[1]):
                 break
         except Exception:
             if dtype == torch.float32:
@@ -223,7 +228,7 @@ def decay(way: Way) -> Fact:
         if first == AGAIN:
             return note("none", f"in {AGAIN} updates with zero gradients weight_decay moves nothing")
         weights, moved = _decayed(way, first, **rate)
-        if _decayed(way, first, wd=0.0, **rate)[1].any():
+        if not _still(moved, _decayed(way, first, wd=0.0, **rate)[1]):
             return unmeasured("its parameters move without a gradient and a decay")
     found = _kind_of_decay(way, first, rate, weights, moved)
     later = f"of updates with zero gradients it moves nothing before number {first + 1}"
