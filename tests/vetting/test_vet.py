@@ -260,6 +260,7 @@ def test_nothing_is_imported_before_it_is_used(run):
         ("AdamW", "lr·wd·w", ""),
         ("SGD", "coupled", "it goes through the method, as a part of the gradient"),  # where it has a momentum
         ("Adam", "coupled", "it goes through the method, as a part of the gradient"),
+        ("pytorch_optimizer.Shampoo", "coupled", "it goes through the method, as a part of the gradient"),  # of all
     ],
 )
 def test_the_kind_of_decay_is_that_of_the_first_update_that_it_moves_and_of_the_next(target, kind, why):

@@ -250,12 +250,13 @@ def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float) -> bool:
 
 
 def _kind_of_decay(way: Way, first: int, rate: dict[str, Any], weights: torch.Tensor, moved: torch.Tensor) -> Fact:
-    if moved[weights == 0].any() or not (moved * weights <= 0).all():
+    mixes = moved[weights == 0].any() or not (moved * weights <= 0).all()
+    if mixes and not float(moved @ weights / (moved.norm() * weights.norm())) < -0.5:  # not a share of each, nor of all
         why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
         return fault("a constant", why)
     ratio = (-moved / weights)[weights != 0]
     size = float(ratio.mean())
-    if float(ratio.max() - ratio.min()) > 1e-3 * size or _goes_on(way, first, rate, size):
+    if mixes or float(ratio.max() - ratio.min()) > 1e-3 * size or _goes_on(way, first, rate, size):
         return fine("coupled", "it goes through the method, as a part of the gradient")
     runs = (_decayed(way, first, at=0.5, **rate), _decayed(way, first, lr=0.0625)) if rate else ((weights, moved),) * 2
     scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
