@@ -36,6 +36,8 @@ ARGUMENTS = {
     **{name: dict(lr=0.01) for name in (*LR_WANTED, *OPTIMIZERS) if name in LR_WANTED or name.startswith("optimi.")},
     "GaLoreAdamW": dict(no_deprecation_warning=True),
     "pytorch_optimizer.LARS": dict(lr=0.1),
+    **{name: dict(lr=0.01) for name in ("AdafactorBigVision", "timm.SGDP")},
+    "timm.Lars": dict(lr=0.1),
     "mmpretrain.LARS": dict(lr=1.0),
     "SpectralSphere": dict(lr=0.1),
     "Ranger21": dict(num_iterations=100),
@@ -63,7 +65,7 @@ NAMES = [name for name in OPTIMIZERS if "process_group" not in OPTIMIZERS.entry(
 HERE = [name for name in NAMES if OPTIMIZERS.entry(name).installed]
 REFUSED_HERE = [name for name in HERE if REFUSED & set(OPTIMIZERS.entry(name).needs)]
 DRIVEN = [name for name in HERE if name not in BROKEN_UPSTREAM and name not in REFUSED_HERE]
-COMPILED = [name for name in DRIVEN if OPTIMIZERS.entry(name).plugin in COMPILES]
+COMPILED = [name for name in DRIVEN if OPTIMIZERS.entry(name).plugin in COMPILES or name == "timm.Kron"]
 WORKING = [name for name in DRIVEN if name not in COMPILED]
 # What does not continue a run bit by bit after weights_only loading, and what is seen instead.
 NOT_RESUMED = {
@@ -73,7 +75,7 @@ NOT_RESUMED = {
     "SCIONLight": "UnpicklingError",
     "ScalableShampoo": "UnpicklingError",
 }
-NOT_EXACT = ("Ranger21", "StableSPAM")
+NOT_EXACT = ("Ranger21", "StableSPAM", "timm.Adahessian")
 STEPS = 50
 
 
@@ -97,7 +99,8 @@ def status(name):
         return "steps; its state cannot be loaded with weights_only"
     if name in NOT_EXACT:
         return "steps; it does not continue bit by bit"
-    return "works" if name in DRIVEN else "not tried"
+    tried = entry.facts is not None and not entry.installed  # both where its library is
+    return "works" if name in DRIVEN or tried else "not tried"
 
 
 COLUMNS = ("needs", "trains", "lr", "decay", "resume", "state", "groups.merge", "elementwise", "scale")

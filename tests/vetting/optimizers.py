@@ -126,6 +126,17 @@ class CountsOutside(Healthy):  # resume
         super().change({**group, "lr": group["lr"] / self.count}, param, index)
 
 
+class HasItsOwnGenerator(Healthy):  # resume, of one that samples second derivatives
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, lr)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def change(self, group, param, index):
+        signs = torch.randint(0, 2, param.shape, generator=self.generator) * 2.0 - 1.0
+        (curved,) = torch.autograd.grad(param.grad, param, signs, retain_graph=True)
+        param.sub_(param.grad * group["lr"] / (signs * curved).abs().clamp(min=0.5))
+
+
 class HasAString(Healthy):  # state.kinds
     def change(self, group, param, index):
         super().change(group, param, index)

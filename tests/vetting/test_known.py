@@ -22,6 +22,7 @@ KNOWN = {
     ("heavyball:Scion", "lr.zero"): "moves",
     ("adam_atan2_pytorch.adopt:Adopt", "decay"): "relative to the first lr",
     # those below are not among the libraries that the tests install
+    ("timm.optim:Adahessian", "resume"): "inexact",
     ("grokadamw:GrokAdamW", "resume"): "inexact",
     ("ivon:IVON", "resume"): "inexact",
     ("parameterfree:KT", "resume"): "inexact",

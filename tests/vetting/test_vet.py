@@ -25,6 +25,7 @@ FAULTS = {
     "DividesTheDecay": ("decay.frozen", "grow"),
     "KeepsItsStateToItself": ("resume", "inexact"),
     "CountsOutside": ("resume", "inexact"),
+    "HasItsOwnGenerator": ("resume", "inexact"),
     "HasAString": ("state.kinds", "strings"),
     "KeepsTheFirstGroups": ("groups.added", "not trained"),
     "DecaysWithoutAGradient": ("gradients.missing", "moves"),

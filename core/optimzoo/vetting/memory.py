@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optimzoo.vetting.record import Fact, fault, fine, measures, note
-from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Bent, Trial, Way, far
 
 STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
@@ -21,7 +21,8 @@ STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 @measures("resume", error="fault")
 def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fact:
     """Stop a run at update 10, after its rate was halved, and go on with new objects, beside one that did not stop."""
-    whole = Trial(way, shapes, **settings).run(5)
+    bench = Bent if way.drive == "graph" else Trial
+    whole = bench(way, shapes, **settings).run(5)
     if whole.lr:
         whole.multiply_lr(0.5)
     saved, state = whole.run(5, first=5).values(), whole.optimizer.state_dict()
@@ -34,7 +35,7 @@ def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fa
         state = copy.deepcopy(state)
 
     def again(load: bool) -> tuple[Tensor, bool]:
-        trial = Trial(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
+        trial = bench(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
         if load:
             trial.optimizer.load_state_dict(state)
         if callable(getattr(trial.optimizer, "train", None)):
@@ -75,8 +76,12 @@ def _changing(way: Way) -> list[str]:
     trial, shown = Trial(way), []
     for k in (0, 2):
         own = vars(trial.run(2, first=k).optimizer).items()
-        shown.append({key: repr(value) for key, value in own if key not in STANDARD})
+        shown.append({key: _shown(value) for key, value in own if key not in STANDARD})
     return sorted(key for key in shown[1] if shown[0].get(key) != shown[1][key])
+
+
+def _shown(value: Any) -> str:
+    return repr(value.get_state().tolist() if isinstance(value, torch.Generator) else value)
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:

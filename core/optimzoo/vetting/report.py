@@ -134,6 +134,7 @@ def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
         "context": f"{way.context[0]}({', '.join(f'{key}={value}' for key, value in way.context[1].items())})",
         "keys": way.keys,
         "graph": way.drive == "graph",
+        "bent": " + 0.1 * w * w.roll(1)" if way.drive == "graph" else "",
         "settings": {},
         "processes": SCRIPTS["processes"] if way.processes else "",
         "alone": False,

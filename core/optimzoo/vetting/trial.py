@@ -225,6 +225,14 @@ class Slope(Trial):
         return -weight * point
 
 
+class Bent(Trial):
+    """One where each number of a parameter acts on the next: what estimates second derivatives needs its samples."""
+
+    def pull(self, weight: Tensor, point: Tensor) -> Tensor:
+        """Return what each number adds to the loss."""
+        return super().pull(weight, point) + 0.05 * weight * weight.roll(1)
+
+
 def far(one: Tensor, other: Tensor, start: Tensor | float = 0.0) -> float:
     """Return the distance of two ends, relative to the way from ``start`` to the second."""
     if torch.equal(one.nan_to_num(7.0), other.nan_to_num(7.0)):
