@@ -46,5 +46,5 @@ def plot(
         if table:
             out.print(schedule_table(schedule_courses(cfg, **lengths)))
         else:
-            plot_schedules(cfg, picture, **lengths)
+            plot_schedules(cfg, picture, **lengths, title=config.name)
             out.print(f"wrote {picture}", highlight=False)

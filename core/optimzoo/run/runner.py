@@ -45,7 +45,7 @@ from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from optimzoo.pictures import Picture
 
 NOT_OF_THE_CONFIG = ("resume", "on_change")
 """Arguments that say how to start a run, not what it is."""
@@ -318,8 +318,11 @@ class Runner:
             batch = to_device(batch, self.device)
             yield measured(metrics, self.model, batch), (size or batch_size(batch) or 1) * counts
 
-    def plot(self) -> Figure:
-        """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations."""
+    def plot(self) -> Picture:
+        """Return a picture of the history: losses, metrics and scheduled hyperparameters over the iterations.
+
+        It is a figure of matplotlib, and a notebook shows it.
+        """
         return plot_history(self.history, title=str(self.work_dir))
 
     @calls.no_exit()

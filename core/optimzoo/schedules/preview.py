@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -18,6 +18,9 @@ from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member
 from optimzoo.schedules.targets import HyperParam, StandIn
 from optimzoo.values import whole_number
 from optimzoo.wrappers import BaseOptimWrapper
+
+if TYPE_CHECKING:
+    from optimzoo.pictures import Picture
 
 LONGEST = 5_000_000
 """Iterations that are gone through; more would take minutes, and the memory of millions of numbers."""
@@ -88,7 +91,8 @@ def plot_schedules(
     epoch_length: int | None = None,
     max_epochs: int | None = None,
     max_iters: int | None = None,
-) -> Any:
+    title: str = "",
+) -> Picture:
     """Draw every scheduled hyperparameter in every group against the iterations.
 
     Args:
@@ -97,30 +101,30 @@ def plot_schedules(
         epoch_length: Iterations in an epoch.
         max_epochs: Epochs in the run.
         max_iters: Iterations in the run.
+        title: What stands above it.
 
     Returns:
-        The matplotlib figure, with a panel for each hyperparameter.
+        The picture, with a panel for each hyperparameter: a figure of matplotlib, which a notebook shows.
 
     Raises:
         ConfigError: The config is wrong, there is nothing to draw, or the picture cannot be written.
     """
-    from matplotlib.figure import Figure  # slow to import, and seldom needed
+    from optimzoo.pictures import DPI, Picture  # matplotlib is slow to import, and seldom needed
 
     courses = schedule_courses(cfg, epoch_length, max_epochs, max_iters)
     if not courses:
         raise ConfigError("there is no schedule to draw", "param_scheduler")
     keys = list(dict.fromkeys(course.key for course in courses))
-    figure = Figure(figsize=(8, 2.6 * len(keys)), layout="constrained")
-    for axis, key in zip(figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0], keys):
+    figure = Picture(len(keys), title=title)
+    for axis, key in zip(figure.panels, keys):
         for course in (c for c in courses if c.key == key):
             axis.plot(course.values, label=course.group, linewidth=1.2)
         axis.set_ylabel(key)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    axis.set_xlabel("iteration")
+    figure.panels[-1].set_xlabel("iteration")
+    figure.label()
     if path is not None:
         try:
-            figure.savefig(path, dpi=120)
+            figure.savefig(path, dpi=DPI)
         except (OSError, ValueError) as error:  # matplotlib's, of an ending that it does not know
             raise ConfigError(f"{path} cannot be written: {error}") from error
     return figure

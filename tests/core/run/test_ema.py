@@ -176,9 +176,7 @@ class TestEMA:
     def test_the_picture_has_both_in_one_panel(self, make_runner, val):
         runner = make_runner(**val, hooks=[EMAHook(0.5)])
         runner.train()
-        panels = {
-            axis.get_ylabel(): [line.get_label() for line in axis.get_lines()] for axis in runner.plot().get_axes()
-        }
+        panels = {axis.get_ylabel(): axis.get_legend_handles_labels()[1] for axis in runner.plot().panels}
         assert panels["val_error"] == ["val_error", "ema_val_error"]
         assert panels["loss"] == ["loss", "val_loss", "ema_val_loss"]
 

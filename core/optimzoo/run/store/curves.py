@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimzoo.run.store.history import MEASURED
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from optimzoo.pictures import Picture
     from optimzoo.run.store.history import History
 
+SMOOTHED = 25
+"""A loss is smoothed over one part in so many of the run, if that is more than one value."""
+MOST_EPOCHS = 12
+"""Epochs that are numbered; of more, every second, fifth, tenth, ..."""
 
-def plot_history(history: History, title: str = "") -> Figure:
+
+def plot_history(history: History, title: str = "") -> Picture:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
 
     A metric of averaged weights is in the panel of the trained ones', the groups' learning rates are in that of ``lr``.
+    A long loss is drawn faintly, with the mean over a twenty-fifth of the run in full. The epochs stand above.
 
     Args:
         history: The values of a run.
         title: The picture's title.
 
     Returns:
-        The picture; ``savefig("curves.png")`` writes it.
+        The picture, a figure of matplotlib; ``savefig("curves.png")`` writes it, and a notebook shows it.
     """
-    from matplotlib.figure import Figure  # slow to import, and seldom needed
+    from optimzoo.pictures import Picture  # matplotlib is slow to import, and seldom needed
 
     columns = [name for name in history.columns if name not in ("iter", "epoch")]
     losses = [name for name in columns if "loss" in name]
@@ -33,21 +39,54 @@ def plot_history(history: History, title: str = "") -> Figure:
         if name not in losses:
             whole = name.partition("[")[0] if name.endswith("]") else name  # of a group, or an element of a tuple
             panels.setdefault(MEASURED.sub("val_", whole), []).append(name)
-    figure = Figure(figsize=(8, 2.4 * max(1, len(panels))), dpi=120, layout="constrained")
-    if not panels:
-        return figure
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (label, names) in zip(axes, panels.items()):
+    figure = Picture(len(panels), title=title)
+    for axis, (label, names) in zip(figure.panels, panels.items()):
         for name in names:
             steps, values = zip(*history.column(name))
-            marker = "o" if MEASURED.match(name) else None  # measured now and then
-            axis.plot(steps, values, label=name, linewidth=1.2, marker=marker, markersize=3)
+            (line,) = axis.plot(steps, values, label=name, linewidth=1.2)
+            if MEASURED.match(name):
+                line.set(marker="o", markersize=3)  # measured now and then
+            elif name in losses and len(values) > 2 * SMOOTHED:
+                axis.plot(steps, values, color=line.get_color(), linewidth=0.6, alpha=0.35, zorder=1)
+                line.set_ydata(smoothed(values, len(values) // SMOOTHED))
         axis.set_ylabel(label if len(names) > 1 else names[0])
-        axis.grid(alpha=0.3)
-        if len(names) > 1:
-            axis.legend(fontsize="small" if len(names) < 6 else "xx-small", ncols=1 + len(names) // 8)
         if names == losses and all(value > 0 for name in names for _, value in history.column(name)):
             axis.set_yscale("log")
-    axes[-1].set_xlabel("iteration")
-    figure.suptitle(title)
+    if figure.panels:
+        figure.panels[-1].set_xlabel("iteration")
+        ends = history.epoch_ends()
+        if len(ends) > 1:
+            above = figure.panels[0].secondary_xaxis("top")
+            told = [(at, epoch) for epoch, at in ends.items() if epoch % stride(len(ends)) == 0]
+            above.set_xticks([at for at, _ in told], [str(epoch) for _, epoch in told])
+            above.set_xlabel("epoch")
+    figure.label()
     return figure
+
+
+def smoothed(values: Sequence[float], width: int) -> list[float]:
+    """Return for each value the mean over it and those before it, ``width`` in all.
+
+    Examples:
+        >>> smoothed([1.0, 3.0, 5.0], 2)
+        [1.0, 2.0, 4.0]
+    """
+    means, begin, total = [], 0, 0.0
+    for end, value in enumerate(values, 1):
+        total += value
+        if end - begin > width:
+            total -= values[begin]
+            begin += 1
+        means.append(total / (end - begin))
+    return means
+
+
+def stride(epochs: int) -> int:
+    """Return every how many epochs one is numbered.
+
+    Examples:
+        >>> stride(12), stride(13), stride(50), stride(300)
+        (1, 2, 5, 50)
+    """
+    sizes = (size * 10**power for power in range(12) for size in (1, 2, 5))
+    return next(size for size in sizes if epochs <= MOST_EPOCHS * size)

@@ -88,6 +88,10 @@ class History:
         column = self._columns.get(name, _Column())
         return [(self._iters[row], value) for row, value in zip(column.rows, column.values)]
 
+    def epoch_ends(self) -> dict[int, int]:
+        """Return the last iteration of each epoch."""
+        return dict(zip(self._epochs, self._iters))
+
     def first_row_of(self, step: int) -> int:
         """Return the number of the first row of an iteration, or where it would be."""
         return bisect_left(self._iters, step)
