@@ -88,5 +88,5 @@ def stride(epochs: int) -> int:
         >>> stride(12), stride(13), stride(50), stride(300)
         (1, 2, 5, 50)
     """
-    sizes = (size * 10**power for power in range(12) for size in (1, 2, 5))
+    sizes = (size * int(10**power) for power in range(12) for size in (1, 2, 5))
     return next(size for size in sizes if epochs <= MOST_EPOCHS * size)
