@@ -19,7 +19,7 @@ FLOORS = [
     {"schedules"},
     {"config"},
     {"build"},
-    {"trainers", "vetting"},
+    {"trainers", "vetting", "transplant"},
     {"run"},
     {"inspect"},
     {"cli", "__main__"},

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 import yaml
 
 from optimzoo import Runner
+from optimzoo.cli.convert_state import convert_state
 from optimzoo.cli.groups import groups
 from optimzoo.cli.main import app
 from optimzoo.cli.names import list_names
@@ -215,10 +217,13 @@ def test_plot_imports_nothing_of_it_either(ending, project, capsys):
 
 
 @pytest.mark.parametrize("slot", [("model", "type"), ("optim_wrapper", "optimizer", "type")])
-def test_groups_calls_what_train_would_for_the_model_and_the_optimizer(slot, project, capsys):
+def test_groups_calls_what_train_would_for_the_model_and_the_optimizer(slot, project, capsys, tmp_path):
     sys.modules.pop("colorsys", None)
-    with pytest.raises(ConfigError, match="colorsys"):
-        groups(project({slot: "colorsys:rgb_to_hsv"}))
+    file = project({slot: "colorsys:rgb_to_hsv"})
+    torch.save({"state": {}, "param_groups": []}, tmp_path / "old.pt")
+    for command in (groups, lambda config: convert_state(tmp_path / "old.pt", tmp_path / "new.pt", config)):
+        with pytest.raises(ConfigError, match="colorsys"):
+            command(file)
     assert "colorsys" not in sys.modules
     groups(project({slot: f"{{m}}:{SLOTS[slot]}"}))
     assert "weight" in capsys.readouterr().out
@@ -442,6 +447,7 @@ PYTHON = test_a_python_config_is_run_and_check_calls_nothing_of_its_own_where_pl
 PROMISES = {
     "train": (test_train_of_a_python_config_calls_what_it_names, *FOREIGN_AND_OWN),
     "check": (PYTHON, *FOREIGN_AND_OWN),
+    "convert-state": (test_groups_calls_what_train_would_for_the_model_and_the_optimizer,),
     "groups": (
         test_groups_calls_what_train_would_for_the_model_and_the_optimizer,
         test_train_of_a_python_config_calls_what_it_names,
@@ -461,5 +467,5 @@ PROMISES = {
 def test_every_command_has_a_row_in_the_docs_and_every_row_a_test():
     text = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
     table = text.partition("| command |")[2].partition("\n\n")[0]
-    told = [name for row in table.splitlines()[2:] for name in re.findall("`([a-z]+)`", row.split(" | ")[0])]
+    told = [name for row in table.splitlines()[2:] for name in re.findall("`([a-z-]+)`", row.split(" | ")[0])]
     assert sorted(told) == sorted(PROMISES) == sorted(command.name for command in app.registered_commands)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimzoo import __version__
-from optimzoo.cli import groups, names, plot, plugins, runs, show, vet
+from optimzoo.cli import convert_state, groups, names, plot, plugins, runs, show, vet
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError, PluginError
 from optimzoo.names.zoo import plugins as plugin_manager
@@ -30,12 +30,13 @@ for command in (
     runs.check,
     plot.plot,
     groups.groups,
+    convert_state.convert_state,
     names.list_names,
     show.show,
     vet.vet,
     plugins.plugins,
 ):
-    app.command(command.__name__.partition("_")[0])(command)
+    app.command("list" if command is names.list_names else command.__name__.replace("_", "-"))(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -123,7 +123,10 @@ class _Optimizers(Part):
         held = {name: dotted(type(member.optimizer)) for name, member in each.items()}
         if state["optimizers"] != held:
             made, named = (", ".join(f"{k} {v}".strip() for k, v in n.items()) for n in (state["optimizers"], held))
-            raise CheckpointError(f"it was made with the optimizer {made}, and the config names {named}")
+            raise CheckpointError(
+                f"it was made with the optimizer {made}, and the config names {named}: `optimzoo convert-state` keeps "
+                "of its state what means the same"
+            )
         of_config = {name: _settings(member) for name, member in each.items()}
         self.run.optim_wrapper.add_saved_groups(self.run.model, state["optim_wrapper"])
         self.run.optim_wrapper.load_state_dict(state["optim_wrapper"])

@@ -1,0 +1,77 @@
+"""The command that makes the state of one optimizer into one of another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from optimzoo import calls
+from optimzoo.cli.runs import CodeDir, Overrides, Trusted, run_config
+from optimzoo.console import out
+from optimzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optimzoo.transplant import Carried
+
+STYLES = {"carried": "green", "converted": "cyan", "fresh": "yellow", "left": "yellow"}
+
+
+def convert_state(
+    old: Annotated[Path, typer.Argument(help="A checkpoint or a state dict of an optimizer.")],
+    new: Annotated[Path, typer.Argument(help="The file to write, such as runs/new/checkpoint_00001000.pt.")],
+    config: Annotated[Path, typer.Option(help="The config of what is to go on.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="The optimizer that OLD is of, if OLD does not tell.")
+    ] = None,
+    overrides: Overrides = None,
+    trust: Trusted = None,
+    code_dir: CodeDir = None,
+) -> None:
+    """Write NEW: what OLD has of the optimizer's state, for the optimizer of a config, and say what became of each."""
+    from torch import nn
+
+    from optimzoo.build import build_optim_wrapper
+    from optimzoo.names.entry import dotted
+    from optimzoo.run.members import members
+    from optimzoo.run.objects import read_object
+    from optimzoo.run.store.checkpoint import PATTERN, save_checkpoint
+    from optimzoo.transplant import convert_state as convert
+    from optimzoo.transplant import read_state
+
+    if new.exists():
+        raise ConfigError(f"{new} is there already: name another file, or remove it")
+    content, state = read_state(old)
+    with run_config(config, overrides, trust, code_dir) as cfg:
+        for key in (key for key in ("model", "optim_wrapper") if key not in cfg):
+            raise ConfigError("it is missing", key)
+        model: Any = calls.made(read_object(cfg["model"], nn.Module, "model"))
+        wrapper = build_optim_wrapper(model, cfg["optim_wrapper"])
+        found, report = convert(wrapper, model, state, source)
+    ours = "optim_wrapper" in content and "format" in content
+    if ours:
+        passes = max(content["backward_passes"].values(), default=0)
+        each = members(wrapper)
+        content["optimizers"] = {name: dotted(type(member.optimizer)) for name, member in each.items()}
+        content["backward_passes"] = dict.fromkeys(each, passes)
+    save_checkpoint({**content, "optim_wrapper": found} if ours else found, new)
+    _print(report)
+    named = PATTERN.fullmatch(new.name)
+    train = f"optimzoo train {config} --work-dir {new.absolute().parent} --resume --on-change config"
+    train = train if named else f"Runner.from_cfg(cfg, resume={str(new)!r}, on_change='config')"
+    use = train if ours else f"optim_wrapper.load_state_dict(torch.load({str(new)!r}))"
+    out.print(f"\n{new} is written. Go on with {use}", highlight=False, soft_wrap=True)
+
+
+def _print(report: Sequence[Carried]) -> None:
+    table = Table("parameter", "outcome", "was of", "is for", "why")
+    for each in report:
+        table.add_row(each.name, Text(each.outcome, STYLES[each.outcome]), each.old, each.new, each.why)
+    out.print(table)
+    counts = Counter(each.outcome for each in report)
+    out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLES if counts[outcome]), highlight=False)

@@ -1,0 +1,171 @@
+"""A saved state, made into one of the optimizer that is to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.groups.modules import plain_name
+from optimzoo.optimizers.parts import part_of
+from optimzoo.transplant.moments import UntriedError, counterparts, filled, new_entry, plain
+from optimzoo.transplant.saved import Saved, saved_parameters
+from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What became of the state of one parameter.
+
+    Args:
+        name: The parameter.
+        outcome: ``"carried"`` as it was; ``"converted"``, its tensors under other names, in another form, or of means
+            over another number of updates; ``"fresh"``: nothing was kept; ``"left"``: nothing here takes it.
+        old: The optimizer that it was of, or "".
+        new: The optimizer that it is for, or "".
+        why: What was converted, or why nothing was kept.
+    """
+
+    name: str
+    outcome: str
+    old: str
+    new: str
+    why: str = ""
+
+
+def convert_state(
+    optim_wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module, state: Any, source: str | None = None
+) -> tuple[dict[str, Any], list[Carried]]:
+    """Return a state that ``optim_wrapper.load_state_dict`` takes, and what became of each parameter.
+
+    A tensor is carried over where both optimizers, run on the same gradients, keep the same in it, whatever the number
+    of updates that it is a mean over; and the state of a parameter if all that the new optimizer keeps of it is there,
+    with its count of updates. Settings are those of the new optimizer.
+
+    Args:
+        optim_wrapper: What is to go on, as it was built.
+        model: The model.
+        state: The state of an optimizer of torch's or of an ``OptimWrapper``'s, here or of mmengine's, or a dict or
+            list of such; ``read_state`` finds it in a file.
+        source: The name or path of the optimizer that it is of, if that is not to be seen in it.
+
+    Raises:
+        CheckpointError: It is damaged, or what it is of cannot be told, or it has nothing of the model.
+        ConfigError: The groups of ``optim_wrapper`` have no names of parameters.
+    """
+    saved = saved_parameters(state, model, source)
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    wrappers = dict(optim_wrapper.items()) if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
+    report: list[Carried] = []
+    states = {name: _convert(wrapper, saved, report) for name, wrapper in wrappers.items()}
+    known = {each.name for each in report}
+    report += [
+        Carried(name, "left", each.cls.__name__, "", "it is not trained here")
+        for name, each in saved.items()
+        if name not in known
+    ]
+    if not known & saved.keys():
+        some = ", ".join([*saved][:3])
+        raise CheckpointError(f"it is of no parameter that is trained here: it has {some or 'no entries'}")
+    return (states if several else states[""]), report
+
+
+def _convert(wrapper: BaseOptimWrapper, saved: dict[str, Saved], report: list[Carried]) -> dict[str, Any]:
+    state = wrapper.state_dict()
+    entries: dict[int, Any] = {}
+    number = 0
+    for group, described in zip(wrapper.optimizer.param_groups, state["param_groups"]):
+        cls = type(part_of(wrapper.optimizer, group))
+        own: dict[int, Any] = {}
+        carried: list[Carried] = []
+        if len(group.get("param_names", ())) != len(group["params"]):
+            raise ConfigError(
+                "its groups have no names of parameters: build it by build_optim_wrapper", "optim_wrapper"
+            )
+        for name, parameter in zip(map(plain_name, group["param_names"]), group["params"]):
+            old = saved.get(name)
+            if old is None:
+                carried.append(Carried(name, "fresh", "", cls.__name__, "nothing of it is there"))
+            else:
+                entry, told = _entry(name, parameter, old, cls, group)
+                carried.append(told)
+                if entry is not None:
+                    own[number] = entry
+            number += 1
+        counter = [key for key in ("step", "k", "steps") if isinstance(group.get(key), (int, float))]
+        if counter and own:
+            own, carried = _with_counter(described, counter[0], own, carried, saved)
+        entries |= own
+        report += carried
+    return {**state, "state": entries, "entries": len(entries)}
+
+
+def _entry(
+    name: str, parameter: Tensor, old: Saved, cls: type, group: dict[str, Any]
+) -> tuple[dict[str, Any] | None, Carried]:
+    """Return what the new optimizer is to keep of a parameter, and what was done."""
+    told = (name, "fresh", old.cls.__name__, cls.__name__)
+    try:
+        means = counterparts(old.cls, old.settings, cls, group, parameter)
+        empty = new_entry(cls, group, parameter)
+    except UntriedError as error:
+        return None, Carried(*told, str(error))
+    values = plain(old.entry)
+    missing = [key for key, theirs in means.items() if theirs not in values]
+    if missing or not means:
+        what = f"{', '.join(missing)} of it means nothing that was kept" if missing else "it keeps nothing"
+        return None, Carried(*told, what)
+    shapes = {key: getattr(plain(empty)[key], "shape", None) for key in means}
+    wrong = [key for key, theirs in means.items() if shapes[key] != getattr(values[theirs], "shape", None)]
+    wrong = [key for key in wrong if any(_numel(each) != 1 for each in (plain(empty)[key], values[means[key]]))]
+    if wrong:
+        return None, Carried(*told, f"{', '.join(wrong)} has another shape than the parameter")
+    entry = filled(empty, {key: values[theirs] for key, theirs in means.items()})
+    notes = [f"{theirs} as {key}" for key, theirs in means.items() if theirs != key]
+    notes += _in_another_form(old.entry, empty)
+    notes += [
+        f"{key} {_shown(old.settings[key])}, now {_shown(group[key])}"
+        for key in ("betas", "momentum", "alpha")
+        if key in old.settings and key in group and tuple(_listed(old.settings[key])) != tuple(_listed(group[key]))
+    ]
+    return entry, Carried(name, "converted" if notes else "carried", *told[2:], "; ".join(notes))
+
+
+def _with_counter(
+    described: dict[str, Any], key: str, own: dict[int, Any], carried: list[Carried], saved: dict[str, Saved]
+) -> tuple[dict[int, Any], list[Carried]]:
+    """Set a group's count of updates, which is for all of its parameters; if not all were carried, none is."""
+    counts = {_count(saved[each.name]) for each in carried if each.name in saved}
+    if len(counts) == 1 and None not in counts and all(each.outcome != "fresh" for each in carried):
+        described[key] = counts.pop()
+        return own, carried
+    why = f"its {key} is one for the group, whose parameters were not all carried alike"
+    return {}, [Carried(each.name, "fresh", each.old, each.new, each.why or why) for each in carried]
+
+
+def _count(saved: Saved) -> int | None:
+    found = saved.entry.get("step", saved.settings.get("step"))
+    return None if found is None else int(found)
+
+
+def _in_another_form(old: dict[str, Any], new: dict[str, Any]) -> Iterable[str]:
+    bits = [any("qmap" in key or type(value) not in _PLAIN for key, value in entry.items()) for entry in (old, new)]
+    return [["in few bits", "in 32 bits"][bits[0]]] if bits[0] != bits[1] else []
+
+
+_PLAIN = (Tensor, nn.Parameter, int, float, bool, type(None), str)
+
+
+def _numel(value: Any) -> int:
+    return value.numel() if isinstance(value, Tensor) else 1
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    return map(float, value) if isinstance(value, (list, tuple)) else [float(value)]
+
+
+def _shown(value: Any) -> str:
+    return " ".join(f"{each:g}" for each in _listed(value))
