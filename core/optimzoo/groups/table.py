@@ -103,7 +103,7 @@ def in_short(optim_wrapper: Grouped) -> str:
     """Return one line about the groups: how many, of what, and between what their learning rates and decays lie."""
     groups = optim_wrapper.optimizer.param_groups
     tensors = [parameter for group in groups for parameter in group["params"]]
-    told = [f"{len(groups)} parameter group{'s' if len(groups) > 1 else ''}", f"{len(tensors)} tensors"]
+    told = [_counted(optim_wrapper.optimizer), f"{len(tensors)} tensors"]
     told.append(f"{sum(tensor.numel() for tensor in tensors):,} elements")
     for key in ("lr", "weight_decay"):
         values = [group[key] for group in groups if group.get(key) is not None]
@@ -135,7 +135,7 @@ def group_table(optim_wrapper: Grouped, member: str = "") -> Table:
     """Return the groups as a table to print with rich; ``member`` is what the optimizer is called among several."""
     rows = group_rows(optim_wrapper)
     name = ": ".join(filter(None, (member, type(optim_wrapper.optimizer).__name__)))
-    title = f"{name}: {len(rows)} parameter group{'s' if len(rows) > 1 else ''}"
+    title = f"{name}: {_counted(optim_wrapper.optimizer)}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("group", "tensors", "elements", "lr", "decay"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -181,6 +181,14 @@ def parameter_table(members: Mapping[str, Grouped], model: nn.Module) -> Table:
         why = ", ".join(filter(None, (frozen, role.why, wrapper.param_rules.get(names[0], ""))))
         table.add_row(names[0], shape, told, group.get("part", member) or "-", str(index), lr, decay, why)
     return table
+
+
+def _counted(optimizer: Any) -> str:
+    """Say how many groups there are, and which of them a fused kernel steps."""
+    groups = optimizer.param_groups
+    parts = dict.fromkeys(group.get("part", "") for group in groups if group.get("fused"))
+    fused = f", fused=True{' for ' * any(parts)}{' and '.join(parts)}" if parts else ""
+    return f"{len(groups)} parameter group{'s' if len(groups) > 1 else ''}{fused}"
 
 
 def _told(value: Any) -> str:

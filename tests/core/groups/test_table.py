@@ -75,7 +75,7 @@ def test_a_summary_is_text_and_in_a_notebook_a_table(model):
     cfg = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(rules=[dict(match="4.*", eps=1e-3)]))
     wrapper = build_optim_wrapper(model, cfg)
     lines = str(wrapper.summary()).splitlines()
-    assert lines[0] == "AdamW: 2 parameter groups"
+    assert lines[0] == "AdamW: 2 parameter groups, fused=True"
     assert [line.split()[:6] for line in lines[3:]] == [
         ["0", "6", "80", "0.1", "0.01", "0.weight"],
         ["1", "2", "34", "0.1", "0.01", "4.weight"],
@@ -83,7 +83,7 @@ def test_a_summary_is_text_and_in_a_notebook_a_table(model):
         ["eps=0.001"],
     ]
     shown = wrapper.summary()._repr_html_()
-    assert shown.startswith("<table><caption>AdamW: 2 parameter groups</caption><thead><tr><th>group</th>")
+    assert shown.startswith("<table><caption>AdamW: 2 parameter groups, fused=True</caption><thead><tr><th>group</th>")
     assert '<td style="text-align: left">4.weight<br>rules[0]<br>eps=0.001</td></tr></tbody></table>' in shown
     several = OptimWrapperDict(a=wrapper, b=wrapper)
     assert str(several.summary()).count("parameter groups") == several.summary()._repr_html_().count("<table>") == 2
@@ -96,7 +96,8 @@ def test_what_is_printed_of_a_wrapper_fits_on_a_screen():
     paramwise = dict(merge_groups=False, custom_keys={"47.": dict(lr_mult=0.5)}, norm_decay_mult=0.0)
     wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=paramwise))
     *_, line = repr(wrapper).splitlines()
-    assert line == "AdamW: 576 parameter groups, 576 tensors, 8,256 elements, lr 0.05 to 0.1, weight_decay 0 to 0.01"
+    assert line.startswith("AdamW: 576 parameter groups, fused=True, 576 tensors, 8,256 elements, lr 0.05 to 0.1, ")
+    assert line.endswith(", weight_decay 0 to 0.01")
     wrapper.optimizer.param_groups[0]["lr"] = [0.1, 0.2]
     assert "lr [0.1, 0.2]" in repr(wrapper)
     assert len(repr(wrapper).splitlines()) == 4
@@ -184,3 +185,14 @@ print("matplotlib.pyplot" in sys.modules)
 def test_a_fresh_kernel_shows_the_pictures_without_pyplot(run):
     """IPython shows what has the method ``_repr_png_``, whatever else is set up."""
     assert run("-c", FRESH).stdout.splitlines() == [str(b"\x89PNG\r\n\x1a\n")] * 2 + ["False"]
+
+
+def test_the_title_says_which_groups_a_fused_kernel_steps():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    adamw = dict(type="AdamW", lr=0.1)
+    told = {
+        "AdamW: 1 parameter group, fused=True": adamw,
+        "AdamW: 1 parameter group": dict(adamw, fused=False),
+        "Parts: 2 parameter groups, fused=True for rest": dict(type="Muon", lr=0.1, rest=adamw),
+    }
+    assert [group_table(build_optim_wrapper(model, dict(optimizer=cfg))).title for cfg in told.values()] == list(told)
