@@ -1,5 +1,6 @@
-"""The examples that `make train` and `make example-gpt` run."""
+"""The examples: those that `make train` and `make example-gpt` run, and the notebook."""
 
+import json
 import re
 
 from optimzoo.run.store.checkpoint import checkpoints_in
@@ -33,3 +34,35 @@ def test_muon_of_the_gpt_takes_the_matrices_and_adamw_alone_takes_all(optimzoo):
     assert re.search(r"16 +442,368 +0.02 +0.1 +Muon: blocks.0.qkv.weight", muon)
     adamw = optimzoo("train", folder / "adamw.toml", *changes, "--set", "param_scheduler=[]").stdout
     assert re.search(r"19 +473,088 +0.004 +0.1 +tokens.weight", adamw)
+
+
+SHOWS = """
+import ast, json, sys
+cells = json.load(open(sys.argv[1]))["cells"]
+names = {"__name__": "__main__"}
+for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
+    *body, last = ast.parse(source).body
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        shown = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+        kinds = [kind for kind in ("_repr_png_", "_repr_html_") if callable(getattr(shown, kind, None))]
+        print(ast.unparse(last).partition("(")[0], "shows", [kind for kind in kinds if getattr(shown, kind)()])
+    else:
+        exec(compile(ast.Module([last], []), "cell", "exec"), names)
+"""
+
+
+def test_the_notebook_runs_from_top_to_bottom_and_shows_tables_and_pictures(run, tmp_path):
+    """And holds no outputs, which would go stale."""
+    path = REPO / "examples" / "first-hour.ipynb"
+    assert not any(cell.get("outputs") for cell in json.loads(path.read_text())["cells"])
+    said = run("-W", "error", "-c", SHOWS, path).stdout
+    assert [line for line in said.splitlines() if " shows [" in line] == [
+        "build_optim_wrapper shows ['_repr_html_']",
+        "plot_schedules shows ['_repr_png_']",
+        "runner shows ['_repr_html_']",
+        "runner.plot shows ['_repr_png_']",
+        "runner.history shows ['_repr_html_']",
+        "print shows []",
+    ]
+    assert float(said.partition("loss of the average: ")[2].split()[0]) < 5  # of 79 at the start

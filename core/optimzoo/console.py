@@ -16,19 +16,23 @@ from rich.table import Table
 
 FILE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe."""
+NOTEBOOK_WIDTH = 100
 
 
 def make_console() -> Console:
     """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs.
 
-    It takes text as it is: brackets are no markup.
+    It takes text as it is: brackets are no markup. In a notebook it writes plain lines, which are one output: rich
+    makes an output of each line, and Jupyter's stream claims to be a terminal.
     """
     console = Console(markup=False)
+    if console.is_jupyter:
+        return Console(width=NOTEBOOK_WIDTH, markup=False, force_jupyter=False, force_terminal=False)
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH, markup=False)
 
 
 out = make_console()
-err = Console(stderr=True, soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, force_jupyter=False)
 
 
 def say(kind: str, message: object, style: str) -> None:
@@ -56,7 +60,7 @@ def _is_first_to_say(text: str) -> bool:
 
 def as_text(renderable: RenderableType) -> str:
     """Return what rich prints of ``renderable``, as plain text of at most 80 columns."""
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=80, force_jupyter=False)
     with console.capture() as captured:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip()
@@ -65,11 +69,12 @@ def as_text(renderable: RenderableType) -> str:
 def as_html(table: Table) -> str:
     """Return a table of rich as one of HTML, as notebooks show it."""
     title = f"<caption>{html.escape(str(table.title))}</caption>" if table.title else ""
-    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    headings = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    head = f"<thead><tr>{headings}</tr></thead>" if table.show_header else ""
     cells = ([html.escape(str(cell)).replace("\n", "<br>") for cell in column.cells] for column in table.columns)
     aligned = [f'<td style="text-align: {column.justify}">' for column in table.columns]
     body = "".join(f"<tr>{''.join(a + cell + '</td>' for a, cell in zip(aligned, row))}</tr>" for row in zip(*cells))
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table>{title}{head}<tbody>{body}</tbody></table>"
 
 
 def prepare_streams() -> None:

@@ -40,6 +40,7 @@ from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.weights import load_weights
 from optimzoo.run.store.work_dir import LOCK, folder_of, hold, make_room, write_config
+from optimzoo.run.told import Told
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -51,7 +52,7 @@ NOT_OF_THE_CONFIG = ("resume", "on_change")
 """Arguments that say how to start a run, not what it is."""
 
 
-class Runner:
+class Runner(Told):
     """Trains a model as a config says. Nothing is written before ``train``.
 
     Args:

@@ -1,0 +1,40 @@
+"""What a run tells of itself where it is printed, and in a notebook."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from optimzoo.console import as_html, as_text
+from optimzoo.groups.table import in_short
+from optimzoo.run.hooks.run import Run
+from optimzoo.run.members import members
+from optimzoo.run.store.history import MEASURED
+
+
+class Told:
+    """A run that is printed as a table, and shown as one in a notebook."""
+
+    def __repr__(self) -> str:
+        return as_text(run_table(cast(Run, self)))
+
+    def _repr_html_(self) -> str:
+        return as_html(run_table(cast(Run, self)))
+
+
+def run_table(run: Run) -> Table:
+    """Return what is trained by what, how far it is, the last value of each metric, and where the results are."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, show_header=False, padding=(0, 1, 0, 0))
+    elements = sum(parameter.numel() for parameter in run.model.parameters())
+    table.add_row("model", f"{type(run.model).__name__}, {elements:,} parameters on {run.device}")
+    for name, member in members(run.optim_wrapper).items():
+        table.add_row(name or "optimizer", in_short(member))
+    length = f"epoch {run.epoch} of {run.plan.max_epochs}, " if run.plan.by_epoch else ""
+    table.add_row("trained", f"{length}{run.iter} iterations" + (f" of {run.max_iters}" if run.max_iters else ""))
+    for name in run.history.columns:
+        if name == "loss" or MEASURED.match(name):
+            table.add_row(name, f"{run.history.column(name)[-1][1]:.4g}")
+    table.add_row("results", str(run.work_dir))
+    return table

@@ -1,0 +1,38 @@
+"""Where text goes: to a terminal, a file, or a notebook, whose stream claims to be a terminal."""
+
+import sys
+
+import pytest
+from rich.table import Table
+
+from optimzoo.console import FILE_WIDTH, as_html, as_text, make_console
+
+
+@pytest.fixture
+def _notebook(monkeypatch):
+    """As in a kernel of Jupyter: rich finds one, and the stream says that it is a terminal."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+
+@pytest.mark.usefixtures("_notebook")
+def test_in_a_notebook_lines_are_plain_text_of_one_output(capsys):
+    console = make_console()
+    assert (console.is_jupyter, console.is_terminal) == (False, False)
+    console.print("[red]a line", style="bold")
+    assert capsys.readouterr().out == "[red]a line\n"
+    assert as_text("a table") == "a table"  # without an output of its own, which rich would import IPython for
+
+
+def test_a_file_gets_wide_tables(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert make_console().width == FILE_WIDTH
+
+
+def test_a_table_of_html_has_the_cells_and_their_lines_and_no_markup_of_theirs():
+    table = Table("a<b", title="t&u")
+    table.add_row("x<y\nz")
+    assert as_html(table) == (
+        "<table><caption>t&amp;u</caption><thead><tr><th>a&lt;b</th></tr></thead>"
+        '<tbody><tr><td style="text-align: left">x&lt;y<br>z</td></tr></tbody></table>'
+    )
