@@ -59,6 +59,12 @@ class Stub:
         (dict(optimizer=SGD, lr=0.1), "optim_wrapper.lr", "It belongs in 'optimizer'"),
         (dict(optimizer=SGD, norm_decay_mult=0), "optim_wrapper.norm_decay_mult", "It belongs in 'paramwise_cfg'"),
         (
+            dict(optimizer=dict(SGD, norm_decay_mult=0)),
+            "optim_wrapper.optimizer.norm_decay_mult",
+            "It belongs in 'paramwise_cfg', beside 'optimizer'",
+        ),
+        (dict(optimizer=SGD, paramwise_cfg=dict(lr=1)), "optim_wrapper.paramwise_cfg.lr", "It belongs in 'optimizer'"),
+        (
             dict(optimizer=dict(SGD, clip_grad=dict(max_norm=1))),
             "optim_wrapper.optimizer.clip_grad",
             "It belongs beside 'optimizer'",

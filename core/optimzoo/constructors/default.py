@@ -111,7 +111,8 @@ class DefaultOptimWrapperConstructor:
             arguments = calls.parameters(found[0]) if found else {}
             beside = ("constructor", "paramwise_cfg", "type")
             if described:
-                others = {"rest": "", **dict.fromkeys((*arguments, *beside), "beside 'optimizer'")}
+                others = {"rest": "", **dict.fromkeys(KEYS, "in 'paramwise_cfg', beside 'optimizer'")}
+                others |= dict.fromkeys((*arguments, *beside), "beside 'optimizer'")
                 problems.catch(described.read, others)
             if found:
                 inside = {} if described is None else dict.fromkeys(calls.parameters(described.cls), "in 'optimizer'")

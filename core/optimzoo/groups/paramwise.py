@@ -147,6 +147,8 @@ def read_paramwise(
         known = (*KEYS, *own_keys, *MARKS)
         for name in (name for name in cfg if name not in known):
             hint = did_you_mean(near(name, known))
+            if closed and name in optimizer.settings:
+                hint = " It belongs in 'optimizer'; a rule gives a group a value of its own."
             if closed:
                 listed = "" if hint else f" It reads {', '.join(known[: -len(MARKS)])}."
                 problems.add(_error(f"{reader} reads no key {name!r}.{hint}{listed}", name))
