@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,11 +14,11 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, join_path
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning, join_path
 from optimzoo.values import is_number, number, one_of, plain, scalar, whole_number
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
-from optimzoo.wrappers.ownership import refuse_a_step_by_accelerate, with_grad
+from optimzoo.wrappers.ownership import with_grad
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 SCALES = (1e-45, torch.finfo(torch.float32).max)
@@ -122,12 +123,14 @@ class AmpOptimWrapper(OptimWrapper):
         scaler = self.loss_scaler
         if not scaler.is_enabled() or not with_grad(self.optimizer):
             return super().step(**kwargs)
-        refuse_a_step_by_accelerate(self._window_open)
+        self._check_step()
         if self._needs_graph:
             raise OptimzooError("second derivatives of a scaled loss would be scaled too. Use dtype='bfloat16'")
         if self._needs_closure or "closure" in kwargs:
             raise OptimzooError("a step that evaluates the loss itself cannot scale it. Use dtype='bfloat16'")
         self._refuse_what_is("left", "scaled")
+        if not self._window_open:
+            self._tell_of_foreign_gradients()
         static = self._scale_update_param is not None
         with nullcontext() if self._flat is None else self._flat.joined():
             scaler.unscale_(self.optimizer)
@@ -143,6 +146,14 @@ class AmpOptimWrapper(OptimWrapper):
         finally:
             if not self.shares_scale:
                 self.adapt_scale()
+
+    def _tell_of_foreign_gradients(self) -> None:
+        """Say that gradients of another backward pass are divided by the scale; refuse them where it is not begun."""
+        what = "these gradients are not those of wrapper.backward(loss), which scales the loss"
+        if self.loss_scaler._scale is None:
+            raise OptimzooError(f"{what}: call that, or update_params(loss)")
+        divided = f"{what}: if loss_scaler.scale did not either, they are divided by {self.loss_scaler.get_scale():g}"
+        warnings.warn(f"{divided} for nothing", OptimzooWarning, stacklevel=3)
 
     @property
     def _scales(self) -> bool:

@@ -34,6 +34,7 @@ from optimzoo.wrappers.ownership import (
     noted,
     refuse_a_step_by_accelerate,
     refuse_the_prepared,
+    warn_of_an_early_step,
     with_grad,
 )
 from optimzoo.wrappers.windows import Windows
@@ -161,7 +162,7 @@ class OptimWrapper(Windows):
             self.backward(scaled)
         except Exception as error:
             self._window_open = not began
-            problem = _loss_problem(loss)
+            problem = _loss_problem(loss, error)
             if problem:
                 raise OptimzooError(problem) from error
             raise
@@ -203,7 +204,7 @@ class OptimWrapper(Windows):
             **kwargs: Keyword arguments of ``optimizer.step``. A ``closure`` has its gradients clipped after every
                 evaluation.
         """
-        refuse_a_step_by_accelerate(self._window_open)
+        self._check_step()
         closure = kwargs.get("closure")
         self._own_step = closure is None
         if closure is not None:
@@ -220,6 +221,11 @@ class OptimWrapper(Windows):
             if not self._prepare_grads():
                 return self._record(StepOutcome.SKIPPED)
         return self._record(self._update(kwargs))
+
+    def _check_step(self) -> None:
+        refuse_a_step_by_accelerate(self._window_open)
+        if self._accumulative_counts > 1 and not (self._window_open and self.should_update()):
+            warn_of_an_early_step(self._accumulative_counts)
 
     @property
     def _scales(self) -> bool:
@@ -355,7 +361,7 @@ class OptimWrapper(Windows):
         )
 
 
-def _loss_problem(loss: Any) -> str:
+def _loss_problem(loss: Any, error: Exception) -> str:
     """Return why ``loss`` cannot be back-propagated, or nothing."""
     if not isinstance(loss, Tensor):
         return f"the loss is a tensor that the model computed, got {loss!r}"
@@ -363,6 +369,8 @@ def _loss_problem(loss: Any) -> str:
         return f"the loss is a scalar, got the shape {tuple(loss.shape)}; take its mean or sum"
     if not loss.requires_grad:
         return "the loss does not depend on a parameter that requires a gradient, or was computed under torch.no_grad()"
+    if "backward through the graph a second time" in str(error):
+        return "the loss was back-propagated before: update_params does that itself, once for each loss"
     return ""
 
 

@@ -110,6 +110,16 @@ def refuse_a_step_by_accelerate(own: bool) -> None:
         )
 
 
+def warn_of_an_early_step(counts: int) -> None:
+    """Warn that a step that is made by hand does not wait for its window."""
+    warnings.warn(
+        f"step() updates by what is there, though accumulative_counts is {counts} and its window is not full: call "
+        "update_params(loss); or scale_loss(loss), backward(loss), and step() if should_update()",
+        OptimzooWarning,
+        stacklevel=4,
+    )
+
+
 def refuse_the_prepared(optimizer: Optimizer) -> None:
     """Refuse an optimizer that another library has wrapped to decide itself about its steps."""
     for library in {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__} & PREPARED_BY:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from optimzoo import AmpOptimWrapper, StepOutcome, build_optim_wrapper, build_param_scheduler
-from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, OptimzooWarning
 
 UPDATED, ACCUMULATING, SKIPPED = StepOutcome.UPDATED, StepOutcome.ACCUMULATING, StepOutcome.SKIPPED
 
@@ -227,3 +227,16 @@ class TestMistakes:
         linear(torch.ones(1, 2)).sum().backward()
         with pytest.raises(OptimzooError, match="Use dtype='bfloat16'"):
             wrapper.step(closure=lambda: None)
+
+    def test_gradients_that_were_not_scaled_are_refused_or_told_to_be_divided(self, linear):
+        wrapper = amp(linear)
+        linear(torch.ones(1, 2)).sum().backward()
+        with pytest.raises(OptimzooError, match="call that, or update_params"):
+            wrapper.step()
+        wrapper.zero_grad()
+        iterate(wrapper, linear)
+        before = linear.weight.detach().clone()
+        linear(torch.ones(1, 2)).sum().backward()
+        with pytest.warns(OptimzooWarning, match="they are divided by 1024 for nothing"):
+            wrapper.step()
+        assert torch.allclose(before - linear.weight, torch.full((1, 2), 0.1 / 1024), rtol=1e-2)

@@ -1,11 +1,12 @@
 import copy
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper
-from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, OptimzooWarning
 
 
 @pytest.fixture
@@ -67,10 +68,34 @@ class TestUpdate:
         assert wrapper.inner_count == 0
 
     def test_an_error_of_the_backward_pass_itself_comes_through(self, linear):
+        def hook(grad):
+            raise ZeroDivisionError("of a hook")
+
+        loss = linear(torch.ones(1, 2)).square().sum()
+        linear.weight.register_hook(hook)
+        with pytest.raises(ZeroDivisionError, match="of a hook"):
+            sgd(linear).update_params(loss)
+
+    def test_a_loss_that_was_back_propagated_before_is_told(self, linear):
         loss = linear(torch.ones(1, 2)).square().sum()
         torch.autograd.grad(loss, linear.weight)
-        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        with pytest.raises(OptimzooError, match="update_params does that itself"):
             sgd(linear).update_params(loss)
+
+    def test_a_step_by_hand_before_its_window_is_full_is_told(self, linear):
+        wrapper = sgd(linear, accumulative_counts=2)
+        with pytest.warns(OptimzooWarning, match="step.. updates by what is there, though accumulative_counts is 2"):
+            for _ in range(2):
+                wrapper.backward(linear(torch.ones(1, 2)).sum())
+                wrapper.step()
+                wrapper.zero_grad()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(4):
+                wrapper.backward(wrapper.scale_loss(linear(torch.ones(1, 2)).sum()))
+                if wrapper.should_update():
+                    wrapper.step()
+                    wrapper.zero_grad()
 
     def test_a_step_of_a_subclass_counts_though_it_reports_nothing(self, linear):
         class Own(OptimWrapper):
