@@ -1,4 +1,4 @@
-"""The keywords that an optimizer with ``**kwargs`` really reads, found in the source of its class and its bases.
+"""The keywords that an optimizer or a schedule with ``**kwargs`` really reads, found in the source of its classes.
 
 Many libraries end every signature in ``**kwargs``, so that a misspelt keyword is taken without a word. What the code
 does with them is plain in most cases: it looks for some names in them, hands them on to the next constructor, or merges
@@ -14,7 +14,8 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-TORCH_BASE = "torch.optim.optimizer"
+BASES = ("torch.optim.optimizer", "optimzoo.schedules.base")
+"""Where the bases are, of which it is known what they do with arguments."""
 READERS = ("get", "pop", "setdefault")
 GROUPS = ("group", "defaults")
 """What the dicts that constructors merge their arguments into are called, or end in."""
@@ -25,16 +26,17 @@ def read_keywords(target: Callable[..., Any]) -> frozenset[str] | None:
     """Return the names that ``target`` reads from its ``**kwargs``, arguments of its bases among them; None if unknown.
 
     Args:
-        target: A class of optimizers; of anything else nothing is claimed.
+        target: A class of optimizers or schedules; of anything else nothing is claimed.
     """
-    if not inspect.isclass(target) or not any(base.__module__ == TORCH_BASE for base in target.__mro__):
+    if not inspect.isclass(target) or not any(base.__module__ in BASES for base in target.__mro__):
         return None
     names: set[str] = set()
     constructors = [vars(cls)["__init__"] for cls in target.__mro__[:-1] if "__init__" in vars(cls)]
     for constructor in constructors:
         function = _parsed(constructor)
         if function is None:
-            return None
+            plain = _plain_names(constructor)  # as of a dataclass, whose constructor has no source
+            return None if plain is None else frozenset(names | plain)
         arguments = function.args
         if constructor is not constructors[0]:
             names |= {argument.arg for argument in (*arguments.args[1:], *arguments.kwonlyargs)}
@@ -50,6 +52,15 @@ def read_keywords(target: Callable[..., Any]) -> frozenset[str] | None:
         if not uses.handed_on:
             return frozenset(names)
     return frozenset(names)
+
+
+def _plain_names(constructor: Callable[..., Any]) -> set[str] | None:
+    """Return the arguments of a constructor that takes no others; None if it does, or cannot be told."""
+    try:
+        found = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in found) else {p.name for p in found} - {"self"}
 
 
 class _Uses(ast.NodeVisitor):
@@ -110,7 +121,7 @@ def _read_from_groups(cls: type) -> Iterator[str]:
 
 def _own(cls: type) -> list[type]:
     """Return the class and its bases, those of torch.optim's own base left out, which reads what is torch's."""
-    return [base for base in cls.__mro__[:-1] if base.__module__ != TORCH_BASE]
+    return [base for base in cls.__mro__[:-1] if base.__module__ not in BASES]
 
 
 def _is_read_from(node: ast.AST, of: Callable[[ast.expr], bool]) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from optimzoo import build_optimizer
+from optimzoo import LinearLR, LRSchedulerMixin, ParamScheduler, build_optimizer, build_param_scheduler
 from optimzoo.errors import ConfigError
 from optimzoo.keywords import read_keywords
 
@@ -118,3 +118,29 @@ def test_where_a_class_refuses_a_keyword_itself_the_nearest_is_told_beside_its_w
 def test_a_keyword_that_is_read_is_taken():
     optimizer = build_optimizer(torch.nn.Linear(1, 1), {"type": HandsOn, "extra": 2, "clip": 0.5})
     assert optimizer.clip == 0.5
+
+
+class OfItsOwnLR(LRSchedulerMixin, ParamScheduler):
+    def __init__(self, optimizer, *args, half_life=2.0, **kwargs):
+        self.half_life = half_life
+        super().__init__(optimizer, *args, **kwargs)
+
+    def height(self, step):
+        return 0.5 ** (step / self.half_life)
+
+
+class OfADataclassLR(LinearLR):
+    def __init__(self, optimizer, *args, twice=False, **kwargs):
+        super().__init__(optimizer, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("cls", "key", "hint"),
+    [(OfItsOwnLR, "half_lif", "'half_life'"), (OfItsOwnLR, "by_epcoh", "'by_epoch'"),
+     (OfADataclassLR, "start_facotr", "'start_factor'"), (OfADataclassLR, "twcie", "'twice'")],
+)  # fmt: skip
+def test_of_a_schedule_too(cls, key, hint):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with pytest.raises(ConfigError, match=f"{cls.__name__} has no argument '{key}'. Did you mean {hint}"):
+        build_param_scheduler(optimizer, {"type": cls, key: 0.5})
+    build_param_scheduler(optimizer, {"type": cls, "begin": 1, "end": 5, "by": "iter", "verbose": False})
