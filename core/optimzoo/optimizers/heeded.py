@@ -34,7 +34,7 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
     "decay_of_groups": {"decay.groups": (("shared",), "the weight_decay of a single group does nothing")},
     "bfloat16": {"dtypes.bfloat16": (("another state",), "do not train bfloat16 parameters with it")},
-    "arguments": {"arguments.effect": ((), "leave away what does nothing")},
+    "arguments": {"arguments.effect": ((), "an argument does nothing")},
     "checkpoint": {
         "resume": (("inexact", "fails"), "a run that is resumed does not go on as if it had not stopped"),
         "state.weights_only": (("refused",), "torch.load reads its checkpoints with weights_only=False only"),

@@ -71,8 +71,9 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
             )
 
     torch_before_2_15 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)
-    if cls is getattr(torch.optim, "Muon", None) and not settings["nesterov"] and torch_before_2_15:
-        halves = [p for group in groups for p in group["params"] if p.dtype is torch.bfloat16]
+    if issubclass(cls, getattr(torch.optim, "Muon", ())) and torch_before_2_15:
+        plain = [group for group in groups if not group.get("nesterov", settings.get("nesterov", True))]
+        halves = [p for group in plain for p in group["params"] if p.dtype is torch.bfloat16]
         if halves:
             raise ConfigError(
                 f"with nesterov=False, torch {torch.__version__} overwrites the momentum of bfloat16 parameters with "

@@ -91,7 +91,9 @@ def effect(way: Way) -> Fact:
     one_list = "@params" not in way.kwargs.values()  # what has two may treat one of them otherwise
     dead = _still_idle(way, base, {name: other for name, other in idle.items() if name in CLASSIC and one_list})
     if dead:
-        return fault(" ".join(dead), f"taken without an effect: {', '.join(dead)}", base=base, other=base | dead)
+        return fault(
+            " ".join(dead), f"taken without an effect in sixty updates: {', '.join(dead)}", base=base, other=base | dead
+        )
     why = f"changing these changes nothing in ten updates here: {', '.join(idle)}"
     return note(" ".join(idle), why) if idle else fine("all")
 

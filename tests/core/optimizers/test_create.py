@@ -251,6 +251,9 @@ class TestNeeds:
             return
         with pytest.raises(ConfigError, match="nesterov: .* overwrites the momentum of bfloat16 parameters"):
             build_optimizer(model, dict(type="Muon", nesterov=False))
+        groups = [dict(params=[*model.parameters()], nesterov=False)]
+        with pytest.raises(ConfigError, match="nesterov: .* overwrites the momentum of bfloat16 parameters"):
+            build_optimizer(groups, dict(type="Muon"))
         build_optimizer(model, dict(type="Muon"))
         build_optimizer(model.float(), dict(type="Muon", nesterov=False))
 

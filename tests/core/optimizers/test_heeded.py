@@ -81,7 +81,7 @@ SITUATIONS = [
     ("manners.copies", bare, "it does not survive a deepcopy (a wrapper keeps what such a copy forgets"),
     ("decay.groups", groups, "the weight_decay of a single group does nothing: what a group says is not read"),
     ("dtypes.bfloat16", bfloat16, "do not train bfloat16 parameters with it: the momentum is 0.1 times"),
-    ("arguments.effect", arguments, "leave away what does nothing: taken without an effect: nesterov, dampening"),
+    ("arguments.effect", arguments, "an argument does nothing: taken without an effect: nesterov, dampening"),
     ("lr", schedule, "a schedule of its learning rate does not do what it says: one update late"),
     ("lr.tensor", tensor_lr, "give it the learning rate as a number: 0.1 apart"),
     ("scale", clip, "clipping its gradients by their norm does nothing"),

@@ -84,11 +84,11 @@ class TestUpdate:
 
     def test_a_step_by_hand_before_its_window_is_full_is_told(self, linear):
         wrapper = sgd(linear, accumulative_counts=2)
+        wrapper.backward(linear(torch.ones(1, 2)).sum())
         with pytest.warns(OptimzooWarning, match="step.. updates by what is there, though accumulative_counts is 2"):
-            for _ in range(2):
-                wrapper.backward(linear(torch.ones(1, 2)).sum())
-                wrapper.step()
-                wrapper.zero_grad()
+            wrapper.step()
+        wrapper.zero_grad()
+        wrapper.initialize_count_status(linear, 0, 4)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             for _ in range(4):
