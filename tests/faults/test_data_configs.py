@@ -216,6 +216,15 @@ def test_plot_imports_nothing_of_it_either(ending, project, capsys):
     assert not {"colorsys", project.module} & sys.modules.keys()
 
 
+def test_plot_calls_what_groups_would_if_it_is_to_build_the_model(project, capsys):
+    sys.modules.pop("colorsys", None)
+    with pytest.raises(ConfigError, match="colorsys"):
+        plot(project({("model", "type"): "colorsys:rgb_to_hsv"}), table=True, epoch_length=2, build_model=True)
+    assert "colorsys" not in sys.modules
+    plot(project({}), table=True, epoch_length=2, build_model=True)
+    assert "depth 0 of 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("slot", [("model", "type"), ("optim_wrapper", "optimizer", "type")])
 def test_groups_calls_what_train_would_for_the_model_and_the_optimizer(slot, project, capsys, tmp_path):
     sys.modules.pop("colorsys", None)
@@ -452,7 +461,11 @@ PROMISES = {
         test_groups_calls_what_train_would_for_the_model_and_the_optimizer,
         test_train_of_a_python_config_calls_what_it_names,
     ),
-    "plot": (PYTHON, test_plot_imports_nothing_of_it_either),
+    "plot": (
+        PYTHON,
+        test_plot_imports_nothing_of_it_either,
+        test_plot_calls_what_groups_would_if_it_is_to_build_the_model,
+    ),
     "list": (test_the_commands_without_a_config_import_nothing,),
     "plugins": (test_the_commands_without_a_config_import_nothing,),
     "show": (

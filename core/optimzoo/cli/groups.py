@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -22,17 +23,24 @@ def groups(
     ] = None,
 ) -> None:
     """Build the model and the optimizer of CONFIG, and print the role, the group and the settings of each parameter."""
-    from torch import nn
-
-    from optimzoo.build import build_optim_wrapper
     from optimzoo.groups.table import parameter_table
     from optimzoo.run.members import members
-    from optimzoo.run.objects import read_object
 
     with run_config(config, overrides, trust, code_dir) as cfg:
         if model is not None:
             cfg["model"] = {"type": model}
-        for key in (key for key in ("model", "optim_wrapper") if key not in cfg):
-            raise ConfigError("it is missing", key)
-        made: Any = calls.made(read_object(cfg["model"], nn.Module, "model"))
-        out.print(parameter_table(members(build_optim_wrapper(made, cfg["optim_wrapper"])), made))
+        made, wrapper = built(cfg)
+        out.print(parameter_table(members(wrapper), made))
+
+
+def built(cfg: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the model of a config, and its optimizer wrapper."""
+    from torch import nn
+
+    from optimzoo.build import build_optim_wrapper
+    from optimzoo.run.objects import read_object
+
+    for key in (key for key in ("model", "optim_wrapper") if key not in cfg):
+        raise ConfigError("it is missing", key)
+    model = calls.made(read_object(cfg["model"], nn.Module, "model"))
+    return model, build_optim_wrapper(model, cfg["optim_wrapper"])

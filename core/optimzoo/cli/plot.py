@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from optimzoo.cli.groups import built
 from optimzoo.cli.runs import CodeDir, ConfigPath, Overrides, Trusted, run_config
 from optimzoo.console import out
 from optimzoo.errors import ConfigError
@@ -23,13 +24,16 @@ def plot(
     epoch_length: Annotated[
         int | None, typer.Option(min=1, help="Iterations in an epoch, to spare building the data.")
     ] = None,
+    build_model: Annotated[
+        bool, typer.Option("--build-model", help="Build the model too, for groups that depend on it, as layer decay's.")
+    ] = False,
 ) -> None:
-    """Draw what the schedules of CONFIG will do to every hyperparameter, without building the model."""
+    """Draw what the schedules of CONFIG will do to every hyperparameter; the model is built only on request."""
     from optimzoo.run.data import loaders
     from optimzoo.run.loop.train_cfg import TrainPlan
     from optimzoo.schedules.preview import plot_schedules, schedule_courses, schedule_table
 
-    with run_config(config, overrides, trust, code_dir, looks=True) as cfg:
+    with run_config(config, overrides, trust, code_dir, looks=not build_model) as cfg:
         for key in ("optim_wrapper", "train_cfg"):
             if key not in cfg:
                 raise ConfigError("it is missing", key)
@@ -42,6 +46,8 @@ def plot(
                     f"{error.problem}, or the length of an epoch: --epoch-length N", error.path
                 ) from error
             epoch_length = loaders.epoch_length(loader)
+        if build_model:
+            cfg = {**cfg, "optim_wrapper": built(cfg)[1]}
         lengths = {"epoch_length": epoch_length, "max_epochs": plan.max_epochs, "max_iters": plan.max_iters}
         if table:
             out.print(schedule_table(schedule_courses(cfg, **lengths)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor
 from optimzoo.constructors.reading import DEFAULT, WrapperRecord, read_optim_wrapper
 from optimzoo.errors import ConfigError
+from optimzoo.groups.table import group_names
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.targets import HyperParam, StandIn
@@ -182,8 +184,9 @@ def _stand_in(record: WrapperRecord) -> StandIn:
     built = record.built
     if built is not None:
         stand = StandIn.of(built.optimizer if isinstance(built, BaseOptimWrapper) else built)
-        for index, group in enumerate(stand.param_groups):
-            group["name"] = f"group {index}"
+        names = group_names(built) if isinstance(built, BaseOptimWrapper) else map("group {}".format, itertools.count())
+        for group, name in zip(stand.param_groups, names):
+            group["name"] = name
         stand._accumulative_counts = getattr(built, "_accumulative_counts", 1)
         return stand
     maker: Any = record.constructor

@@ -65,7 +65,7 @@ def test_a_built_wrapper_shows_its_own_groups_and_stays_as_it_is():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     wrapper = build_optim_wrapper(model, CFG["optim_wrapper"])
     courses = schedule_courses({**CFG, "optim_wrapper": wrapper}, epoch_length=5, max_epochs=10)
-    assert "group 0" in courses[0].group
+    assert [course.group for course in courses[:2]] == ["base, norm_decay_mult", "bias_lr_mult"]
     assert [group["lr"] for group in wrapper.optimizer.param_groups if "initial_lr" in group] == []
 
 
@@ -87,6 +87,20 @@ def test_groups_that_only_the_model_decides_are_said_to_be_missing():
     cfg = dict(optim_wrapper=optim_wrapper, param_scheduler=dict(type="LinearLR", by_epoch=False))
     (course,) = schedule_courses(cfg, max_iters=4)
     assert course.group == "base (not those of LayerDecayOptimWrapperConstructor)"
+
+
+def test_of_a_built_wrapper_every_group_has_a_course_under_its_name():
+    model = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 2, bias=False) for _ in range(3)])})
+    cfg = dict(
+        optimizer=dict(type="SGD", lr=1.0),
+        constructor="LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=dict(layer_decay_rate=0.5),
+    )
+    schedule = dict(type="LinearLR", by_epoch=False, end=3)
+    courses = schedule_courses(
+        dict(optim_wrapper=build_optim_wrapper(model, cfg), param_scheduler=schedule), max_iters=4
+    )
+    assert {c.group: c.values[-1] for c in courses} == {f"depth {n} of 4": 0.5 ** (4 - n) for n in (1, 2, 3)}
 
 
 def test_the_picture_has_a_panel_for_each_hyperparameter_and_a_line_for_each_group(tmp_path):
