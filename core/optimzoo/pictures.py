@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 DPI = 120
 COLOURS = 10
 """Curves that have a colour each; more go from dark to bright."""
+LETTERS = 110
+"""Small letters that fit in a line."""
 FEW = 6
 """Labels that fit into a panel; more stand below it."""
 
@@ -43,8 +45,9 @@ class Picture(Figure):
                 width, height = self.get_size_inches()
                 pad = 5 if panel is self.panels[-1] else 0.5  # in heights of a letter: the numbers and their name
                 below: dict[str, Any] = dict(loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=pad)
-                panel.legend(fontsize="x-small", ncols=3, frameon=False, **below)
-                self.set_size_inches(width, height + 0.16 * -(-count // 3))
+                columns = max(1, min(4, LETTERS // (8 + max(len(str(line.get_label())) for line in lines))))
+                panel.legend(fontsize="x-small", ncols=columns, frameon=False, **below)
+                self.set_size_inches(width, height + 0.16 * -(-count // columns))
             elif count > 1:
                 panel.legend(fontsize="small")
 

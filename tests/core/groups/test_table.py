@@ -1,3 +1,4 @@
+import pytest
 import torch
 from matplotlib.image import imread
 from rich.console import Console
@@ -155,15 +156,17 @@ def test_a_picture_of_a_run_numbers_the_epochs_and_smooths_the_loss(tmp_path):
     ]
 
 
-def test_many_curves_are_named_below_their_panel_and_have_a_colour_each(tmp_path):
+@pytest.mark.parametrize("label", ["depth", "depth 1 of 9, depth 1 of 9, norm_decay_mult", "a" * 90])
+def test_many_curves_are_named_below_their_panel_and_have_a_colour_each(label, tmp_path):
     history = History(tmp_path / "metrics.csv")
-    history.append({"iter": 1, "epoch": 1, "lr": 0.1, **{f"lr[depth {n}]": 0.1 * n for n in range(20)}})
+    history.append({"iter": 1, "epoch": 1, "lr": 0.1, **{f"lr[{label} {n}]": 0.1 * n for n in range(20)}})
     picture = plot_history(history)
     (panel,) = picture.panels
     picture._repr_png_()
     legend = panel.get_legend()
     assert legend.get_window_extent().y1 < panel.get_window_extent().y0
-    assert legend.get_window_extent().y0 > 0
+    assert min(legend.get_window_extent().y0, legend.get_window_extent().x0) > 0
+    assert legend.get_window_extent().x1 < picture.bbox.x1
     assert len({tuple(line.get_color()) for line in panel.get_lines()}) == 21
 
 
