@@ -79,6 +79,13 @@ OF_MMENGINE = {
     "log_processor": "'log_interval' says how often to log",
     "log_level": "loggers are those of Python's logging, below 'optimzoo'",
     "launcher": "torchrun starts the processes; 'strategy' says how to use them",
+    "model_wrapper_cfg": "'strategy' says how to use several processes",
+    "find_unused_parameters": "it stands in 'strategy', beside type='ddp'",
+    "experiment_name": "a run is known by its 'work_dir'",
+    **dict.fromkeys(
+        ("activation_checkpointing", "compile", "efficient_conv_bn_eval", "sync_bn"),
+        "what the model is made by does that",
+    ),
     **{f"test_{what}": "nothing is tested after a run: call Runner.val" for what in ("cfg", "dataloader", "evaluator")},
 }
 """Keys that mmengine has at the top of a config, and what stands for them here."""

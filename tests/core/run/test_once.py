@@ -148,6 +148,8 @@ def test_several_mistakes_are_told_at_once(config):
         ("custom_imports", "dotted path"),
         ("visualizer", "curves.png"),
         ("test_dataloader", "Runner.val"),
+        ("compile", "what the model is made by does that"),
+        ("experiment_name", "'work_dir'"),
     ],
 )
 def test_what_stands_for_a_key_of_mmengine_is_told(key, said, config):

@@ -22,7 +22,7 @@ def seed_of(randomness: Mapping[str, Any] | None) -> int:
     """
     if not isinstance(randomness, (Mapping, type(None))):
         raise ConfigError(f"a dict such as {{'seed': 0}} is wanted, got {shown(randomness)}", "randomness")
-    return calls.call(_seed, randomness or {}, "randomness")  # type: ignore[no-any-return]
+    return calls.call(_seed, randomness or {}, "randomness", label="randomness")  # type: ignore[no-any-return]
 
 
 def _seed(seed: int | None = None) -> int:
