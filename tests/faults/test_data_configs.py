@@ -20,6 +20,7 @@ from optimzoo.cli.plot import plot
 from optimzoo.cli.plugins import plugins
 from optimzoo.cli.runs import check, run_config
 from optimzoo.cli.show import show
+from optimzoo.cli.translate import translate
 from optimzoo.cli.vet import vet
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
 from optimzoo.names.trust import UnseenError
@@ -447,6 +448,15 @@ def test_vet_imports_what_it_is_told_to(tmp_path, monkeypatch, capfd):
     sys.modules.pop("to_vet")
 
 
+def test_translate_imports_what_it_is_told_to(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "to_translate.py").write_text("from torch.optim import SGD\nprint('run')")
+    translate("SGD", "to_translate:SGD")
+    assert capfd.readouterr().err.startswith("run\n")
+    sys.modules.pop("to_translate")
+
+
 FOREIGN_AND_OWN = (
     test_in_every_slot_a_foreign_name_is_refused_and_by_check_not_even_imported,
     test_what_the_folder_defines_is_taken_and_by_check_looked_at_if_it_is_trusted,
@@ -473,6 +483,7 @@ PROMISES = {
         test_show_imports_the_module_of_a_path_and_calls_nothing,
     ),
     "vet": (test_vet_imports_what_it_is_told_to,),
+    "translate": (test_translate_imports_what_it_is_told_to,),
 }
 """What each command may import and call, and the tests of it."""
 

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimzoo import __version__
-from optimzoo.cli import convert_state, groups, names, plot, plugins, runs, show, vet
+from optimzoo.cli import convert_state, groups, names, plot, plugins, runs, show, translate, vet
 from optimzoo.console import out, prepare_streams, say
 from optimzoo.errors import OptimzooError, PluginError
 from optimzoo.names.zoo import plugins as plugin_manager
@@ -34,6 +34,7 @@ for command in (
     names.list_names,
     show.show,
     vet.vet,
+    translate.translate,
     plugins.plugins,
 ):
     app.command("list" if command is names.list_names else command.__name__.replace("_", "-"))(command)

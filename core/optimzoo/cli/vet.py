@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 STYLES = {"fine": "green", "note": "cyan", "fault": "bold red", "unmeasured": "yellow"}
 
+Name = Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or package.module:Class.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="KEY=VALUE", help="An argument, such as lr=1e-3. May be repeated."),
+]
+
 
 def vet(
-    name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, or package.module:Class.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="KEY=VALUE", help="An argument, such as lr=1e-3. May be repeated."),
-    ] = None,
+    name: Name,
+    settings: With = None,
     only: Annotated[str, typer.Option(metavar="FACT,FACT", help="Facts to measure, such as resume,decay.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="When to stop measuring.")] = 120,
@@ -35,7 +38,7 @@ def vet(
 
     if "" not in sys.path:
         sys.path.append("")  # a module beside the shell may be named, as with `python -m`
-    kwargs = dict(map(_setting, settings or ()))
+    kwargs = dict(map(setting, settings or ()))
     words = [word for word in map(str.strip, only.split(",")) if word]
     with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
         report = measure(name, only=words, seconds=seconds, **kwargs)
@@ -47,7 +50,8 @@ def vet(
         raise typer.Exit(1)
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
+    """Return the argument that ``KEY=VALUE`` gives, and its value."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise typer.BadParameter(f"KEY=VALUE is wanted, got {text!r}", param_hint="--with")
