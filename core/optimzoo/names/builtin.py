@@ -35,6 +35,9 @@ def optimzoo_register(zoo: Zoo) -> None:
         about="One optimizer for each child module, or for each set of name patterns",
     )
     zoo.hook("EMAHook", "optimzoo.run:EMAHook", about="Validates with an exponential moving average of the weights")
+    zoo.hook("NormsHook", "optimzoo.run:NormsHook", about="Logs the norms of gradients and updates of each group")
+    zoo.hook("WandbHook", "optimzoo.run:WandbHook", about="Logs to Weights & Biases, offline by default")
+    zoo.hook("MLflowHook", "optimzoo.run:MLflowHook", about="Logs to MLflow, to a local database by default")
     zoo.strategy("single", "optimzoo.run.spread.strategy:Single", about="One process trains the whole model")
     zoo.strategy("ddp", "optimzoo.run.spread.ddp:DDP", about="A copy of the model in each process")
     zoo.strategy("fsdp2", "optimzoo.run.spread.fsdp2:FSDP2", about="A share of every parameter in each process")

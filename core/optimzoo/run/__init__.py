@@ -4,6 +4,8 @@ from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.ema import EMAHook
 from optimzoo.run.hooks.log import LoggerHook
+from optimzoo.run.hooks.log_to import Logger, LogTo, MLflowHook, WandbHook
+from optimzoo.run.hooks.norms import NormsHook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
@@ -16,10 +18,15 @@ __all__ = [
     "EMAHook",
     "History",
     "Hook",
+    "LogTo",
+    "Logger",
     "LoggerHook",
+    "MLflowHook",
+    "NormsHook",
     "ParamSchedulerHook",
     "Run",
     "Runner",
     "Strategy",
     "TensorBoardHook",
+    "WandbHook",
 ]

@@ -23,6 +23,7 @@ from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.list import HookList
 from optimzoo.run.hooks.log import LoggerHook
+from optimzoo.run.hooks.log_to import LogTo
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
@@ -182,8 +183,10 @@ class Runner(Told):
         saver = read.checkpoint or CheckpointHook()
         if self.val_dataloader is None:
             calls.raise_all(unmeasured(saver.best, self.schedulers))
-        logs = [LoggerHook(groups=read.log_groups), TensorBoardHook()] if self.processes.rank == 0 else []
-        self.hooks = [*own_hooks, *logs, ParamSchedulerHook(), saver]
+        logs = [LoggerHook(groups=read.log_groups), TensorBoardHook()]
+        logs += [hook for hook in own_hooks if isinstance(hook, LogTo)]
+        others = [hook for hook in own_hooks if hook not in logs]
+        self.hooks = [*others, *(logs if self.processes.rank == 0 else ()), ParamSchedulerHook(), saver]
         self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False
         self.random = RandomStates()

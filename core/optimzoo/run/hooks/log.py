@@ -154,7 +154,7 @@ class LoggerHook(Hook):
                 for task in self._progress.task_ids:  # none if the terminal was lost before the bar was drawn
                     self._progress.update(task, completed=runner.iter, description=shown)
 
-    def _of_groups(self, runner: Run) -> dict[str, float]:
+    def _of_groups(self, runner: Run) -> dict[str, float | Tensor]:
         """Return the learning rate and weight decay of each group, under names such as ``lr[norm_decay_mult]``."""
         each = members(runner.optim_wrapper)
         groups = [group for member in each.values() for group in member.optimizer.param_groups]
@@ -166,7 +166,7 @@ class LoggerHook(Hook):
                 for key in ("lr", "weight_decay")
                 if isinstance(group.get(key), (Real, Tensor))
             }
-        return {column: float(group[key]) for column, (group, key) in self._columns.items()}
+        return {column: _kept(group[key]) for column, (group, key) in self._columns.items()}
 
     def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
@@ -174,18 +174,23 @@ class LoggerHook(Hook):
         return {**loss, **self._last}
 
 
-def hyperparameters(runner: Run) -> dict[str, float]:
+def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
     """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
-    found: dict[str, float] = {}
+    found: dict[str, float | Tensor] = {}
     for name, member in members(runner.optim_wrapper).items():
         prefix = f"{name}." if name else ""
         group = member.base_param_settings or member.optimizer.param_groups[0]
         if group.get("lr") is not None:
-            found[f"{prefix}lr"] = float(group["lr"])
+            found[f"{prefix}lr"] = _kept(group["lr"])
         for scheduler in runner.schedulers:
             if scheduler.optimizer in (member, member.optimizer):
-                found[prefix + scheduler.param_name] = scheduler.hyperparam.get(group)
+                found[prefix + scheduler.param_name] = _kept(scheduler.hyperparam.get(group))
     return found
+
+
+def _kept(value: Any) -> float | Tensor:
+    """Return a setting as a number; a tensor, which schedules fill in place, is copied where it is."""
+    return value.detach().clone() if isinstance(value, Tensor) else float(value)
 
 
 def _where(runner: Run) -> str:

@@ -27,6 +27,7 @@ class Run(Protocol):
     device: torch.device
     work_dir: Path
     history: History
+    config: dict[str, Any]
     plan: TrainPlan
     epoch_length: int | None
     max_iters: int | None
