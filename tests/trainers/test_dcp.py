@@ -151,6 +151,12 @@ def test_the_wrapper_itself_is_refused_where_it_is_fresh(tmp_path):
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
+def test_several_in_one_are_refused_too(tmp_path):
+    dcp.save(dict(optimizer=Run(CFGS["Muon and AdamW"]).train().wrapper.optimizer), checkpoint_id=tmp_path)
+    with pytest.raises(CheckpointError, match=r"saved with 7 entries, and none are there.*get_optimizer_state_dict"):
+        dcp.load(dict(optimizer=Run(CFGS["Muon and AdamW"]).wrapper.optimizer), checkpoint_id=tmp_path)
+
+
 def test_entries_that_a_first_step_does_not_make_are_told(tmp_path):
     run = Run(dict(optimizer=ADAMW)).train()
     for entry in run.wrapper.optimizer.state.values():

@@ -157,15 +157,22 @@ class Parts(Optimizer):
                 groups[id(group)] = {**packed, "params": [own[number] for number in packed["params"]]}
             rest = {key: value for key, value in saved.items() if key not in ("state", "param_groups")}
             beside |= {name: rest} if rest else {}
-        laid_out = {"state": state, "param_groups": [groups[id(group)] for group in self.param_groups]}
+        packed_groups = [groups[id(group)] for group in self.param_groups]
+        laid_out: dict[str, Any] = {"state": state, "param_groups": packed_groups, "entries": len(state)}
         return {**laid_out, "parts": beside} if beside else laid_out
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load what ``state_dict`` returned.
 
         Raises:
-            CheckpointError: It is not of these parts.
+            CheckpointError: It is not of these parts, or has lost what it held of the parameters.
         """
+        if state_dict.get("entries") and not state_dict["state"]:
+            raise CheckpointError(
+                f"it was saved with {state_dict['entries']} entries, and none are there. torch.distributed.checkpoint "
+                "reads only what the loading side has: give it get_optimizer_state_dict(model, optimizer)",
+                "state",
+            )
         saved = state_dict["param_groups"]
         told, own = ([group.get(PART) for group in groups] for groups in (saved, self.param_groups))
         if told != own:
