@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimzoo import calls
+from optimzoo.cli.vet import With, setting
 from optimzoo.console import out
 from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError, did_you_mean, near
 from optimzoo.names.entry import NEEDS, Entry, dotted, import_dotted, library_version
@@ -23,13 +24,21 @@ from optimzoo.names.zoo import plugins as plugin_manager
 
 def show(
     name: Annotated[str, typer.Argument(help="A name that `optimzoo list` prints, an alias, or package.module:Class.")],
+    step_size: Annotated[
+        bool, typer.Option("--step-size", help="Measure how far an update at lr=0.01 moves a matrix of 1024 x 1024.")
+    ] = False,
+    settings: With = None,
 ) -> None:
     """Show where a name comes from, what it needs and what arguments it takes.
 
-    Of a registered name, its library alone is imported; of package.module:Class, that module.
+    Of a registered name, its library alone is imported; of package.module:Class, that module. --with is for
+    --step-size.
     """
+    if settings and not step_size:
+        raise typer.BadParameter("it gives arguments to what --step-size measures", param_hint="--with")
     if ":" in name:
         _show(*_by_path(name))
+        _show_step(name, settings) if step_size else None
         return
     found = [(registry, entry) for registry in REGISTRIES.values() for entry in registry.claimants(name)]
     named_so = [entry for registry in REGISTRIES.values() for entry in registry.entries() if name in entry.names]
@@ -44,8 +53,22 @@ def show(
         )
     for registry, entry in found:
         _show(registry, entry)
+    if step_size and found:
+        _show_step(name, settings)
     if others:
         _show_others(name, found[0][1] if found else None, others)
+
+
+def _show_step(name: str, settings: list[str] | None) -> None:
+    """Measure the size of a step, and print it."""
+    from optimzoo.vetting.size import step_size
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
+        size, given = step_size(name, **dict(map(setting, settings or ())))
+    told = [f"{key}={value!r}" for key, value in given.items()]
+    what = f"the first update of a 1024 x 1024 matrix{' with ' * bool(told)}{', '.join(told)}, by root mean square"
+    line = f"  step size: {size:.3g}, {what} (weights and gradients of size 1, no decay)"
+    out.print(line, soft_wrap=True, highlight=False)
 
 
 def _by_path(name: str) -> tuple[Registry, Entry]:
