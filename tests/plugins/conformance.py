@@ -6,8 +6,7 @@
 import re
 
 from optimzoo import OPTIMIZERS
-from optimzoo.names.entry import NEEDS, REFUSED, Entry
-from optimzoo.names.facts import OF_PARTS, UNDRIVEN
+from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo_plugins.library import OWNERS, libraries, owners
 from optimzoo_plugins.openmmlab import CONSTRUCTORS, SCHEDULES
 from tests.conftest import REPO
@@ -118,16 +117,6 @@ def faults_of(name: str) -> dict[str, str]:
     return {fact: row[2] for fact, row in rows.items() if fact != "needs" or status(name).startswith("fails")}
 
 
-def measured(entry: Entry) -> str:
-    """The day of the facts, or why there are none."""
-    if entry.facts:
-        undriven = UNDRIVEN.get(entry.facts.value("needs"))
-        return f"{entry.facts.date}: {undriven}" if undriven else entry.facts.date
-    if "parts" in entry.needs:
-        return OF_PARTS
-    return "not measured yet" if entry.installed else "its library is not installed where facts are measured"
-
-
 def table() -> str:
     """The rows of every registered optimizer."""
     heads = [column.removesuffix(".merge") for column in COLUMNS]
@@ -143,7 +132,7 @@ def table() -> str:
             library = f"{entry.library} {entry.facts.version}" if entry.facts else entry.library
             licence = entry.licence if entry.licence.count(" AND ") < 2 else "[several](libraries.md)"
             about = f"[{entry.about}]({entry.paper})" if entry.paper else entry.about
-            cells = [f"`{name}`{also}", library, licence, cell(status(name)), *values, faults, measured(entry), about]
+            cells = [f"`{name}`{also}", library, licence, cell(status(name)), *values, faults, entry.measured, about]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

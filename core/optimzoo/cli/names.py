@@ -88,6 +88,7 @@ def _meeting(where: str, found: Mapping[str, list[Entry]]) -> dict[str, list[Ent
 
 
 def _as_dict(kind: str, entry: Entry) -> dict[str, object]:
+    facts = entry.facts
     return {
         "kind": kind,
         "name": KINDS[kind].display_name(entry),
@@ -103,6 +104,8 @@ def _as_dict(kind: str, entry: Entry) -> dict[str, object]:
         "group_keys": list(entry.group_keys),
         "plugin": entry.plugin,
         "distribution": entry.distribution,
+        **({"measured": entry.measured} if kind == "optimizer" else {}),
+        **({"version": facts.version, "facts": {k: row[:2] for k, row in facts.rows.items()}} if facts else {}),
     }
 
 

@@ -16,7 +16,7 @@ from optimzoo.cli.vet import With, setting
 from optimzoo.console import out
 from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError, did_you_mean, near
 from optimzoo.names.entry import NEEDS, Entry, dotted, import_dotted, library_version
-from optimzoo.names.facts import OF_PARTS, Facts
+from optimzoo.names.facts import UNMEASURED, Facts
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, REGISTRIES, needs_of_class
 from optimzoo.names.zoo import plugins as plugin_manager
@@ -154,7 +154,7 @@ def _measured(entry: Entry) -> dict[str, str]:
         declare = "needs = [...] beside it in the config declares what cannot be seen of it"
         return {"measured": f"not yet: optimzoo vet {dotted(entry.target)}", "to know": declare}
     if measured is None:
-        return {"measured": OF_PARTS} if "parts" in entry.needs else {}
+        return {"measured": entry.measured} if UNMEASURED.keys() & set(entry.needs) else {}
 
     def lines(verdict: str) -> str:
         rows = measured.of_verdict(verdict).items()

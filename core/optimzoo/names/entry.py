@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
-from optimzoo.names.facts import Facts, bundled_file, facts_in
+from optimzoo.names.facts import UNDRIVEN, UNMEASURED, Facts, bundled_file, facts_in
 from optimzoo.names.trust import Slot, current, defined_names
 from optimzoo.traces import FAULTS, describe_error
 
@@ -104,6 +104,15 @@ class Entry:
         """What was measured of the optimizer, with the installed version of its library or else the newest measured."""
         file = self.facts_file or (bundled_file(self.library) if self.bundled else "")
         return facts_in(file, self.name, library_version(self.library)) if file else None
+
+    @property
+    def measured(self) -> str:
+        """The day on which the facts were measured, or why they are not there or not complete."""
+        if self.facts:
+            undriven = UNDRIVEN.get(self.facts.value("needs"))
+            return f"{self.facts.date}: {undriven}" if undriven else self.facts.date
+        why = "not measured yet" if self.installed else "its library is not installed where facts are measured"
+        return next((UNMEASURED[need] for need in self.needs if need in UNMEASURED), why)
 
     @property
     def qualified(self) -> str:
@@ -223,8 +232,13 @@ def library_version(library: str) -> str:
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
-        names = importlib.metadata.packages_distributions().get(library, [])
+        names = _distributions().get(library, []) if is_installed(library) else []
         return importlib.metadata.version(names[0]) if names else ""
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
 
 
 def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any:

@@ -25,8 +25,8 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s]\S*))?$")
 UNDRIVEN = {"nothing works": "no way to drive it was found", "accelerator": "it does not run on a CPU"}
 """Values of ``needs`` for what cannot be measured, and what they mean."""
-OF_PARTS = "its facts are those of its parts"
-"""Why there are none about an optimizer that is made of others."""
+UNMEASURED = {"parts": "its facts are those of its parts", "process_group": "it runs in several processes alone"}
+"""Needs for which there are no facts, and why."""
 VERDICTS = ("fine", "note", "fault", "unmeasured")
 Row = tuple[str, Any, str]
 

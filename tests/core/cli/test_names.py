@@ -34,6 +34,16 @@ class TestNames:
         assert {row["kind"] for row in rows} == {"constructor"}
         assert {row["name"] for row in rows} >= {"DefaultOptimWrapperConstructor", "LayerDecayOptimWrapperConstructor"}
 
+    def test_list_has_the_facts_of_each_optimizer_or_why_there_are_none(self, optimzoo):
+        rows = {row["name"]: row for row in json.loads(optimzoo("list", "--kind", "optimizer", "--json").stdout)}
+        assert len(rows) >= 300
+        assert rows["AdamW"]["facts"]["resume"] == ["fine", "exact"]
+        assert rows["AdamW"]["version"].startswith("2.")
+        assert rows["Parts"]["measured"] == "its facts are those of its parts"
+        assert all(
+            "facts" in row or "not installed" in row["measured"] for row in rows.values() if row["name"] != "Parts"
+        )
+
     def test_list_says_so_when_nothing_matches(self, optimzoo):
         done = optimzoo("list", "lyon", check=False)
         assert (done.returncode, "Did you mean 'Lion'?" in done.stdout) == (1, True)
