@@ -7,6 +7,7 @@ fields, checks them in ``_check``, and gives its shape as ``height``.
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import repeat
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from torch.optim import Optimizer
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.schedules.order import WATCHED, FirstStep
 from optimzoo.schedules.state import ScheduleState, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn, Subset, own
@@ -290,6 +291,15 @@ class MomentumSchedulerMixin:
 
     def __init__(self, optimizer: Optimizer | BaseOptimWrapper, *args: Any, **kwargs: Any) -> None:
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]
+
+    def _get_value(self) -> list[Any]:
+        """Return the new values, and warn of a momentum that never forgets."""
+        values: list[Any] = super()._get_value()  # type: ignore[misc]
+        high = [value for value in values if isinstance(value, float) and value >= 1]
+        if high:
+            what = f"{type(self).__name__} sets the momentum to {high[0]:g}: from 1 on, it grows without end"
+            warnings.warn(what, OptimzooWarning, stacklevel=3)
+        return values
 
     def _scheduled(self) -> str:
         optimizer, chosen = vars(self)["optimizer"], vars(self).get("groups")

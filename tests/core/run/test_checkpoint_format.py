@@ -9,6 +9,7 @@ import torch
 from optimzoo import OptimWrapper
 from optimzoo.errors import CheckpointError
 from optimzoo.run import EMAHook, Hook
+from optimzoo.run.loop.randomness import random_state
 from optimzoo.run.parts import PARTS
 from optimzoo.run.store.checkpoint import FORMAT, checkpoints_in, load_checkpoint
 
@@ -62,6 +63,7 @@ def test_every_part_takes_back_what_it_returned(make_runner, tmp_path):
         assert same(before[key], after[key]), key
 
 
+UNFIT = [{"torch": 3}, {"python": [3, [1], None]}, {"numpy": ["PCG64", [1], 0, 0, 0.0]}]
 WRONG = [
     *(
         (key, value)
@@ -71,7 +73,8 @@ WRONG = [
     *((key, value) for key in ("model", "optim_wrapper", "hooks", "gradients", "config") for value in (None, [], 3)),
     *(("epoch_length", value) for value in (-1, "5", [])),
     *(("validation_due", value) for value in (None, 1, "no")),
-    *(("random", value) for value in ({}, None, [{}], [3])),
+    *(("random", value) for value in ({}, None, [{}], [3], [{"epoch_start": None, "now": None}])),
+    *(("random", [{"epoch_start": random_state(), "now": {**random_state(), **w}}]) for w in UNFIT),
     ("rows", 10**9),
     ("param_scheduler", {}),
     ("optim_wrapper", {}),

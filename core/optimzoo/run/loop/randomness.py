@@ -89,5 +89,11 @@ class RandomStates:
         return {"now": now, "epoch_start": self.epoch_start if inside else now}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
+        """Take over what ``state_dict`` returned, once it is seen that the generators take it."""
+        before = random_state()
+        try:
+            for each in (state["epoch_start"], state["now"]):
+                set_random_state(each)
+        finally:
+            set_random_state(before)
         self.epoch_start, self.now = state["epoch_start"], state["now"]
