@@ -1,14 +1,15 @@
 """Wrappers and schedules in ``torch.distributed.checkpoint``, which reads only what there is already a place for.
 
 A fresh optimizer has no state, so nothing of a checkpoint has a place in it, and nothing is read, without a word. Here
-every parameter that is trained has its entries: those that it lacks are taken from a step of a copy. A part that is
-never taken apart says which of them are the optimizer's own.
+every parameter that is trained has its entries: those that it lacks are taken from a step of a copy. What is a number,
+or no tensor, is kept aside as one object, which DCP never takes apart; it says which entries are the optimizer's own.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,9 +48,9 @@ def stateful(part: Any) -> Stateful:
         >>> import torch
         >>> from optimzoo import build_optim_wrapper
         >>> from optimzoo.trainers.dcp import stateful
-        >>> fresh = build_optim_wrapper(torch.nn.Linear(2, 1), dict(optimizer=dict(type="AdamW", lr=0.1)))
+        >>> fresh = build_optim_wrapper(torch.nn.Linear(2, 2), dict(optimizer=dict(type="AdamW", lr=0.1)))
         >>> {name: sorted(entry) for name, entry in stateful(fresh).state_dict()["state"].items()}
-        {'bias': ['exp_avg', 'exp_avg_sq', 'step'], 'weight': ['exp_avg', 'exp_avg_sq', 'step']}
+        {'bias': ['exp_avg', 'exp_avg_sq'], 'weight': ['exp_avg', 'exp_avg_sq']}
     """
     if isinstance(part, OptimWrapperDict):
         return _Several(part)
@@ -91,30 +92,33 @@ class _One:
         saved = self._wrapper.state_dict()
         names = _names(saved)
         held = {names[number]: entry for number, entry in saved["state"].items() if number in names}
+        tensors: dict[str, dict[str, Tensor]] = {name: {} for name in held}
         aside = {
             **saved,
             "state": {key: value for key, value in saved["state"].items() if key not in names},
-            "held": {name: _outline(entry) for name, entry in held.items()},
+            "held": {name: _taken_apart(entry, tensors[name]) for name, entry in held.items()},
         }
         params = params_of(self._wrapper.optimizer)  # a state has the groups in their order
-        lacks = any(p.requires_grad and name not in held for name, p in zip(names.values(), params))
-        entries = {**(_template(self._wrapper) if lacks else {}), **held}
-        return {"state": {name: _own(entries[name]) for name in sorted(entries)}, ASIDE: (aside,)}
+        if any(p.requires_grad and name not in held for name, p in zip(names.values(), params)):
+            for name, entry in _template(self._wrapper).items():
+                if name not in held:
+                    _taken_apart(entry, tensors.setdefault(name, {}))
+        return {"state": dict(sorted(tensors.items())), ASIDE: (aside,)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         (aside,) = state_dict[ASIDE]
         numbers = {name: number for number, name in _names(aside).items()}
         state: dict[Any, Any] = dict(aside["state"])
-        for name, wanted in aside["held"].items():
-            entry = state_dict["state"].get(name, {})
-            found = {key: entry[key] for key in wanted if key in entry}
-            if _outline(found) != wanted:
+        for name, entry in aside["held"].items():
+            lost: list[str] = []
+            tensors = state_dict["state"].get(name, {})
+            state[numbers[name]] = _put_together(entry, tensors, lost)
+            if lost:
                 raise CheckpointError(
-                    f"the checkpoint has {listed(wanted)} of {name!r}, and there was a place for {listed(found)} only: "
+                    f"the checkpoint has {listed(lost)} of {name!r}, and there was a place for {listed(tensors)} only: "
                     "make the optimizer's first updates before the load",
                     f"state.{name}",
                 )
-            state[numbers[name]] = found
         whole = {key: value for key, value in aside.items() if key != "held"}
         self._wrapper.load_state_dict({**whole, "state": state})
 
@@ -167,15 +171,37 @@ def _template(wrapper: BaseOptimWrapper) -> dict[str, Any]:
     return {names[number]: entry for number, entry in saved["state"].items() if number in names}
 
 
-def _own(value: Any) -> Any:
-    """Return containers that may be written into, with the tensors of the state."""
-    if isinstance(value, Mapping):
-        return {key: _own(inner) for key, inner in value.items()}
-    return [_own(inner) for inner in value] if isinstance(value, list) else value
+@dataclass(frozen=True)
+class _Place:
+    """What stands for a tensor in an entry that was taken apart."""
+
+    path: str
 
 
-def _outline(value: Any) -> Any:
-    """Return which places a value has."""
+def _taken_apart(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """Return ``value`` with a place for each tensor, which ``tensors`` gets by its path; single numbers stay."""
+    if isinstance(value, Tensor):
+        if type(value) is Tensor and value.numel() == 1:  # of which some libraries change the shape
+            return value.detach().cpu()
+        tensors[path] = value
+        return _Place(path)
     if isinstance(value, Mapping):
-        return {key: _outline(inner) for key, inner in value.items()}
-    return [_outline(inner) for inner in value] if isinstance(value, list) else None
+        return {
+            key: _taken_apart(inner, tensors, f"{path}.{key}" if path else str(key)) for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(_taken_apart(inner, tensors, f"{path}.{number}") for number, inner in enumerate(value))
+    return value
+
+
+def _put_together(value: Any, tensors: Mapping[str, Tensor], lost: list[str]) -> Any:
+    """Return what was taken apart; ``lost`` gets the paths of tensors that are not there."""
+    if isinstance(value, _Place):
+        if value.path not in tensors:
+            lost.append(value.path)
+        return tensors.get(value.path)
+    if isinstance(value, Mapping):
+        return {key: _put_together(inner, tensors, lost) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_put_together(inner, tensors, lost) for inner in value)
+    return value
