@@ -238,6 +238,12 @@ def test_the_effective_learning_rate_is_logged(tmp_path):
     assert seen[-1] > seen[0]
 
 
+def test_a_rule_that_clips_is_refused(tmp_path):
+    cfg = dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(rules=[dict(ndim=1, clip=1.0)]))
+    with pytest.raises(ConfigError, match=r"^optim_wrapper.paramwise_cfg.rules\[0\].clip: the trainer clips"):
+        trainer(tmp_path, Classifier(), cfg=cfg).train()
+
+
 def test_deepspeed_is_refused_by_name(tmp_path):
     from transformers import Trainer
 

@@ -22,8 +22,8 @@ from optimzoo.groups.roles import NAMES as ROLE_NAMES
 from optimzoo.groups.roles import Role, roles_of
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.needs import check_settings
-from optimzoo.optimizers.param_groups import NAMES, Group
-from optimzoo.values import is_number, one_of, whole_number, without_arrays
+from optimzoo.optimizers.param_groups import CLIP, NAMES, Group
+from optimzoo.values import is_number, number, one_of, whole_number, without_arrays
 
 OTHERS: Mapping[str, Any] = types.MappingProxyType({})
 """What stands for a rule that is for another part of the optimizer, so that the others keep their numbers."""
@@ -174,6 +174,8 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
                 multiplies[MULTIPLIERS[key]] = multiplier(optimizer, MULTIPLIERS[key], value, f"{path}.{key}")
             elif key == "name":
                 sets[key] = _title(value, f"{path}.{key}")
+            elif key == "clip" and key not in (*optimizer.settings, *optimizer.group_keys):
+                sets[CLIP] = label, number(value, f"{path}.{key}", 0)
             else:
                 sets[key] = argument(optimizer, key, value, path)
         except ConfigError as error:
@@ -181,7 +183,7 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
     if CONDITIONS.keys().isdisjoint(rule):
         problems.append(ConfigError(f"it says nothing of which parameters: it needs {' or '.join(CONDITIONS)}", path))
     if CONDITIONS.keys() >= rule.keys():
-        what = "it sets nothing: it needs lr_mult, decay_mult or an argument of the optimizer"
+        what = "it sets nothing: it needs lr_mult, decay_mult, clip or an argument of the optimizer"
         problems.append(ConfigError(what, path))
     calls.raise_all(problems)
     tests = [holds for _, holds in conditions.values()]

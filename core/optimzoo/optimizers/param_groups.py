@@ -12,6 +12,8 @@ from optimzoo.errors import ConfigError
 Group = dict[str, Any]
 NAMES = "param_names"
 """torch's key for the names of a group's parameters, in their order."""
+CLIP = "clip_rule"
+"""The key for the rule that clips the gradients of a group, and the norm it clips those of all its groups to."""
 
 
 def as_groups(params: Iterable[Any]) -> list[Group]:

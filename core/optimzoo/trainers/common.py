@@ -15,6 +15,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS, needs_of
 from optimzoo.optimizers.create import FUSED
+from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.wrappers.ownership import PREPARED_BY
@@ -76,6 +77,9 @@ def build_optimizers(
         for need in (need for need in OF_THE_STEP if need in needs_of(optimizer) and need not in honours):
             place = ".".join(filter(None, ("optim_wrapper", name, "optimizer.type")))
             raise ConfigError(f"{type(optimizer).__name__} {NEEDS[need]}. {trainer} does not do that", place)
+        for label, _ in (group[CLIP] for group in optimizer.param_groups if CLIP in group):
+            place = ".".join(filter(None, ("optim_wrapper", name, f"paramwise_cfg.{label}.clip")))
+            raise ConfigError("the trainer clips the gradients itself, those of all parameters as one", place)
     return {name: member.optimizer for name, member in members.items()}
 
 

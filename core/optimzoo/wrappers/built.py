@@ -10,10 +10,11 @@ from typing import Any
 from torch import nn
 
 from optimzoo.console import as_text
-from optimzoo.errors import PluginError
+from optimzoo.errors import ConfigError, PluginError
 from optimzoo.groups.table import group_table
 from optimzoo.names.zoo import plugins
 from optimzoo.optimizers.heeded import heed
+from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.optimizers.parts import each_of
 from optimzoo.wrappers.base import BaseOptimWrapper
 from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
@@ -27,6 +28,10 @@ def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> N
     members = [member for member in members if isinstance(member, BaseOptimWrapper)]
     for cls in dict.fromkeys(type(each) for member in members for each in each_of(member.optimizer)):
         heed(cls, "checkpoint")
+    for member in members:
+        rules = [group[CLIP][0] for group in member.optimizer.param_groups if CLIP in group]
+        if rules and not hasattr(member, "_clips_of_rules"):
+            raise ConfigError(f"{type(member).__name__} clips nothing by rules", f"paramwise_cfg.{rules[0]}.clip")
     clipped = [m for m in members if "max_norm" in (getattr(m, "clip_grad_kwargs", None) or ())]
     for cls in dict.fromkeys(type(each) for member in clipped for each in each_of(member.optimizer)):
         heed(cls, "clip")

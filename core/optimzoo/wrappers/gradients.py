@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
+from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import number, one_of, plain
 
 CLIP_FUNCTIONS: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
@@ -41,6 +42,15 @@ def clipping(
         if key in kwargs:
             kwargs[key] = number(kwargs[key], f"clip_grad.{key}", low)
     return function, kwargs, None if only is None else list(only)
+
+
+def clips_of_rules(optimizer: Optimizer) -> list[tuple[float, list[Tensor]]]:
+    """Return the norms that rules clip to, each with the parameters whose gradients it is for."""
+    rules: dict[Any, list[Tensor]] = {}
+    for group in optimizer.param_groups:
+        if CLIP in group:
+            rules.setdefault(tuple(group[CLIP]), []).extend(group["params"])
+    return [(norm, params) for (_, norm), params in rules.items()]
 
 
 def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Tensor | None:

@@ -24,6 +24,7 @@ from optimzoo.wrappers.gradients import (
     backward_with_graph,
     clip,
     clipping,
+    clips_of_rules,
     first_nonfinite,
     multiply,
     total_norm,
@@ -89,6 +90,9 @@ class OptimWrapper(Windows):
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer, accumulative_counts)
         self.clip_func, self.clip_grad_kwargs, self._clipped = clipping(clip_grad, getattr(optimizer, "parts", ()))
+        self._clips_of_rules = clips_of_rules(optimizer)
+        if flatten and self._clips_of_rules:
+            raise ConfigError("a rule clips the gradients of some parameters, which are joined with others", "flatten")
         self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
         self._own_step = False  # whether what clips is followed by nothing but the step
@@ -267,7 +271,7 @@ class OptimWrapper(Windows):
                 if self.nonfinite == "raise":
                     raise self._nonfinite_error(bad)
                 return False
-        if self.clip_grad_kwargs is not None:
+        if self.clip_grad_kwargs is not None or self._clips_of_rules:
             self._clip_grad()
         return True
 
@@ -280,6 +284,8 @@ class OptimWrapper(Windows):
         return evaluate
 
     def _clip_grad(self) -> None:
+        for most, of_rule in self._clips_of_rules:
+            clip(CLIP_FUNCTIONS["norm"], [p for p in of_rule if p.grad is not None], {"max_norm": most})
         params = with_grad(self.optimizer)
         if self._clipped is not None:
             groups = [group for group in self.optimizer.param_groups if group["part"] in self._clipped]
