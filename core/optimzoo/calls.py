@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.keywords import read_keywords
@@ -142,10 +142,15 @@ def no_exit(what: str = "somebody else's code") -> Iterator[None]:
     """Make an OptimzooError, with its place, of an ``exit()``: it would end the program as if all were well."""
     try:
         yield
-    except Stopped:
-        raise
     except SystemExit as error:
-        raise OptimzooError(f"{what} called exit(): {describe_error(error)}") from error
+        raise_for_exit(error, what)
+
+
+def raise_for_exit(error: SystemExit, what: str) -> NoReturn:
+    """Raise an OptimzooError for an ``exit()``, or again the end that a signal asked for."""
+    if isinstance(error, Stopped):
+        raise error
+    raise OptimzooError(f"{what} called exit(): {describe_error(error)}") from error
 
 
 @functools.lru_cache(maxsize=512)

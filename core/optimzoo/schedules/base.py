@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 from torch.optim import Optimizer
 
+from optimzoo.calls import raise_for_exit
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.schedules.order import WATCHED, FirstStep
 from optimzoo.schedules.state import ScheduleState, unit_of
@@ -176,7 +177,10 @@ class ParamScheduler(ScheduleState):
         self._global_step = step = self._global_step + 1
         if self.begin <= step < self._stop:
             self.last_step += 1
-            self._last_value = values = self._get_value()
+            try:
+                self._last_value = values = self._get_value()
+            except SystemExit as error:
+                raise_for_exit(error, type(self).__name__)
             self.hyperparam.write(self.optimizer.param_groups, values)
             if self.verbose:
                 for number, value in enumerate(values):
@@ -295,9 +299,9 @@ class MomentumSchedulerMixin:
     def _get_value(self) -> list[Any]:
         """Return the new values, and warn of a momentum that never forgets."""
         values: list[Any] = super()._get_value()  # type: ignore[misc]
-        high = [value for value in values if isinstance(value, float) and value >= 1]
+        high = [value for value in values if isinstance(value, float) and value > 1]
         if high:
-            what = f"{type(self).__name__} sets the momentum to {high[0]:g}: from 1 on, it grows without end"
+            what = f"{type(self).__name__} sets the momentum to {high[0]:g}: above 1, it grows without end"
             warnings.warn(what, OptimzooWarning, stacklevel=3)
         return values
 

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from torch.optim import Optimizer
 
+from optimzoo.calls import no_exit
 from optimzoo.errors import CheckpointError, OptimzooError
 from optimzoo.schedules import resume
 from optimzoo.schedules.base import ParamScheduler
@@ -101,6 +102,7 @@ class SchedulerGroup:
     def __iter__(self) -> Iterator[ParamScheduler]:
         return iter(self._schedulers)
 
+    @no_exit("a schedule")
     def step(
         self,
         outcome: StepOutcome | None = None,

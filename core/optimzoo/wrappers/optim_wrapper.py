@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optimzoo.calls import raise_for_exit
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 from optimzoo.flat import Flat
 from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.create import FUSED
-from optimzoo.traces import describe_error
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
@@ -246,7 +246,10 @@ class OptimWrapper(Windows):
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients; keyword arguments are those of ``optimizer.zero_grad``."""
-        self.optimizer.zero_grad(**kwargs)
+        try:
+            self.optimizer.zero_grad(**kwargs)
+        except SystemExit as error:
+            raise_for_exit(error, f"{_name(self.optimizer)}.zero_grad")
         self._window_open = False
         if not kwargs.get("set_to_none", True):
             note(with_grad(self.optimizer), "zeros")
@@ -339,7 +342,7 @@ class OptimWrapper(Windows):
         try:
             (flat or self.optimizer).step(**kwargs)
         except SystemExit as error:
-            raise OptimzooError(f"{_name(self.optimizer)}.step called exit(): {describe_error(error)}") from error
+            raise_for_exit(error, f"{_name(self.optimizer)}.step")
         finally:
             self._own_step = False
             vars(self.optimizer).pop("grad_scale", None)

@@ -212,6 +212,6 @@ def test_a_warm_up_may_come_down_from_above():
     assert course(optimizer, [lr, momentum], 4) == pytest.approx([0.1, 0.07, 0.04, 0.01])
 
 
-def test_a_momentum_from_1_on_is_told():
-    with pytest.warns(OptimzooWarning, match="LinearMomentum sets the momentum to 1.35: from 1 on, it grows"):
+def test_a_momentum_above_1_is_told():
+    with pytest.warns(OptimzooWarning, match="LinearMomentum sets the momentum to 1.35: above 1, it grows"):
         LinearMomentum(sgd(momentum=0.9), 1.5, end=4)

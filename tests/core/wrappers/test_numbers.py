@@ -2,14 +2,16 @@
 
 import collections
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from optimzoo import AmpOptimWrapper, OptimWrapper, StepOutcome
+from optimzoo import AmpOptimWrapper, LinearLR, LRSchedulerMixin, OptimWrapper, StepOutcome, build_param_scheduler
 from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.schedules.base import ParamScheduler
 from optimzoo.wrappers.weights import over
 
 NUMBERS = [int, float, np.float32, np.int64, torch.tensor]
@@ -100,3 +102,30 @@ def test_an_optimizer_that_calls_exit_in_a_step_is_an_error(cls):
     wrapper = cls(optimizer=Leaves(optimizer().param_groups, lr=0.1))
     with pytest.raises(OptimzooError, match=r"Leaves\.step called exit\(\): .*SystemExit: 0"):
         wrapper.update_params(wrapper.param_groups[0]["params"][0].sum())
+
+
+def test_an_exit_in_zero_grad_or_in_a_schedule_is_an_error_in_a_loop_of_ones_own():
+    class Leaves(torch.optim.SGD):
+        def zero_grad(self, set_to_none=True):
+            sys.exit(0)
+
+    class Ends(LRSchedulerMixin, ParamScheduler):
+        def height(self, step):
+            return 1.0 if step < 1 else sys.exit(0)
+
+    class EndsItself(LinearLR):
+        def step(self):
+            if self.last_step >= 0:
+                sys.exit(0)
+            super().step()
+
+    model = nn.Linear(2, 1)
+    with pytest.raises(OptimzooError, match=r"Leaves\.zero_grad called exit\(\): .*SystemExit: 0"):
+        OptimWrapper(Leaves(model.parameters(), lr=0.1)).update_params(model(torch.ones(1, 2)).sum())
+    for schedule, what in ((Ends, "Ends"), (EndsItself, "a schedule")):
+        model.zero_grad()
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        group = build_param_scheduler(wrapper, dict(type=schedule, end=5, by="update"))
+        outcome = wrapper.update_params(model(torch.ones(1, 2)).sum())
+        with pytest.raises(OptimzooError, match=rf"{what} called exit\(\): .*SystemExit: 0"):
+            group.step(outcome)
