@@ -359,3 +359,12 @@ class TestFabric:
             return model.weight.detach()
 
         torch.testing.assert_close(trained(True), trained(False))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile, as it is imported
+def test_a_compiled_model_that_fabric_holds_has_the_names_of_the_plain_one():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    held = lightning.Fabric(accelerator="cpu", devices=1).setup_module(torch.compile(model, backend="eager"))
+    cfg = dict(CFG, paramwise_cfg=dict(norm_decay_mult=0.0))
+    plain, other = (build_optim_wrapper(each, cfg).optimizer.param_groups for each in (model, held))
+    assert [group["param_names"] for group in other] == [group["param_names"] for group in plain]

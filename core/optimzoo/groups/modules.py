@@ -13,8 +13,8 @@ from optimzoo.groups.norms import is_norm
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DEFORMABLE = {"DeformConv2d", "ModulatedDeformConv2d"}
-AROUND = ("_orig_mod", "_forward_module")
-"""What torch.compile and Fabric call the module that they go around."""
+AROUND = ("_orig_mod", "_forward_module", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""What torch.compile, Fabric, and torch's activation checkpoints and FSDP call the module that they go around."""
 WRAPPERS = {
     "DistributedDataParallel",
     "DataParallel",
@@ -58,17 +58,21 @@ KINDS: dict[str, Callable[[nn.Module], bool]] = {
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside wrappers: those of parallel training and averaging, mmengine's too, and torch.compile."""
+    """Return the model inside wrappers: those of parallel training and averaging, mmengine's, torch.compile, Fabric."""
     while True:
         names = class_names(model)
         if not names.isdisjoint(WRAPPERS):
             model = model.get_submodule("module")
         elif "OptimizedModule" in names:
             model = model.get_submodule("_orig_mod")
+        elif "_FabricModule" in names:  # Fabric's, which holds the model twice; FSDP changes the one inside
+            inside = model.get_submodule("_forward_module")
+            sharded = "FullyShardedDataParallel" in class_names(inside)
+            model = inside if sharded else model.get_submodule("_original_module")
         else:
             return model
 
 
 def plain_name(name: str) -> str:
-    """Return the name that a parameter has without what torch.compile and Fabric put around modules."""
+    """Return the name that a parameter has without what others put around modules."""
     return ".".join(part for part in name.split(".") if part not in AROUND)

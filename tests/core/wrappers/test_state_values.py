@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper
 from optimzoo.errors import CheckpointError, OptimzooWarning
@@ -310,7 +311,9 @@ class Forwarding(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda m: torch.compile(m, backend="eager"), Forwarding], ids=["compiled", "Fabric's"]
+    "wrap",
+    [lambda m: torch.compile(m, backend="eager"), Forwarding, checkpoint_wrapper],
+    ids=["compiled", "Fabric's", "checkpointed"],
 )
 @pytest.mark.parametrize("paramwise_cfg", [None, dict(bias_decay_mult=0.0)])
 def test_names_are_those_of_the_plain_model(wrap, paramwise_cfg):
