@@ -90,6 +90,18 @@ AGREE = [
         "pytorch_optimizer.SGDW",
         dict(lr=0.1, momentum=0.9, weight_decay=1e-3, weight_decouple=False),
     ),
+    (
+        "Adafactor",
+        dict(lr=0.01, relative_step=False),
+        "pytorch_optimizer.AdaFactor",
+        dict(lr=0.01, weight_decay=0.0, relative_step=False, betas=(None, 0.999)),
+    ),
+    (
+        "openmmlab.Lamb",
+        dict(lr=1e-3, max_grad_norm=None, bias_correction=False),
+        "torch_optimizer.Lamb",
+        dict(lr=1e-3, weight_decay=0.01, clamp_value=float("inf")),
+    ),
     (SGD, dict(lr=0.1, momentum=0.9), Averaged, dict(lr=1.0, momentum=0.9, weight_decay=0)),
     ("AdamW", dict(lr=0.1), "optimi.AdamW", dict(lr=0.1, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)),
     ("pytorch_optimizer.SGDW", dict(lr=0.25, weight_decay=0.04), Unscaled, dict(lr=0.25, weight_decay=0.01)),

@@ -81,6 +81,7 @@ def renumbered(settings: Settings, target: Way, source: Settings) -> Iterator[Se
         values: list[Any] = []
         if isinstance(default, tuple):
             values = [v for v in theirs if isinstance(v, tuple) and len(v) == len(default)]
+            values += [(off, *default[1:]) for off in (None, 0.0)]
         elif is_number(default) or (default is None and not _options(target.cls, parameter)):
             values = [None, 0.0, 1.0, math.inf, *numbers]
         now = settings.get(name, default)

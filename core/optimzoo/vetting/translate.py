@@ -248,13 +248,11 @@ class _Search:
         for _ in range(ROUNDS):
             if self._is_method(self.best):
                 return ""
-            for tier in (self._switched(), renumbered(self.best, self.target, self.values)):
-                nearest = min(tier, key=distance, default=self.best)
-                if distance(nearest) < 0.9 * distance(self.best):
-                    self.best = nearest
-                    break
-            else:
+            others = (*self._switched(), *renumbered(self.best, self.target, self.values))
+            nearest = min(others, key=distance, default=self.best)
+            if distance(nearest) >= 0.9 * distance(self.best):
                 break
+            self.best = nearest
         return "" if self._is_method(self.best) or self._is_method_by_rounding() else self._why()
 
     def _is_method(self, settings: Settings, **of_source: Any) -> bool:
