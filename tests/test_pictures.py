@@ -12,7 +12,7 @@ pictures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pictures)
 
 
-@pytest.mark.parametrize("name", pictures.PICTURES.keys() - {"run"})  # which tests/test_examples.py trains
+@pytest.mark.parametrize("name", sorted(pictures.PICTURES.keys() - {"run"}))  # which tests/test_examples.py trains
 def test_each_is_drawn(name):
     assert len(pictures.png(pictures.PICTURES[name]())) > 20_000
 

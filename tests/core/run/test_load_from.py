@@ -71,7 +71,6 @@ class Evil:
         ({"a.weight": torch.ones(2)}, r"has none of the model's weights: it has a\.weight, and the model 0\.weight"),
         ({"0.weight": torch.ones(2)}, r"has none of the model's weights"),
     ],
-    ids=str,
 )
 def test_a_file_without_weights_is_an_error(content, said, make_runner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
