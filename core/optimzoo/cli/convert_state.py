@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.text import Text
 from optimzoo import calls
 from optimzoo.cli.runs import CodeDir, Overrides, Trusted, run_config
 from optimzoo.console import out
-from optimzoo.errors import ConfigError
+from optimzoo.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from optimzoo.transplant import Carried
@@ -44,7 +45,7 @@ def convert_state(
     from optimzoo.transplant import convert_state as convert
     from optimzoo.transplant import read_state
 
-    if new.exists():
+    if os.path.exists(new):
         raise ConfigError(f"{new} is there already: name another file, or remove it")
     content, state = read_state(old)
     with run_config(config, overrides, trust, code_dir) as cfg:
@@ -52,7 +53,10 @@ def convert_state(
             raise ConfigError("it is missing", key)
         model: Any = calls.made(read_object(cfg["model"], nn.Module, "model"))
         wrapper = build_optim_wrapper(model, cfg["optim_wrapper"])
-        found, report = convert(wrapper, model, state, source)
+        try:
+            found, report = convert(wrapper, model, state, source)
+        except CheckpointError as error:
+            raise CheckpointError(f"the optimizer's state in {old} cannot be converted: {error}") from error
     ours = "optim_wrapper" in content and "format" in content
     if ours:
         passes = max(content["backward_passes"].values(), default=0)

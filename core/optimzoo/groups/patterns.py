@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.values import MAX_NAME
 
 parser: Any = importlib.import_module("re._parser")
 MOST_REPETITIONS = 4
+MOST_CHOICES = 12
+"""How many choices between two things there may be: each may double the steps."""
 
 TITLES = ("name", "part")
 """Keys that a group may be called by, where a schedule asks for some groups only."""
@@ -53,10 +55,11 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
         tree = parser.parse(pattern[3:])
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"{pattern[3:]!r} is no regular expression: {error}", path) from error
-    if _repetitions(tree) > MOST_REPETITIONS:
+    if _repetitions(tree) > MOST_REPETITIONS or _choices(tree) > MOST_CHOICES:
         raise ConfigError(
-            f"{pattern[3:]!r} might try for ever on a name: a repetition may hold neither another one nor a "
-            f"choice, and {MOST_REPETITIONS} are allowed in a row. `.*` stands for the repetition of anything",
+            f"{shown(pattern[3:])} might try for ever on a name: a repetition may hold neither another one nor a "
+            f"choice; in a row {MOST_REPETITIONS} are allowed, and {MOST_CHOICES} choices between two, such as `a?` or "
+            "`a|b`. `.*` stands for the repetition of anything",
             path,
         )
     return compiled
@@ -79,6 +82,18 @@ def _repetitions(nodes: Any, repeated: bool = False) -> float:
         if choice and repeated:
             return math.inf
         count += max(inner, default=0) if kind == "BRANCH" else sum(inner)
+    return count
+
+
+def _choices(nodes: Any) -> float:
+    """Return how many choices between two things follow one another; one between more counts by its logarithm."""
+    count = 0.0
+    for operation, value in nodes:
+        kind, inner = str(operation), [_choices(part) for part in _parts(value)]
+        if kind == "BRANCH":
+            count += math.log2(max(len(inner), 1)) + max(inner, default=0)
+        else:
+            count += sum(inner) + (kind.endswith("REPEAT") and value[0] != value[1])
     return count
 
 

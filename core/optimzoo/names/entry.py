@@ -8,6 +8,7 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near
+from optimzoo.errors import ConfigError, MissingDependencyError, PluginError, did_you_mean, near, shown
 from optimzoo.names.facts import UNDRIVEN, UNMEASURED, Facts, bundled_file, facts_in
 from optimzoo.names.trust import Slot, current, defined_names
 from optimzoo.traces import FAULTS, describe_error
+from optimzoo.values import MAX_NAME
 
 OWN_DISTRIBUTION = "optimzoo"
 OWN_MODULES = ("optimzoo", "optimzoo_plugins")
+LONGEST_PART = 200
+"""Characters that a name may have between two dots; file systems take about as many."""
 
 NEEDS = {
     "closure": "step() evaluates the loss itself, several times: call wrapper.step(closure=...)",
@@ -213,6 +217,18 @@ def dotted(target: Any) -> str:
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
 
 
+def check_length(name: str, path: str) -> None:
+    """Raise if a name is longer than any that Python or a file system has.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if len(name) > MAX_NAME or max(map(len, re.split("[.:]", name))) > LONGEST_PART:
+        raise ConfigError(
+            f"a name of at most {MAX_NAME} characters, {LONGEST_PART} between dots, is wanted, got {shown(name)}", path
+        )
+
+
 def is_dotted(target: str) -> bool:
     """Whether ``target`` is written as ``package.module:attribute``."""
     module_name, _, attribute = target.partition(":")
@@ -247,6 +263,7 @@ def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any
     Raises:
         ConfigError: The module or the attribute does not exist, the module fails to import, or its code is not trusted.
     """
+    check_length(target, path)
     module_name, _, attribute = target.partition(":")
     if not is_dotted(target) or module_name.endswith(".py"):
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, UnknownNameError, a, did_you_mean, join_path, near, shown
-from optimzoo.names.entry import Entry, dotted, dotted_forms, import_dotted
+from optimzoo.names.entry import Entry, check_length, dotted, dotted_forms, import_dotted
 from optimzoo.names.trust import under
 from optimzoo.values import MARKS
 
@@ -171,6 +171,7 @@ class Registry:
         """
         if not isinstance(type, str):
             return self._checked(type, path)
+        check_length(type, path)
         if ":" in type:
             return self._checked(import_dotted(type, path), path)
         return self._checked(self.entry(type, path).load(path), path)

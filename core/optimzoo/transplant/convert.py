@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.groups.modules import plain_name
 from optimzoo.optimizers.parts import part_of
+from optimzoo.traces import describe_error
 from optimzoo.transplant.moments import UntriedError, counterparts, filled, new_entry, plain
 from optimzoo.transplant.saved import Saved, saved_parameters
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -123,7 +124,10 @@ def _entry(
     wrong = [key for key in wrong if any(_numel(each) != 1 for each in (plain(empty)[key], values[means[key]]))]
     if wrong:
         return None, Carried(*told, f"{', '.join(wrong)} has another shape than the parameter")
-    entry = filled(empty, {key: values[theirs] for key, theirs in means.items()})
+    try:
+        entry = filled(empty, {key: values[theirs] for key, theirs in means.items()})
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(f"what it keeps of {name!r} is damaged: {describe_error(error)}") from error
     notes = [f"{theirs} as {key}" for key, theirs in means.items() if theirs != key]
     notes += _in_another_form(old.entry, empty)
     notes += [

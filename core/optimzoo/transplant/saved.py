@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], Any]:
     Raises:
         CheckpointError: The file cannot be read so, or there is no such state.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is no error for a name that no file can have
         raise CheckpointError(f"there is no file {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

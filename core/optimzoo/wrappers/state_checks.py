@@ -205,7 +205,7 @@ def check_entries(
     settings = (group for group in groups for _ in group["params"])
     for number, (parameter, name, group) in enumerate(zip(params_of(optimizer), names, settings)):
         entry, cls = state.get(number) or {}, cls_of(optimizer, group)
-        if entry and is_torchs(cls):
+        if number in state and is_torchs(cls):
             _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}", parameter.ndim)
         shapes = [v.shape for k, v in entry.items() if isinstance(v, Tensor) and k not in SCALARS and v.ndim > 0]
         if is_torchs(cls):  # Adafactor's are factored

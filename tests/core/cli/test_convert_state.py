@@ -43,6 +43,10 @@ ADAMW = '{type = "AdamW", lr = 0.01}'
 MUON = '{type = "Muon", lr = 0.02, rest = {type = "AdamW", lr = 0.01}}'
 
 
+ONES = torch.ones(1, 8)
+PLAIN = torch.optim.AdamW([dict(params=[torch.ones(1, 8, requires_grad=True)], param_names=["3.weight"])]).state_dict()
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -89,7 +93,11 @@ def test_a_state_by_itself_is_written_for_a_loop(folder, optimzoo):
         ({"weights": torch.zeros(3)}, "holds no optimizer state"),
         ({"optimizer": 3}, "holds no optimizer state"),
         ({"state": {}, "param_groups": []}, "param_groups"),
-        ({"state": {0: 1}, "param_groups": [{"params": [0]}]}, "a dict is wanted|a dict"),
+        ({"state": {0: 1}, "param_groups": [{"params": [0]}]}, "old.pt cannot be converted: .*a dict"),
+        (
+            {**PLAIN, "state": {0: {"step": "x", "exp_avg": torch.ones(8, 6), "exp_avg_sq": torch.ones(8, 6)}}},
+            "damaged",
+        ),
         ({"state": {0: {"step": 1}}, "param_groups": [{"params": [0, 1, 2]}, {"params": [3]}]}, "no parameter names"),
     ],
 )

@@ -19,6 +19,11 @@ NAME = "backbone." + "a" * 60 + ".weight"
         r"re:(?=(a+)+b).*",
         r"re:([a-z]+\.?)*!",
         r"re:(a+?)+?b",
+        "re:" + r"(?:\w|.)" * 25 + "!",
+        "re:" + "a?" * 34 + "a" * 34,
+        "re:" + "(?:a|aa)" * 30,
+        "re:" + "(?:a|aa|aaa|aaaa)" * 7,
+        "re:" + "(?:.?)" * 34,
     ],
 )
 def test_an_expression_that_may_take_for_ever_is_refused(pattern):

@@ -326,3 +326,9 @@ print(len(optimzoo.OPTIM_WRAPPER_CONSTRUCTORS), sorted(modules & sys.modules.key
     assert (first.partition(" ")[2], second.partition(" ")[2]) == ("[]", "[]")
     assert int(first.partition(" ")[0]) > 20
     assert "torch" in sys.modules  # the same look-up would be no test in this process
+
+
+@pytest.mark.parametrize("name", ["x." * 20_000 + "AdamW", "A" * 500, "a." * 5000 + "a:b", "task" + ".a" * 2100 + ":b"])
+def test_a_name_longer_than_any_that_there_is_is_told_at_once(name):
+    with pytest.raises(ConfigError, match="^here: a name of at most 1000 characters, 200 between dots, is wanted"):
+        OPTIMIZERS.get(name, "here")

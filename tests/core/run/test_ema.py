@@ -9,9 +9,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.optim.swa_utils import get_ema_multi_avg_fn as EMA  # noqa: N812
 
 import optimzoo
-from optimzoo.errors import ConfigError
+from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.run import EMAHook, Hook
-from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 
 from ...faults.helpers import same
 from .network import dataset, error, network, parameters
@@ -209,3 +209,14 @@ def test_in_a_loop_of_ones_own_it_is_the_same_average(make_runner, val):
     with averages[0].swapped() as swapped:
         assert same(dict(swapped.named_parameters()), dict(hook.averaged.module.named_parameters()))
     assert torch.equal(parameters(runner), trained)
+
+
+@pytest.mark.parametrize("value", [[], "x", True])
+def test_a_damaged_average_is_told_with_its_hook(value, make_runner, tmp_path):
+    make_runner(hooks=[EMAHook()]).train()
+    path = checkpoints_in(tmp_path / "run")[0]
+    state = load_checkpoint(path)
+    (kept,) = state["hooks"]["optimzoo.run:EMAHook"]
+    save_checkpoint({**state, "hooks": {"optimzoo.run:EMAHook": [dict.fromkeys(kept, value)]}}, path)
+    with pytest.raises(CheckpointError, match="EMAHook"):
+        make_runner(hooks=[EMAHook()], resume=path).train()

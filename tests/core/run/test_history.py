@@ -75,3 +75,15 @@ def test_a_notebook_shows_a_table_of_the_first_and_the_last_rows(tmp_path):
         history.append({"iter": step, "epoch": 1, "loss": 1e-9 * step})
     cells = re.findall(r"<tr><td>(.*?)</td>", history._repr_html_())
     assert cells == ["1", "2", "3", "4", "5", "…", *map(str, range(86, 101))]
+
+
+@pytest.mark.parametrize("removed", ["metrics.csv", "metrics.jsonl"])
+def test_a_file_that_is_removed_is_written_anew(removed, tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    for step in (1, 2, 3):
+        history.append({"iter": step, "epoch": 1, "loss": step / 2})
+        history.flush()
+        (tmp_path / removed).unlink(missing_ok=step == 1)
+    history.flush()
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3

@@ -6,9 +6,9 @@ import torch
 from optimzoo import HOOKS
 from optimzoo.config.load import load_config
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, UnknownNameError
-from optimzoo.run import Hook
+from optimzoo.run import EMAHook, Hook
 from optimzoo.run.check import config_problems
-from optimzoo.run.store.checkpoint import checkpoints_in
+from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 
 from .network import parameters
 from .plugin import Stop, Tally
@@ -162,3 +162,12 @@ def test_what_a_hook_adds_to_the_logs_is_logged(make_runner):
     runner = make_runner(hooks=[GradNorm()], optim_wrapper=clipped)
     runner.train()
     assert len(runner.history.column("grad_norm")) == 15
+
+
+@pytest.mark.parametrize("kept", [{}, {"optimzoo.run:EMAHook": []}])
+def test_a_hook_of_which_the_checkpoint_has_nothing_says_that_it_begins_anew(kept, make_runner, tmp_path):
+    make_runner(hooks=[EMAHook()]).train()
+    path = sorted((tmp_path / "run").glob("checkpoint_*.pt"))[0]
+    save_checkpoint({**load_checkpoint(path), "hooks": kept}, path)
+    with pytest.warns(OptimzooWarning, match="EMAHook has nothing in the checkpoint: it begins anew"):
+        make_runner(hooks=[EMAHook()], resume=path)

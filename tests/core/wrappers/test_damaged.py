@@ -141,6 +141,7 @@ def test_every_part_of_a_state_is_checked(key, value):
         ("Adadelta", ("state", 0, "acc_delta"), torch.tensor(1.0), "as 'acc_delta'"),
         ("Adafactor", ("state", 0, "row_var"), torch.zeros(0), "of other shapes"),
         ("Adam", ("state", 0, "step"), math.nan, "has made nan steps"),
+        ("Adam", ("state", 0), {}, "that of '.*'"),
         ("Adam", ("state", 0, "step"), torch.tensor(-1.0), "steps"),
         ("NAdam", ("param_groups", 0, "momentum_decay"), 10**400, r"momentum_decay: this whole number is too large"),
         ("ASGD", ("param_groups", 0, "t0"), object(), r"^param_groups\[0\]\.t0: a value such as 1000000.0 is wanted"),

@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from optimzoo.errors import ConfigError, shown
+from optimzoo.errors import CheckpointError, ConfigError, shown
 from optimzoo.optimizers.average import EMA, decay_of, weights_of
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
+from optimzoo.traces import describe_error
 from optimzoo.values import one_of
 from optimzoo.wrappers import StepOutcome
 
@@ -95,6 +96,12 @@ class EMAHook(Hook):
         if self._ema is None:
             self._ema = EMA(model, self.decay)
         if self._saved is not None:
-            self._ema.load_state_dict(self._saved)
+            try:
+                self._ema.load_state_dict(self._saved)
+            except Exception as error:
+                why = describe_error(error)
+                raise CheckpointError(
+                    f"what EMAHook kept in the checkpoint is no average of the model: {why}"
+                ) from error
             self._saved = None
         return self._ema

@@ -76,6 +76,9 @@ class HookList(list[Hook]):
             state = next(left.get(_name(dotted(type(hook))), iter(())), None)
             if state:
                 hook.load_state_dict(state)
+            elif state is None and hook.measures:
+                name = type(hook).__name__
+                warnings.warn(f"{name} has nothing in the checkpoint: it begins anew", OptimzooWarning, stacklevel=2)
 
 
 def _name(target: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import io
+import os
 import re
 import zipfile
 import zlib
@@ -103,7 +104,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, damaged, or of another format.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is no error for a name that no file can have
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
         with ThreadPoolExecutor(1) as beside:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optimzoo.errors import CheckpointError
+from optimzoo.errors import CheckpointError, WriteError
 from optimzoo.run.store.atomic import write
 
 Row = dict[str, Any]
@@ -125,6 +125,14 @@ class History:
             WriteError: A file cannot be written; the rows are kept for the next time.
         """
         append = self.columns == self._header and self.path.exists()
+        try:
+            self._write(append)
+        except WriteError as error:
+            if not append or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            self._write(False)  # a file that was removed meanwhile
+
+    def _write(self, append: bool) -> None:
         rows = list(self.rows(self._written if append else 0))
         table = io.StringIO()
         writer = csv.DictWriter(table, self.columns, lineterminator="\n")

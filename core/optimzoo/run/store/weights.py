@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file by the names that they have in a model."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is no error for a name that no file can have
         raise CheckpointError(f"load_from: there is no file {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
