@@ -95,7 +95,7 @@ def test_a_state_by_itself_is_written_for_a_loop(folder, optimzoo):
         ({"state": {}, "param_groups": []}, "param_groups"),
         ({"state": {0: 1}, "param_groups": [{"params": [0]}]}, "old.pt cannot be converted: .*a dict"),
         (
-            {**PLAIN, "state": {0: {"step": "x", "exp_avg": torch.ones(8, 6), "exp_avg_sq": torch.ones(8, 6)}}},
+            {**PLAIN, "state": {0: {"step": "x", "exp_avg": ONES, "exp_avg_sq": ONES}}},
             "damaged",
         ),
         ({"state": {0: {"step": 1}}, "param_groups": [{"params": [0, 1, 2]}, {"params": [3]}]}, "no parameter names"),
