@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError
+from optimzoo.files import read_plain
 from optimzoo.groups.modules import plain_name, unwrap
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.parts import PART
@@ -46,16 +46,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], Any]:
     Raises:
         CheckpointError: The file cannot be read so, or there is no such state.
     """
-    if not os.path.isfile(path):  # which is no error for a name that no file can have
-        raise CheckpointError(f"there is no file {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).partition("\n")[0].partition(". ")[0]  # torch adds a page of advice
-        raise CheckpointError(
-            f"{path} cannot be read with weights_only=True, which runs no code: {type(error).__name__}: {reason}. "
-            "Where you trust it, torch.save the optimizer's state alone"
-        ) from error
+    content = read_plain(path, "the optimizer's state")
     place = next((key for key in PLACES if isinstance(content, Mapping) and key in content), None)
     state = content if place is None or "param_groups" in content else content[place]
     if isinstance(state, list) and len(state) == 1:

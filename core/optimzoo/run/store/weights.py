@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
+from optimzoo.files import read_plain
 from optimzoo.traces import describe_error
 
 logger = logging.getLogger("optimzoo.run")
@@ -71,16 +70,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file by the names that they have in a model."""
-    if not os.path.isfile(path):  # which is no error for a name that no file can have
-        raise CheckpointError(f"load_from: there is no file {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).partition("\n")[0].partition(". ")[0]  # torch adds a page of advice
-        raise CheckpointError(
-            f"load_from: {path} cannot be read with weights_only=True, which runs no code: {type(error).__name__}: "
-            f"{reason}. If you trust where it comes from, write its state dict to a file of its own"
-        ) from error
+    state = read_plain(path, "its state dict", "load_from")
     for key in INSIDE:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
