@@ -9,7 +9,7 @@ from tests.conftest import REPO
 
 ENGINE = REPO / "core" / "optimzoo"
 FLOORS = [
-    {"__init__", "bundled", "errors", "values", "traces", "console", "keywords", "calls", "pictures"},
+    {"__init__", "bundled", "errors", "values", "traces", "console", "keywords", "calls", "files", "pictures"},
     {"names"},
     {"optimizers"},
     {"groups"},
