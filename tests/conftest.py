@@ -29,11 +29,15 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _ctrl_c():
-    """A shell lets what it runs in the background ignore Ctrl-C, and every process that this starts would too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _heard_signals():
+    """A shell lets what it runs in the background ignore Ctrl-C, nohup the end of the terminal, and so would we."""
+    heard = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        heard[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
