@@ -92,7 +92,9 @@ def assert_equal(ours, theirs):
 
 def test_every_curve_of_mmengine_is_compared():
     assert {*CHAINABLE, "OneCycle", "ReduceOnPlateau"} == {
-        name.removesuffix("LR") for name in LRS if _mmengine(name) is not None
+        name.removesuffix("LR")
+        for name in LRS
+        if hasattr(mmengine.optim, name)  # its registry may have ours, too
     }
 
 
