@@ -62,6 +62,8 @@ class DescribedOptimizer:
         for need in (need for need in needs if need in REFUSED):
             why = f": {self.notes['']}" if need == "faulty" else ". Call it in a loop of your own"
             raise ConfigError(f"{self.cls.__name__} {NEEDS[need]}{why}", join_path(path, "type"))
+        if self.first_argument in self.given and self.first_argument not in INNER.values():
+            raise ConfigError("it is what is built from the model", join_path(path, self.first_argument))
         signature = calls.parameters(self.cls)
         self.settings = {n: p.default for n, p in signature.items() if p.default is not p.empty} | self.given
         for need in (need for need in needs if need in INNER):

@@ -327,3 +327,9 @@ def test_the_first_argument_may_have_any_name(model):
 
     optimizer = build_optimizer(model, dict(type=Hybrid, lr=0.2))
     assert (type(optimizer), optimizer.defaults["lr"]) == (Hybrid, 0.2)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Lion", "heavyball.AdamW"])
+def test_the_parameters_are_no_setting_of_a_config(name):
+    with pytest.raises(ConfigError, match=r"^optim_wrapper\.optimizer\.params: it is what is built from the model"):
+        build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=name, lr=0.1, params="abc")))
