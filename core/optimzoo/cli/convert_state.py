@@ -63,6 +63,7 @@ def convert_state(
         each = members(wrapper)
         content["optimizers"] = {name: dotted(type(member.optimizer)) for name, member in each.items()}
         content["backward_passes"] = dict.fromkeys(each, passes)
+    new.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({**content, "optim_wrapper": found} if ours else found, new)
     _print(report)
     named = PATTERN.fullmatch(new.name)

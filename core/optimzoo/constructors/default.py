@@ -14,7 +14,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean
 from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
 from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
-from optimzoo.groups.rules import OTHERS, Place, Row, apply_rules, settled
+from optimzoo.groups.rules import CONDITIONS, OTHERS, Place, Row, apply_rules, settled
 from optimzoo.groups.split import Split, Taken
 from optimzoo.groups.unmet import tell_untrained, unmet
 from optimzoo.names.zoo import OPTIM_WRAPPERS
@@ -290,7 +290,8 @@ def _of_part(paramwise_cfg: Any, name: str, parts: Iterable[str]) -> Any:
         if not isinstance(rule, Mapping) or PART not in rule:
             own.append(rule)
         elif one_of(rule[PART], parts, f"paramwise_cfg.rules[{number}].{PART}") == name:
-            own.append({key: value for key, value in rule.items() if key != PART})
+            rest = {key: value for key, value in rule.items() if key != PART}
+            own.append(rest if CONDITIONS.keys() & rest.keys() else {"match": "*", **rest})
         else:
             own.append(OTHERS)
     return {**paramwise_cfg, "rules": own}

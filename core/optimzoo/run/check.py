@@ -14,6 +14,8 @@ from optimzoo.errors import ConfigError, OptimzooError, Problems
 from optimzoo.names.trust import modules_in
 from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
+from optimzoo.optimizers.param_groups import Group
+from optimzoo.optimizers.parts import PART
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.reading import read_parts
 from optimzoo.schedules.build import Records, build_param_scheduler, by_member
@@ -58,12 +60,16 @@ def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str,
 
 
 def _try_member(record: WrapperRecord) -> None:
-    """Build an optimizer and its wrapper over one parameter, if both come with plugins: others are not called."""
+    """Build an optimizer and its wrapper over one parameter for each part, if all come with plugins."""
     maker = record.constructor
     if not isinstance(maker, DefaultOptimWrapperConstructor) or maker.read is None:
         return
     described, wrapper = maker.read
-    owner = OPTIMIZERS.owner_of(described.cls)
-    if owner and "process_group" not in owner.needs and OPTIM_WRAPPERS.owner_of(wrapper.target):
-        parameter = torch.nn.Parameter(torch.zeros(1, 1))
-        wrapper.build(optimizer=create_optimizer(described, [{"params": [parameter]}]))
+    owners = [OPTIMIZERS.owner_of(cls) for cls in described.classes]
+    bundled = all(owner is not None and "process_group" not in owner.needs for owner in owners)
+    if bundled and OPTIM_WRAPPERS.owner_of(wrapper.target):
+        groups: list[Group] = [
+            {"params": [torch.nn.Parameter(torch.zeros(1, 1))], **part}
+            for part in [{PART: name} for name in described.parts] or [{}]
+        ]
+        wrapper.build(optimizer=create_optimizer(described, groups))

@@ -14,7 +14,7 @@ from torch import nn
 
 from optimzoo import calls
 from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
-from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, near
+from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, near, shown
 from optimzoo.run.data.loaders import read_dataloader
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
@@ -155,6 +155,8 @@ def read_run(cfg: Mapping[str, Any]) -> RunRecord:
 
 def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     """Return what each key of a run's config says, None where it is wrong, and all the problems."""
+    if not isinstance(cfg, Mapping):
+        raise ConfigError(f"the config of a run is a dict, as load_config(path) reads from a file; got {shown(cfg)}")
     problems = Problems()
     for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):
         hint = f" Here {ELSEWHERE[key]}." if key in ELSEWHERE else did_you_mean(near(key, KEYS))

@@ -111,6 +111,13 @@ def _tensors(trial: Trial) -> dict[str, list[Tensor]]:
     return found
 
 
+def _bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor: of one that is made of others, such as one of few bits, those of these."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    return tensor.numel() * tensor.element_size()
+
+
 @measures("state")
 def state(way: Way) -> Fact:
     """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
@@ -118,7 +125,7 @@ def state(way: Way) -> Fact:
 
     def sizes(count: int, first: int = 0) -> dict[str, float]:
         found = _tensors(trial.run(count, first=first))
-        return {place: sum(v.numel() * v.element_size() for v in vs) / 4096 for place, vs in found.items()}
+        return {place: sum(map(_bytes, vs)) / 4096 for place, vs in found.items()}
 
     early = sizes(3)
     total, places = round(sum(early.values()), 1), " and the ".join(p for p, size in early.items() if size > 0.1)

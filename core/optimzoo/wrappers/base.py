@@ -120,7 +120,7 @@ class BaseOptimWrapper(ABC):
             >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
             >>> cfg = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(norm_decay_mult=0.0))
             >>> print(build_optim_wrapper(model, cfg).summary())
-            AdamW: 2 parameter groups
+            AdamW: 2 parameter groups, fused=True
             group  tensors  elements   lr  decay  first parameter, rules, settings
             ───────────────────────────────────────────────────────────────────────
                 0        2         6  0.1   0.01  0.weight

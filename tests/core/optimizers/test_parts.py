@@ -255,3 +255,15 @@ def test_groups_without_a_model_say_their_part():
         build_optimizer(model.parameters(), MUON)
     with pytest.raises(ConfigError, match="a parameter is in two parts"):
         build_optimizer([dict(params=[model[2].weight], part=part) for part in ("Muon", "rest")], MUON)
+
+
+def test_a_rule_may_be_for_all_of_a_part():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    optimizer = dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.01))
+    wrapper = build_optim_wrapper(
+        model, dict(optimizer=optimizer, paramwise_cfg=dict(rules=[dict(part="rest", lr_mult=0.5)]))
+    )
+    assert {(group["part"], group["lr"]) for group in wrapper.optimizer.param_groups} == {
+        ("Muon", 0.02),
+        ("rest", 0.005),
+    }

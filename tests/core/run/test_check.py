@@ -162,3 +162,39 @@ def test_a_check_tells_what_is_known_of_an_optimizer(config, optimizer, told):
     }
     with pytest.warns(OptimzooWarning, match=told):
         assert not config_problems(cfg)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=1e-3)),
+        dict(
+            type="Parts",
+            parts=[dict(where="bias", optimizer=dict(type="SGD", lr=0.1)), dict(optimizer=dict(type="AdamW"))],
+        ),
+    ],
+)
+def test_an_optimizer_of_several_is_tried_by_its_parts(optimizer):
+    rules = [dict(part="rest", lr_mult=0.5)] if "rest" in optimizer else []
+    cfg = dict(
+        optim_wrapper=dict(optimizer=optimizer, paramwise_cfg=dict(rules=rules)),
+        train_cfg=dict(max_iters=9),
+        param_scheduler=dict(type="CosineAnnealingLR", by_epoch=False),
+    )
+    assert not [problem for problem in config_problems(cfg) if problem.path.startswith("optim_wrapper")]
+    part = optimizer.get("rest") or optimizer["parts"][1]["optimizer"]
+    part["eps"] = -1.0
+    assert [p for p in config_problems(cfg) if "eps" in str(p)]
+
+
+def test_the_code_of_a_part_is_not_called():
+    called = []
+
+    class Mine(torch.optim.SGD):
+        def __init__(self, *args, **kwargs):
+            called.append(args)
+            super().__init__(*args, **kwargs)
+
+    optimizer = dict(type="Muon", lr=0.02, rest=dict(type=Mine, lr=1e-3))
+    config_problems(dict(optim_wrapper=dict(optimizer=optimizer), train_cfg=dict(max_iters=9)))
+    assert called == []
