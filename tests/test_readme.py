@@ -86,7 +86,7 @@ def test_the_make_targets_exist():
 
 def test_the_extras_exist():
     extras = set(re.findall(r"^(\w+) = \[", (REPO / "pyproject.toml").read_text().partition("optional-dep")[2], re.M))
-    comments = re.findall(r"pip install '\.\[(\w+)\]'\s+# or (.*?)(?:: see docs/libraries.md)?$", README, re.M)
+    comments = re.findall(r"pip install (?:-e )?'\.\[(\w+)\]'\s+# or (.*?)(?:: see docs/libraries.md)?$", README, re.M)
     assert comments
     for first, others in comments:
         assert {first, *re.split(r",\s*", others)} <= extras

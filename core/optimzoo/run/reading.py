@@ -155,7 +155,7 @@ def read_run(cfg: Mapping[str, Any]) -> RunRecord:
 
 def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     """Return what each key of a run's config says, None where it is wrong, and all the problems."""
-    if not isinstance(cfg, Mapping):
+    if isinstance(cfg, (str, Path)):
         raise ConfigError(f"the config of a run is a dict, as load_config(path) reads from a file; got {shown(cfg)}")
     problems = Problems()
     for key in (k for k in cfg if k not in KEYS and not (k in ELSEWHERE and cfg[k] is None)):

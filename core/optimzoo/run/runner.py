@@ -213,7 +213,7 @@ class Runner(Told):
         Raises:
             ConfigError: The config is wrong.
         """
-        if not isinstance(cfg, Mapping) or not set(REQUIRED) <= set(cfg) <= set(KEYS):
+        if isinstance(cfg, (str, Path)) or not set(REQUIRED) <= set(cfg) <= set(KEYS):
             read_run(cfg)  # which tells of the keys, and of all else that is wrong
         return cls(**{key: cfg[key] for key in KEYS if key in cfg}, resume=resume, on_change=on_change)
 

@@ -198,3 +198,8 @@ def test_the_code_of_a_part_is_not_called():
     optimizer = dict(type="Muon", lr=0.02, rest=dict(type=Mine, lr=1e-3))
     config_problems(dict(optim_wrapper=dict(optimizer=optimizer), train_cfg=dict(max_iters=9)))
     assert called == []
+
+
+def test_the_path_of_a_config_is_no_config():
+    with pytest.raises(ConfigError, match=r"load_config\(path\) reads from a file; got 'muon.toml'"):
+        Runner.from_cfg("muon.toml")
