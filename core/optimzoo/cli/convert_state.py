@@ -6,13 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from optimzoo import calls
+from optimzoo.cli.groups import built
 from optimzoo.cli.runs import CodeDir, Overrides, Trusted, run_config
 from optimzoo.console import out
 from optimzoo.errors import CheckpointError, ConfigError
@@ -35,12 +35,8 @@ def convert_state(
     code_dir: CodeDir = None,
 ) -> None:
     """Write NEW: what OLD has of the optimizer's state, for the optimizer of a config, and say what became of each."""
-    from torch import nn
-
-    from optimzoo.build import build_optim_wrapper
     from optimzoo.names.entry import dotted
     from optimzoo.run.members import members
-    from optimzoo.run.objects import read_object
     from optimzoo.run.store.checkpoint import PATTERN, save_checkpoint
     from optimzoo.transplant import convert_state as convert
     from optimzoo.transplant import read_state
@@ -49,10 +45,7 @@ def convert_state(
         raise ConfigError(f"{new} is there already: name another file, or remove it")
     content, state = read_state(old)
     with run_config(config, overrides, trust, code_dir) as cfg:
-        for key in (key for key in ("model", "optim_wrapper") if key not in cfg):
-            raise ConfigError("it is missing", key)
-        model: Any = calls.made(read_object(cfg["model"], nn.Module, "model"))
-        wrapper = build_optim_wrapper(model, cfg["optim_wrapper"])
+        model, wrapper = built(cfg)
         try:
             found, report = convert(wrapper, model, state, source)
         except CheckpointError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimzoo import calls
-from optimzoo.cli.vet import With, setting
+from optimzoo.cli.vet import With, measuring, names_beside_the_shell
 from optimzoo.console import out
 from optimzoo.errors import ConfigError, MissingDependencyError, UnknownNameError, did_you_mean, near
 from optimzoo.names.entry import NEEDS, Entry, dotted, import_dotted, library_version
@@ -63,8 +62,8 @@ def _show_step(name: str, settings: list[str] | None) -> None:
     """Measure the size of a step, and print it."""
     from optimzoo.vetting.size import step_size
 
-    with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
-        size, given = step_size(name, **dict(map(setting, settings or ())))
+    with measuring(settings) as kwargs:
+        size, given = step_size(name, **kwargs)
     told = [f"{key}={value!r}" for key, value in given.items()]
     what = f"the first update of a 1024 x 1024 matrix{' with ' * bool(told)}{', '.join(told)}, by root mean square"
     line = f"  step size: {size:.3g}, {what} (weights and gradients of size 1, no decay)"
@@ -77,8 +76,7 @@ def _by_path(name: str) -> tuple[Registry, Entry]:
     Raises:
         ConfigError: There is no such class, or it is of no kind that a config names.
     """
-    if "" not in sys.path:
-        sys.path.append("")  # a module beside the shell may be named, as with `python -m`
+    names_beside_the_shell()
     target = import_dotted(name)
     registries = [registry for registry in REGISTRIES.values() if registry is not OPTIM_WRAPPER_CONSTRUCTORS]
     for registry in registries:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from optimzoo.cli.vet import Name, With, setting
+from optimzoo.cli.vet import Name, With, measuring
 from optimzoo.console import out
 
 if TYPE_CHECKING:
@@ -27,10 +25,8 @@ def translate(
     """Find the settings with which TARGET steps as SOURCE does with its own; exit with 1 if there are none."""
     from optimzoo.vetting import translate as search
 
-    if "" not in sys.path:
-        sys.path.append("")  # a module beside the shell may be named, as with `python -m`
-    with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
-        found = search(source, target, seconds=seconds, **dict(map(setting, settings or ())))
+    with measuring(settings) as kwargs:
+        found = search(source, target, seconds=seconds, **kwargs)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2, default=str))
     else:

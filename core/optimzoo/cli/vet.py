@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,11 +37,8 @@ def vet(
     """Measure what the optimizer NAME really does; exit with 1 if it has a fault."""
     from optimzoo.vetting import vet as measure
 
-    if "" not in sys.path:
-        sys.path.append("")  # a module beside the shell may be named, as with `python -m`
-    kwargs = dict(map(setting, settings or ()))
     words = [word for word in map(str.strip, only.split(",")) if word]
-    with contextlib.redirect_stdout(sys.stderr):  # what a library prints is not what is asked for
+    with measuring(settings) as kwargs:
         report = measure(name, only=words, seconds=seconds, **kwargs)
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
@@ -50,7 +48,22 @@ def vet(
         raise typer.Exit(1)
 
 
-def setting(text: str) -> tuple[str, Any]:
+def names_beside_the_shell() -> None:
+    """Let a module beside the shell be named, as with ``python -m``."""
+    if "" not in sys.path:
+        sys.path.append("")
+
+
+@contextlib.contextmanager
+def measuring(settings: list[str] | None) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of ``--with`` to measure with; what a library prints is not what is asked for."""
+    names_beside_the_shell()
+    kwargs = dict(map(_setting, settings or ()))
+    with contextlib.redirect_stdout(sys.stderr):
+        yield kwargs
+
+
+def _setting(text: str) -> tuple[str, Any]:
     """Return the argument that ``KEY=VALUE`` gives, and its value."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
