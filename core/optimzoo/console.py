@@ -87,6 +87,7 @@ def prepare_streams() -> None:
         say("warning", message, "yellow")
 
     warnings.showwarning = show
+    logging.lastResort = _Lines(logging.WARNING)  # what libraries say at their import
     logger = logging.getLogger("optimzoo")
     logger.setLevel(logging.INFO)
     logger.addHandler(_Lines())
@@ -95,8 +96,9 @@ def prepare_streams() -> None:
 
 
 class _Lines(logging.Handler):
-    """Prints each record as one line."""
+    """Prints each record as one line, with the library that says it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_note = record.levelno < logging.WARNING
-        say("note" if is_note else "warning", record.getMessage(), "cyan" if is_note else "yellow")
+        library = record.name.partition(".")[0]
+        told = record.getMessage() if library == "optimzoo" else f"{library}: {record.getMessage()}"
+        say(*("note", told, "cyan") if record.levelno < logging.WARNING else ("warning", told, "yellow"))

@@ -70,6 +70,10 @@ def test_names_are_found_by_their_facts(optimzoo):
     assert "a condition is wanted, such as resume=exact, elementwise or state<=4, got 'state=<4'" in failed.stderr
 
 
+def test_the_state_of_an_optimizer_inside_of_another_counts():
+    assert OPTIMIZERS.entry("ZeroRedundancyOptimizer").facts.value("state") == 8.0  # AdamW's, in one process
+
+
 def test_show_tells_the_facts_with_their_versions(optimzoo):
     shown = optimzoo("show", "Rprop").stdout
     assert "lr: ignored (half the rate changes nothing" in shown

@@ -65,7 +65,10 @@ def train(
 
 
 def check(config: ConfigPath, overrides: Overrides = None, trust: Trusted = None, code_dir: CodeDir = None) -> None:
-    """Resolve every name and key of CONFIG without training; list every problem, and exit with 1 if there is one."""
+    """Resolve every name and key of CONFIG without training; list every problem, and exit with 1 if there is one.
+
+    What is not looked at, for its code is not trusted, is a note, and no problem.
+    """
     with run_config(config, overrides, trust, code_dir, looks=True) as cfg:
         from optimzoo.run.check import config_problems
 
@@ -76,6 +79,7 @@ def check(config: ConfigPath, overrides: Overrides = None, trust: Trusted = None
     if len(problems) > len(unseen):
         raise typer.Exit(1)
     out.print(f"{config}: no problem found{' in what was looked at' * bool(unseen)}", highlight=False)
+    out.print("what only the first step shows: whether model, data, loss and metrics work together", highlight=False)
 
 
 @contextlib.contextmanager

@@ -113,6 +113,8 @@ def _role(module: nn.Module, name: str, parameter: Tensor) -> Role:
         return Role("conv", "", cls)
     if _says(POSITION, own):
         return Role("position", "", own)
+    if isinstance(module, nn.Linear) and ndim == 2:
+        return Role("matrix", _of_attention(path), cls)
     if parameter.numel() == 1 or ndim < 2 or own.endswith("_log"):  # of decays, as Mamba has them for each channel
         return Role("scalar", "", f"{ndim}-D")
     if _says(TOKEN, own) or (ndim > 2 and parameter.shape[0] == 1):

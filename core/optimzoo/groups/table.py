@@ -39,7 +39,8 @@ class GroupRow:
         rules: The rules that made it, in the order in which they first applied.
         tensors: Its parameters.
         elements: Their elements.
-        lr: Its learning rate, before any schedule.
+        lr: Its learning rate.
+        initial_lr: That from which schedules take their factors, if there are any.
         weight_decay: Its weight decay.
         part: The part of the optimizer that it is of, if there are several.
         settings: Its other hyperparameters that differ from the optimizer's, and entries that not all groups have.
@@ -51,6 +52,7 @@ class GroupRow:
     tensors: int
     elements: int
     lr: Any
+    initial_lr: Any
     weight_decay: Any
     part: str
     settings: dict[str, Any]
@@ -79,7 +81,8 @@ def group_rows(optim_wrapper: Grouped) -> list[GroupRow]:
                 rules=tuple(rules),
                 tensors=len(group["params"]),
                 elements=sum(p.numel() for p in group["params"]),
-                lr=group.get("initial_lr", group.get("lr")),
+                lr=group.get("lr"),
+                initial_lr=group.get("initial_lr", group.get("lr")),
                 weight_decay=group.get("weight_decay"),
                 part=group.get("part", ""),
                 settings=settings,
@@ -137,18 +140,19 @@ def group_table(optim_wrapper: Grouped, member: str = "") -> Table:
     name = ": ".join(filter(None, (member, type(optim_wrapper.optimizer).__name__)))
     title = f"{name}: {_counted(optim_wrapper.optimizer)}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("group", "tensors", "elements", "lr", "decay"):
+    scheduled = any(_told(row.lr) != _told(row.initial_lr) for row in rows)
+    for heading in ("group", "tensors", "elements", "lr (initial)" if scheduled else "lr", "decay"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("first parameter, rules, settings", overflow="fold")
     for row in rows:
-        numbers = map(_told, (row.lr, row.weight_decay))
+        lr = f"{_told(row.lr)} ({_told(row.initial_lr)})" if scheduled else _told(row.lr)
         told = (
             f"{row.part}: {row.example}" if row.part else row.example,
             "; ".join(row.rules),
             ", ".join(f"{k}={v}" for k, v in row.settings.items()),
         )
         text = Text("\n".join(filter(None, told)) or "-")
-        table.add_row(str(row.index), str(row.tensors), f"{row.elements:,}", *numbers, text)
+        table.add_row(str(row.index), str(row.tensors), f"{row.elements:,}", lr, _told(row.weight_decay), text)
     return table
 
 

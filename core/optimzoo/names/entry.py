@@ -169,11 +169,12 @@ class Entry:
         """The command that installs the library; empty if no distribution names an extra for it."""
         return f"pip install '{self.distribution}[{self.extra}]'" if self.distribution and self.extra else ""
 
-    def load(self, path: str = "") -> Any:
+    def load(self, path: str = "", name: str = "") -> Any:
         """Import the target.
 
         Args:
             path: Where in the config the name stands, for the error message.
+            name: What stands there, an alias or the qualified name perhaps.
 
         Raises:
             MissingDependencyError: The library is not installed, or cannot be imported.
@@ -182,6 +183,7 @@ class Entry:
         if not isinstance(self.target, str):
             return self.target
         module_name, _, attribute = self.target.partition(":")
+        told = f"{name or self.qualified!r} (plugin {self.plugin!r})"
         trust = current()
         if trust is not None:
             trust.admit_own(module_name, path)
@@ -194,9 +196,7 @@ class Entry:
             else:
                 why, install = f"{module_name!r}, which cannot be imported ({describe_error(error)})", ""
                 how = f" The library is installed: {self.library} {library_version(self.library)}".rstrip()
-            raise MissingDependencyError(
-                f"{self.name!r} (plugin {self.plugin!r}) needs {why}.{how}", install, path
-            ) from error
+            raise MissingDependencyError(f"{told} needs {why}.{how}", install, path) from error
         try:
             for part in attribute.split("."):
                 found = getattr(found, part)
@@ -206,7 +206,7 @@ class Entry:
                 f"It came with {self.library} {self.since}" if self.since else f"Another version of {self.library} may"
             )
             raise PluginError(
-                f"{self.name!r} (plugin {self.plugin!r}) should be {self.target}, but {self.library} "
+                f"{told} should be {self.target}, but {self.library} "
                 f"{library_version(self.library)} has no {attribute!r}. {came}{how}", path
             ) from error  # fmt: skip
         return found

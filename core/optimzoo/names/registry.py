@@ -174,7 +174,7 @@ class Registry:
         check_length(type, path)
         if ":" in type:
             return self._checked(import_dotted(type, path), path)
-        return self._checked(self.entry(type, path).load(path), path)
+        return self._checked(self.entry(type, path).load(path, type), path)
 
     def build(self, cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None, **defaults: Any) -> Any:
         """Build what ``cfg`` describes: ``cfg["type"]`` is called with the other keys; ``cfg`` stays as it is.

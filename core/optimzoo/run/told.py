@@ -11,6 +11,7 @@ from optimzoo.console import as_html, as_text
 from optimzoo.groups.table import in_short
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
+from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.run.store.history import MEASURED
 
 
@@ -36,5 +37,7 @@ def run_table(run: Run) -> Table:
     for name in run.history.columns:
         if name == "loss" or MEASURED.match(name):
             table.add_row(name, f"{run.history.column(name)[-1][1]:.4g}")
-    table.add_row("results", str(run.work_dir))
+    files = [run.work_dir / name for name in ("curves.png", "metrics.csv", "config.yaml")]
+    left = [file.name for file in (*files, *checkpoints_in(run.work_dir)[-1:]) if file.exists()]
+    table.add_row("results", f"{run.work_dir}{': ' * bool(left)}{', '.join(left)}")
     return table

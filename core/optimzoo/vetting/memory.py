@@ -104,7 +104,9 @@ def _tensors(trial: Trial) -> dict[str, list[Tensor]]:
     """Return the tensors that the optimizer holds beside the parameters, by where they are, each once."""
     optimizer, found, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
     own = {k: v for k, v in vars(optimizer).items() if k not in STANDARD}
-    for place, holder in {"state": dict(optimizer.state), "groups": _groups(optimizer), "object": own}.items():
+    inner = (v for v in own.values() if isinstance(v, torch.optim.Optimizer))  # as ZeRO has one
+    states = [dict(each.state) for each in (optimizer, *inner)]
+    for place, holder in {"state": states, "groups": _groups(optimizer), "object": own}.items():
         tensors = {id(v): v for _, v in _leaves(holder, "") if isinstance(v, Tensor) and id(v) not in seen}
         seen |= tensors.keys()
         found[place] = list(tensors.values())

@@ -134,8 +134,9 @@ class Headed(nn.Module):
         (nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)), {"0.weight": "matrix", "2.weight": "head"}),
         (nn.LSTM(3, 4), {"weight_ih_l0": "matrix", "bias_ih_l0": "bias"}),
         (nn.Linear(3, 4), {"weight": "matrix"}),
+        (nn.Linear(8, 1), {"weight": "matrix", "bias": "bias"}),  # which has the form of a vector
     ],
-    ids=["experts", "heads", "mlp", "lstm", "linear"],
+    ids=["experts", "heads", "mlp", "lstm", "linear", "to one"],
 )
 def test_roles_of_other_kinds(model, roles):
     found = roles_of(model)

@@ -20,9 +20,18 @@ def test_a_row_tells_what_a_group_holds_and_why(model):
     )
     build_param_scheduler(wrapper, dict(type="LinearLR", end=5))
     plain, norms, head = group_rows(wrapper)
-    assert (plain.tensors, plain.elements, plain.lr, plain.weight_decay) == (2, 40, 0.1, 0.5)
+    assert (plain.tensors, plain.elements, plain.initial_lr, plain.weight_decay) == (2, 40, 0.1, 0.5)
     assert (norms.rules, norms.weight_decay, norms.example) == (("norm_decay_mult",), 0.0, "1.weight")
-    assert (head.lr, head.settings) == (0.2, {"amsgrad": True})  # the learning rate before the schedule
+    assert (head.initial_lr, head.settings) == (0.2, {"amsgrad": True})
+    assert (plain.lr, head.lr) == (0.1 / 3, 0.2 / 3)  # what the schedule has made of it
+    shown = str(wrapper.summary())
+    assert "elements   lr (initial)  decay" in shown
+    assert "40  0.03333 (0.1)    0.5" in shown
+
+
+def test_a_table_without_a_schedule_has_one_column_of_learning_rates(model):
+    shown = str(build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1))).summary())
+    assert "initial" not in shown
 
 
 def test_the_table_names_rules_and_settings(model):
@@ -154,6 +163,14 @@ def test_a_picture_of_a_run_numbers_the_epochs_and_smooths_the_loss(tmp_path):
     assert [(at, label.get_text()) for at, label in zip(above.get_xticks(), above.get_xticklabels())] == [
         (25 * epoch, str(epoch)) for epoch in (1, 2, 3, 4)
     ]
+
+
+def test_a_value_that_is_no_number_is_left_out_of_the_mean(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    for step in range(1, 101):
+        history.append({"iter": step, "epoch": 1, "grad_norm": float("inf") if step == 10 else 2.0})
+    mean, _ = (line.get_ydata() for line in plot_history(history).panels[0].get_lines())
+    assert list(mean) == [2.0] * 100
 
 
 @pytest.mark.parametrize("label", ["depth", "depth 1 of 9, depth 1 of 9, norm_decay_mult", "a" * 90])

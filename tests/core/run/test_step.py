@@ -12,7 +12,7 @@ from optimzoo import StepOutcome
 from optimzoo.errors import ConfigError, NonFiniteError, OptimzooWarning
 from optimzoo.run import Hook
 
-from .network import dataset, error, mse, network, parameters
+from .network import ADAMW, dataset, error, mse, network, parameters
 
 
 class Outcomes(Hook):
@@ -140,8 +140,25 @@ def test_a_skipped_update_is_told_to_the_hooks(make_runner):
 
     wrapper = dict(optimizer=dict(type="SGD", lr=0.1), nonfinite="skip")
     outcomes = Outcomes()
-    make_runner(model=Driver(step), loss=None, optim_wrapper=wrapper, hooks=[outcomes]).train()
+    runner = make_runner(model=Driver(step), loss=None, optim_wrapper=wrapper, hooks=[outcomes])
+    runner.train()
     assert outcomes.seen[:3] == [StepOutcome.UPDATED, StepOutcome.SKIPPED, StepOutcome.UPDATED]
+    assert runner.history.column("skipped") == [(step, 1.0) for step in range(2, 16)]
+
+
+def test_the_norm_before_clipping_is_logged_with_each_update(make_runner):
+    norms = []
+
+    class Norms(Hook):
+        def after_iter(self, runner, outcome, logs):
+            if outcome is StepOutcome.UPDATED:
+                norms.append((runner.iter, runner.optim_wrapper.grad_norm))
+
+    runner = make_runner(optim_wrapper=dict(ADAMW, accumulative_counts=2), hooks=[Norms()])
+    runner.train()
+    assert runner.history.column("grad_norm") == norms
+    assert [step for step, _ in norms] == [2, 4, 6, 8, 10, 12, 14, 15]
+    assert "skipped" not in runner.history.columns
 
 
 def test_validation_leaves_every_module_in_its_mode_even_when_it_fails(make_runner):
@@ -249,8 +266,8 @@ class TestLog:
 
     def test_lines_fit_eighty_columns(self, make_runner, capsys):
         make_runner(val_dataloader=DataLoader(dataset(), batch_size=4), metrics=error).train()
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("epoch", "Seq", "final"))]
-        assert len(lines) == 5
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("epoch", "Seq"))]
+        assert len(lines) == 4
         assert max(map(len, lines)) <= 80
 
 

@@ -21,7 +21,8 @@ from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
 from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
-from optimzoo.run.store.history import MEASURED, column_of
+from optimzoo.run.store.history import column_of
+from optimzoo.run.told import run_table
 from optimzoo.traces import Stopped, describe_error
 from optimzoo.wrappers import StepOutcome
 
@@ -71,8 +72,12 @@ class LoggerHook(Hook):
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
-        numbers = {k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))}
+        numbers: dict[str, Any] = {
+            k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))
+        }
         settings = {**hyperparameters(runner), **(self._of_groups(runner) if self.groups else {})}
+        if outcome is not StepOutcome.ACCUMULATING:
+            numbers = {**numbers, **_of_update(runner), **numbers}  # which a hook may have told too
         self._waiting.append({**numbers, **settings, "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
@@ -106,10 +111,7 @@ class LoggerHook(Hook):
         except Exception as error:  # a picture is no reason for a run to fail at its end
             message = f"curves.png cannot be drawn: {describe_error(error)}"
             warnings.warn(message, OptimzooWarning, stacklevel=2)
-        last = {n: runner.history.column(n)[-1][1] for n in runner.history.columns if MEASURED.match(n)}
-        if last:
-            self._print(f"final: {_values(last)}")
-        self._print(f"curves, metrics, checkpoint and config are in {runner.work_dir}")
+        self._print(run_table(runner))
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
@@ -185,6 +187,19 @@ def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
         for scheduler in runner.schedulers:
             if scheduler.optimizer in (member, member.optimizer):
                 found[prefix + scheduler.param_name] = _kept(scheduler.hyperparam.get(group))
+    return found
+
+
+def _of_update(runner: Run) -> dict[str, float | Tensor]:
+    """Return the norm of the gradients that were clipped, and of updates that were skipped, if any, their number."""
+    found: dict[str, float | Tensor] = {}
+    for name, member in members(runner.optim_wrapper).items():
+        prefix = f"{name}." if name else ""
+        norm = getattr(member, "_grad_norm", None)
+        if norm is not None and not hasattr(norm, "full_tensor"):  # which all processes would have to read together
+            found[f"{prefix}grad_norm"] = norm
+        if member.skipped_count:
+            found[f"{prefix}skipped"] = member.skipped_count
     return found
 
 

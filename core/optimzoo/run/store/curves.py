@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from optimzoo.run.store.history import History
 
 SMOOTHED = 25
-"""A loss is smoothed over one part in so many of the run, if that is more than one value."""
+"""A loss or a norm is smoothed over one part in so many of the run, if that is more than one value."""
 MOST_EPOCHS = 12
 """Epochs that are numbered; of more, every second, fifth, tenth, ..."""
 
@@ -21,7 +22,8 @@ def plot_history(history: History, title: str = "") -> Picture:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
 
     A metric of averaged weights is in the panel of the trained ones', the groups' learning rates are in that of ``lr``.
-    A long loss is drawn faintly, with the mean over a twenty-fifth of the run in full. The epochs stand above.
+    A long loss or norm of gradients is drawn faintly, with the mean over a twenty-fifth of the run in full. The epochs
+    stand above.
 
     Args:
         history: The values of a run.
@@ -46,7 +48,7 @@ def plot_history(history: History, title: str = "") -> Picture:
             (line,) = axis.plot(steps, values, label=name, linewidth=1.2)
             if MEASURED.match(name):
                 line.set(marker="o", markersize=3)  # measured now and then
-            elif name in losses and len(values) > 2 * SMOOTHED:
+            elif (name in losses or "grad_norm" in name) and len(values) > 2 * SMOOTHED:
                 axis.plot(steps, values, color=line.get_color(), linewidth=0.6, alpha=0.35, zorder=1)
                 line.set_ydata(smoothed(values, len(values) // SMOOTHED))
         axis.set_ylabel(label if len(names) > 1 else names[0])
@@ -65,19 +67,18 @@ def plot_history(history: History, title: str = "") -> Picture:
 
 
 def smoothed(values: Sequence[float], width: int) -> list[float]:
-    """Return for each value the mean over it and those before it, ``width`` in all.
+    """Return for each value the mean over it and those before it, ``width`` in all, of those that are finite.
 
     Examples:
-        >>> smoothed([1.0, 3.0, 5.0], 2)
-        [1.0, 2.0, 4.0]
+        >>> smoothed([1.0, 3.0, 5.0, math.inf, 7.0], 2)
+        [1.0, 2.0, 4.0, 5.0, 7.0]
     """
-    means, begin, total = [], 0, 0.0
-    for end, value in enumerate(values, 1):
-        total += value
-        if end - begin > width:
-            total -= values[begin]
-            begin += 1
-        means.append(total / (end - begin))
+    means, total, count = [], 0.0, 0
+    for end, value in enumerate(values):
+        for sign, each in ((1, value), *[(-1, values[end - width])] * (end >= width)):
+            if math.isfinite(each):
+                total, count = total + sign * each, count + sign
+        means.append(total / count if count else math.nan)
     return means
 
 
