@@ -10,7 +10,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,10 +21,13 @@ from torch.utils._pytree import tree_leaves
 from optimzoo.errors import CheckpointError
 from optimzoo.names.entry import dotted
 from optimzoo.run.store.atomic import replacing, unwritten
+from optimzoo.run.store.sums import Summed, Sums
 
 FORMAT = 2
-MARK = b"optimzoo crc32 "
-"""What stands after the archive of a checkpoint, where torch does not look, before the checksum of all of it."""
+MARK, OLD_MARK = b"optimzoo sum64 ", b"optimzoo crc32 "
+"""What stands at the end of a checkpoint, as the comment of its archive, before the checksum of all of it."""
+TOLD = (len(MARK) + 8).to_bytes(2, "little")
+"""What the archive says of that: the length of its comment. Torch writes none."""
 
 PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
 
@@ -42,10 +44,13 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """
     readable = _readable({"format": FORMAT, **state}, "state")
     try:
-        with replacing(path) as file, ThreadPoolExecutor(1) as beside:
-            summed = _Summed(file, beside)
+        with replacing(path) as file:
+            summed = _Writer(file)
             torch.save(readable, summed)  # type: ignore[arg-type]  # which writes and flushes
-            file.write(MARK + f"{summed.crc:08x}".encode())
+            file.seek(-len(TOLD), os.SEEK_END)
+            file.write(TOLD)
+            summed.sums.add(summed.size - len(TOLD), TOLD)
+            file.write(MARK + summed.sums.digest(summed.size))
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         tensors = {t.untyped_storage().data_ptr(): t for t in tree_leaves(readable) if isinstance(t, Tensor)}
         wanted = sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
@@ -53,18 +58,17 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         raise CheckpointError(f"{unwritten(path, wanted, cause)}. Earlier checkpoints are untouched") from error
 
 
-class _Summed:
-    """A file, and the checksum of what is written to it, taken while the system writes."""
+class _Writer:
+    """A file, and the sums of what is written to it."""
 
-    def __init__(self, file: BinaryIO, beside: ThreadPoolExecutor) -> None:
-        self.file, self.beside, self.crc = file, beside, 0
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sums, self.size = file, Sums(), 0
         self.flush = file.flush
 
     def write(self, data: bytes) -> int:
-        crc = self.beside.submit(zlib.crc32, data, self.crc)
-        written = self.file.write(data)
-        self.crc = crc.result()
-        return written
+        self.sums.add(self.size, data)
+        self.size += len(data)
+        return self.file.write(data)
 
 
 def _readable(value: Any, place: str) -> Any:
@@ -107,10 +111,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not os.path.isfile(path):  # which is no error for a name that no file can have
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        with ThreadPoolExecutor(1) as beside:
-            verified = beside.submit(_verify, path)
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            verified.result()
+        with Summed(path) as file:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            _verify(file)
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({reason})") from error
@@ -119,21 +122,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _verify(path: Path) -> None:
-    """Compare the checksum of the file; of one without, those of the tensors, which torch writes and does not read."""
-    with path.open("rb", buffering=0) as file:
-        left = max(0, path.stat().st_size - len(MARK) - 8)
-        file.seek(left)
-        mark, told = file.read(len(MARK)), file.read()
-        if mark == MARK:
-            file.seek(0)
-            crc, block = 0, memoryview(bytearray(1 << 20))
-            while left > 0 and (count := file.readinto(block[: min(left, len(block))])):
-                crc, left = zlib.crc32(block[:count], crc), left - count
-            if told != f"{crc:08x}".encode():
-                raise zipfile.BadZipFile("its checksum is wrong")
-            return
-    with zipfile.ZipFile(path) as archive:
+def _verify(file: Summed) -> None:
+    """Compare the checksum of a file; of one that torch alone wrote, those of its tensors, which torch ignores."""
+    size = max(0, file.size - len(MARK) - 8)
+    file.seek(size)
+    mark, told = file.read(len(MARK)), file.read()
+    if mark in (MARK, OLD_MARK):
+        crc = 0
+        for data in file.blocks(0, size if mark == OLD_MARK else 0):
+            crc = zlib.crc32(data, crc)
+        if told != (b"%08x" % crc if mark == OLD_MARK else file.digest(size)):
+            raise zipfile.BadZipFile("its checksum is wrong")
+        return
+    file.seek(max(0, file.size - 1000))
+    end = file.read().rpartition(b"PK\5\6")[2]
+    if end[16:] != bytes(2):  # torch alone writes nothing after it
+        raise zipfile.BadZipFile("its checksum is gone")
+    with zipfile.ZipFile(file) as archive:
         wrong = archive.testzip()
     if wrong is not None:
         raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
