@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.flat.chunk import ROW, is_part
+from optimzoo.flat.tape import Tape
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.heeded import known_facts
@@ -42,11 +44,35 @@ def check_facts(optimizer: Optimizer) -> None:
         raise ConfigError(f"{cls.__name__}: {row[2]}", "flatten")
 
 
-def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
-    """Step a copy of the optimizer over small parameters, and over one that is all of them, with a group's settings.
+def check_compiler(optimizer: Optimizer) -> None:
+    """Check that there is what torch compiles with.
 
     Raises:
-        ConfigError: They move differently, or the state is not one number for each number.
+        ConfigError: There is none.
+    """
+    if any(parameter.device.type == "cpu" for group in optimizer.param_groups for parameter in group["params"]):
+        from torch._inductor.cpp_builder import get_cpp_compiler
+
+        try:
+            get_cpp_compiler()
+        except Exception as error:
+            raise ConfigError(
+                "torch compiles steps on a CPU with a C++ compiler, and finds none: install g++ or clang++, name it in "
+                f"the environment variable CXX, or leave it out ({describe_error(error)})",
+                "compile",
+            ) from error
+
+
+def check_group(optimizer: Optimizer, group: Mapping[str, Any], compiled: bool = False) -> None:
+    """Step a copy of the optimizer over small parameters, and over one that is all of them, with a group's settings.
+
+    Args:
+        optimizer: The optimizer.
+        group: The group.
+        compiled: Whether its steps are noted down too.
+
+    Raises:
+        ConfigError: They move differently, the state is not one number for each number, or a step cannot be noted.
     """
     name = type(optimizer).__name__
     apart, whole, states = _moved(optimizer, group)
@@ -59,6 +85,12 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
             ):
                 of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
                 raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
+    if compiled and not group.get("fused"):
+        tape = Tape(lambda graph: graph)
+        noted, *_ = _moved(optimizer, group, tape)
+        if tape.why_not or not torch.equal(noted, apart):
+            why = tape.why_not or "has a step that comes to other results where its operations are noted down"
+            raise ConfigError(f"{name} {why}: it cannot be compiled, so leave it out", "compile")
     if not torch.equal(apart, whole):
         cls: Any = type(optimizer)
         plain = {k: p.default for k, p in calls.parameters(cls).items() if p.default is not p.empty}
@@ -70,7 +102,9 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
         )
 
 
-def _moved(optimizer: Optimizer, group: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[Any]]:
+def _moved(
+    optimizer: Optimizer, group: Mapping[str, Any], tape: Tape | None = None
+) -> tuple[Tensor, Tensor, list[Any]]:
     """Return what copies of the optimizer make of small parameters, of one that is all of them, and its state."""
     name, like = type(optimizer).__name__, group["params"][0]
     made = torch.Generator().manual_seed(0)
@@ -90,16 +124,24 @@ def _moved(optimizer: Optimizer, group: Mapping[str, Any]) -> tuple[Tensor, Tens
         for step in grads:
             for parameter, grad in zip(params, of_trial(step)):
                 parameter.grad = grad
-            twin.step()
+            if tape is None:
+                twin.step()
+                continue
+            tape.begin(params)
+            try:
+                twin.step()
+            finally:
+                tape.finish([*twin.state.values(), *twin.param_groups], failed=sys.exc_info()[0] is not None)
         return torch.cat([parameter.detach().flatten() for parameter in params]), [(p, twin.state[p]) for p in params]
 
     devices = [like.device.index or 0] if like.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices), torch.enable_grad():
-            return moved(False)[0], *moved(True)
+            apart = moved(False)[0]
+            return (apart, apart, []) if tape else (apart, *moved(True))
     except Exception as error:
         raise ConfigError(
-            f"a copy of {name} fails in a trial on buffers: {describe_error(error)}", "flatten"
+            f"a copy of {name} fails in a trial on buffers: {describe_error(error)}", "compile" if tape else "flatten"
         ) from error
 
 

@@ -60,8 +60,8 @@ class Plan:
             self._step(active)
         return settled and all(p.grad is None for p in self._waiting)
 
-    def join(self, states: Any, largest: int) -> None:
-        """Join what can be joined of the parameters of at most ``largest`` elements that are by themselves."""
+    def join(self, states: Any, largest: int, buffer: int) -> None:
+        """Join what can be joined of the parameters of at most ``largest`` elements, in buffers of ``buffer``."""
         held = {parameter for chunk in self.chunks for parameter in chunk.params}
         self._waiting = []
         alike: dict[Any, list[list[Tensor]]] = {}
@@ -73,7 +73,7 @@ class Plan:
                 self._waiting.append(parameter)
             elif grad.layout is torch.strided and (kind := _kind(parameter, states.get(parameter))) is not None:
                 runs = alike.setdefault(kind, [[]])
-                if sum(map(Tensor.numel, runs[-1])) + parameter.numel() > BUFFER:
+                if sum(map(Tensor.numel, runs[-1])) + parameter.numel() > buffer:
                     runs.append([])
                 runs[-1].append(parameter)
         made = [Chunk(run, states) for runs in alike.values() for run in runs if len(run) > 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import is_
@@ -11,8 +13,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.flat.fit import check_facts, check_group
-from optimzoo.flat.plan import LARGEST, LARGEST_FUSED, Plan
+from optimzoo.errors import OptimzooWarning
+from optimzoo.flat.fit import check_compiler, check_facts, check_group
+from optimzoo.flat.plan import BUFFER, LARGEST, LARGEST_FUSED, Plan
+from optimzoo.flat.tape import Tape
+from optimzoo.optimizers.create import BeforeFused
 
 
 class Flat:
@@ -23,18 +28,23 @@ class Flat:
 
     Args:
         optimizer: The optimizer; its ``step`` called by others steps its parameters one by one.
+        compiled: Whether what it does in a step is compiled to one function.
 
     Raises:
         ConfigError: It cannot be flattened.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, compiled: bool = False) -> None:
         check_facts(optimizer)
+        self._tape = Tape() if compiled else None
+        if compiled:
+            check_compiler(optimizer)
         self._optimizer = optimizer
         self._plans: list[Plan] = []
         self._tried: list[dict[str, Any]] = []
         self._seen: list[Any] = []
-        self._stepping = False
+        self._stepping = self._notes = False
+        self._depth = 0
         for group in optimizer.param_groups:
             self._try(group)
         optimizer.register_step_pre_hook(self._before_any_step)
@@ -56,7 +66,7 @@ class Flat:
             plan = self._plans[number]
             if not plan.gather(group["params"], states, changed):
                 self._try(group)
-                plan.join(states, self._largest(group))
+                plan.join(states, self._largest(group), sys.maxsize if self._tape else BUFFER)
                 changed = True
         self._seen = [*states.values()]
         return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
@@ -64,13 +74,20 @@ class Flat:
     def step(self, **kwargs: Any) -> Any:
         """Step the optimizer; its hooks see the parameters one by one."""
         optimizer: Any = self._optimizer
-        before = optimizer.register_step_pre_hook(lambda *_: self._enter())
+        before = optimizer.register_step_pre_hook(lambda *_: self._enter(begins=True))
+        hooks = optimizer._optimizer_step_pre_hooks
+        for key in [key for key, hook in hooks.items() if isinstance(hook, BeforeFused)]:
+            hooks.move_to_end(key)  # it looks at what the kernel gets
         after = optimizer.register_step_post_hook(lambda *_: self._leave())
         optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
         self._stepping = True
         try:
             return optimizer.step(**kwargs)
+        except BaseException:
+            self._end(failed=True)
+            raise
         finally:
+            self._depth = min(self._depth, 1)
             self._leave()
             self._stepping = False
             before.remove()
@@ -99,16 +116,40 @@ class Flat:
 
     def __getstate__(self) -> dict[str, Any]:
         self.dissolve()
-        return vars(self)
+        return {**vars(self), "_tape": Tape() if self._tape else None}
 
-    def _enter(self) -> None:
+    def _enter(self, begins: bool = False) -> None:
+        self._depth += 1
+        if self._depth > 1:  # a step that calls that of its base class runs the hooks of both
+            return
         self.gather()
         optimizer = self._optimizer
         for plan, group in zip(self._plans, optimizer.param_groups):
             plan.own, group["params"] = group["params"], plan.stepped
             optimizer.state.update({chunk.buffer: chunk.state for chunk in plan.active if chunk.state})
+        if begins and self._tape is not None and not all(group.get("fused") for group in optimizer.param_groups):
+            self._tape.begin(parameter for group in optimizer.param_groups for parameter in group["params"])
+            self._notes = True
+
+    def _end(self, failed: bool = False) -> None:
+        """End what ``_enter`` began to note."""
+        if self._tape is None or not self._notes:
+            return
+        self._notes = False
+        groups, states = self._optimizer.param_groups, self._optimizer.state
+        kept = (states.get(parameter) for group in groups for parameter in group["params"])
+        self._tape.finish([*filter(None, kept), *groups], failed)
+        if self._tape.why_not:
+            name = type(self._optimizer).__name__
+            warnings.warn(f"{name} {self._tape.why_not}: it goes on uncompiled", OptimzooWarning, stacklevel=2)
+            self._tape = None
 
     def _leave(self, stepped: bool = True) -> None:
+        if self._depth != 1:
+            self._depth = max(self._depth - 1, 0)
+            return
+        self._depth = 0
+        self._end()
         optimizer = self._optimizer
         for plan, group in zip(self._plans, optimizer.param_groups):
             if group["params"] is not plan.stepped:
@@ -124,7 +165,7 @@ class Flat:
         """Try a group's settings, other than those whose value makes no other algorithm."""
         settings = {k: v for k, v in group.items() if k not in ("params", "param_names", "lr", "initial_lr")}
         if group["params"] and settings.keys() and not any(_equal(settings, tried) for tried in self._tried):
-            check_group(self._optimizer, group)
+            check_group(self._optimizer, group, self._tape is not None)
             self._tried.append(settings)
 
     def _largest(self, group: Mapping[str, Any]) -> int:

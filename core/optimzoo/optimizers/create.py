@@ -129,11 +129,11 @@ def _create(
             if not isinstance(error.__cause__, RuntimeError):  # what torch says of options that exclude each other
                 raise
         else:
-            built.register_step_pre_hook(_BeforeFused(chosen=True))
+            built.register_step_pre_hook(BeforeFused(chosen=True))
             return built
     built = build()
     if cls in FUSED and any(group.get("fused") for group in built.param_groups):
-        built.register_step_pre_hook(_BeforeFused())
+        built.register_step_pre_hook(BeforeFused())
     return built
 
 
@@ -184,7 +184,7 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-class _BeforeFused:
+class BeforeFused:
     """A hook of fused steps, which pair weights and gradients by their places in memory: both get one layout.
 
     That of SGD begins all momenta in one step or none: one that begins later gets a momentum of 0, which is the same.
@@ -200,6 +200,7 @@ class _BeforeFused:
         self._looks = chosen
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        """Look at the gradients, or return arguments that make it look when they are there."""
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             return self._look(optimizer)

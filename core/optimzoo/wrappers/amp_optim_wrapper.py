@@ -45,6 +45,7 @@ class AmpOptimWrapper(OptimWrapper):
         clip_grad: As for ``OptimWrapper``; the norm is that of the unscaled gradients.
         nonfinite: As for ``OptimWrapper``; under a dynamic scale an overflow is no error but a skipped update.
         flatten: As for ``OptimWrapper``.
+        compile: As for ``OptimWrapper``.
         cache_enabled: Whether autocast keeps the weights that it has cast until the forward pass ends.
         enabled: False trains as ``OptimWrapper`` does.
 
@@ -75,10 +76,11 @@ class AmpOptimWrapper(OptimWrapper):
         clip_grad: Mapping[str, Any] | None = None,
         nonfinite: str = "ignore",
         flatten: bool = False,
+        compile: bool = False,  # noqa: A002
         cache_enabled: bool | None = None,
         enabled: bool = True,
     ) -> None:
-        super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite, flatten)
+        super().__init__(optimizer, accumulative_counts, clip_grad, nonfinite, flatten, compile)
         self._device_type: str = next(p for group in optimizer.param_groups for p in group["params"]).device.type
         if not torch.amp.is_autocast_available(self._device_type):
             raise ConfigError(f"torch has no autocast for {self._device_type!r}, where the parameters are", "type")

@@ -57,6 +57,8 @@ class OptimWrapper(Windows):
             per update.
         flatten: Whether the small parameters of each group are joined in buffers, over which the optimizer steps: the
             same numbers, in less time. For optimizers that move each number by itself (the fact ``elementwise``).
+        compile: With ``flatten``, whether what the optimizer does in a step is compiled to one function, in its third
+            step or so, which takes seconds. Numbers may differ in the last digits. Fused kernels stay as they are.
 
     Raises:
         ConfigError: An argument is wrong, or the optimizer cannot honour it.
@@ -83,6 +85,7 @@ class OptimWrapper(Windows):
         clip_grad: Mapping[str, Any] | None = None,
         nonfinite: str = "ignore",
         flatten: bool = False,
+        compile: bool = False,  # noqa: A002
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {optimizer!r}", "optimizer")
@@ -109,7 +112,9 @@ class OptimWrapper(Windows):
             )
         if self._needs_closure:
             self._refuse_to_skip()
-        self._flat = Flat(optimizer) if one_of(flatten, (False, True), "flatten") else None
+        if one_of(compile, (False, True), "compile") and not flatten:
+            raise ConfigError("only a step over buffers is compiled: set flatten = true beside it", "compile")
+        self._flat = Flat(optimizer, compile) if one_of(flatten, (False, True), "flatten") else None
 
     def update_params(
         self,

@@ -182,6 +182,30 @@ def converted(model, wrapper, i):
     wrapper.update_params(model(batch(i).to(model.inner.weight.dtype)).square().mean())
 
 
+OPTIMIZERS = [
+    dict(type="AdamW"),
+    dict(type="AdamW", amsgrad=True, foreach=True),
+    dict(type="Adam", weight_decay=0.1),
+    dict(type="SGD", lr=0.01, fused=False),
+    dict(type="SGD", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
+    dict(type="Adagrad"),
+    dict(type="NAdam"),
+    dict(type="RAdam"),
+    dict(type="Adamax"),
+    dict(type="RMSprop", momentum=0.9, centered=True),
+    dict(type="ASGD"),
+    dict(type="Adadelta"),
+    dict(type="Lion", lr=1e-3, weight_decay=0.1),
+    dict(type="bitsandbytes.Adam"),
+    dict(type="bitsandbytes.RMSprop"),
+    dict(type="pytorch_optimizer.AdaBelief"),
+    dict(type="pytorch_optimizer.ADOPT"),
+    dict(type="optimi.AdamW", lr=1e-3),
+    dict(type="optimi.Adan", lr=1e-3),
+    dict(type="adam_atan2_pytorch.AdamAtan2"),
+    dict(type="torch_optimizer.DiffGrad"),
+    dict(type="madgrad.MADGRAD", lr=1e-3),
+]
 RULES = dict(custom_keys={"branches": dict(lr_mult=0.5)}, bypass_duplicate=True)
 CLIP = dict(clip_grad=dict(max_norm=0.05))
 AMP = dict(type="AmpOptimWrapper", dtype="float16", loss_scale=dict(init_scale=2.0**40, growth_interval=3), **CLIP)
@@ -236,8 +260,10 @@ def assert_same(one, other):
         assert torch.equal(value, other[key]) if isinstance(value, torch.Tensor) else value == other[key], key
 
 
-def assert_alike(optimizer, how, settings, steps):
-    ends = [play(optimizer, how, settings, flatten, steps) for flatten in (False, True)]
+def assert_alike(optimizer, how, settings, steps, compiled=False):
+    """Assert that the flat steps, as they are or as a compiled function of their operations, are the plain ones."""
+    ends = [play(optimizer, how, settings, False, steps)]
+    ends.append(play(optimizer, how, dict(settings, compile=compiled), True, steps))
     for model, wrapper, norms in ends:
         if how is not joined_later:
             assert wrapper.update_count + wrapper.skipped_count > 2

@@ -2,32 +2,7 @@
 
 import pytest
 
-from tests.core.flat.plays import ADAMW, CLIP, PLAYS, assert_alike, plain
-
-OPTIMIZERS = [
-    dict(type="AdamW"),
-    dict(type="AdamW", amsgrad=True, foreach=True),
-    dict(type="Adam", weight_decay=0.1),
-    dict(type="SGD", lr=0.01, fused=False),
-    dict(type="SGD", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
-    dict(type="Adagrad"),
-    dict(type="NAdam"),
-    dict(type="RAdam"),
-    dict(type="Adamax"),
-    dict(type="RMSprop", momentum=0.9, centered=True),
-    dict(type="ASGD"),
-    dict(type="Adadelta"),
-    dict(type="Lion", lr=1e-3, weight_decay=0.1),
-    dict(type="bitsandbytes.Adam"),
-    dict(type="bitsandbytes.RMSprop"),
-    dict(type="pytorch_optimizer.AdaBelief"),
-    dict(type="pytorch_optimizer.ADOPT"),
-    dict(type="optimi.AdamW", lr=1e-3),
-    dict(type="optimi.Adan", lr=1e-3),
-    dict(type="adam_atan2_pytorch.AdamAtan2"),
-    dict(type="torch_optimizer.DiffGrad"),
-    dict(type="madgrad.MADGRAD", lr=1e-3),
-]
+from tests.core.flat.plays import ADAMW, CLIP, OPTIMIZERS, PLAYS, assert_alike, plain
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda cfg: "-".join(map(str, cfg.values())))
