@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError
+from optimzoo.errors import CheckpointError, shown
 from optimzoo.names.entry import dotted
 from optimzoo.run.hooks.list import HookList
 from optimzoo.run.hooks.run import Run
@@ -21,6 +21,8 @@ from optimzoo.run.loop.randomness import RandomStates
 from optimzoo.run.members import members
 from optimzoo.run.spread.strategy import Strategy
 from optimzoo.run.store.changes import warn_of_changes
+from optimzoo.run.store.checkpoint import PATTERN
+from optimzoo.schedules.resume import Saved
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
 from optimzoo.wrappers.ownership import note
@@ -30,8 +32,10 @@ logger = logging.getLogger("optimzoo.run")
 State = Mapping[str, Any]
 Check = Callable[[Any], bool]
 
-ROWS = 1000
-"""Rows of history that an iteration may have; what claims more was not written by a run."""
+MANY = 1000
+"""Rows of history, backward passes and updates that an iteration may have; no run writes that there were more."""
+TIMES = 100
+"""How many times as long as the run that is to go on a checkpoint's may have been."""
 
 
 class Whole(Run, Protocol):
@@ -83,6 +87,11 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _want_at_most(count: Any, iterations: int, name: str) -> None:
+    if not _is_count(count) or count > MANY * (iterations + 1):
+        raise CheckpointError(f"{name} is {shown(count, 80)}, which {iterations} iterations cannot have made")
+
+
 class _Model(Part):
     """The weights: those to use, and where an optimizer trains others, these as ``trained``; and which are frozen."""
 
@@ -127,10 +136,13 @@ class _Optimizers(Part):
                 f"it was made with the optimizer {made}, and the config names {named}: `optimzoo convert-state` keeps "
                 "of its state what means the same"
             )
+        for name, count in state["backward_passes"].items():
+            _want_at_most(count, state["iter"], f"backward_passes[{name!r}]")
         of_config = {name: _settings(member) for name, member in each.items()}
         self.run.optim_wrapper.add_saved_groups(self.run.model, state["optim_wrapper"])
         self.run.optim_wrapper.load_state_dict(state["optim_wrapper"])
         for name, member in each.items():
+            _want_at_most(getattr(member, "inner_count", 0), state["iter"], "counts.inner_count")
             self.run.strategy.place_state(member.optimizer)
             if self.run.on_change == "config":
                 of_groups, of_base = of_config[name]
@@ -151,6 +163,12 @@ class _Schedules(Part):
         return {"param_scheduler": self.run.schedulers.state_dict()}
 
     def load_state_dict(self, state: State) -> None:
+        saved = Saved.read(state["param_scheduler"], ())
+        for unit in ("epoch", "iter"):
+            if saved.counts[unit] != state[unit]:
+                raise CheckpointError(f"counts.{unit} is {saved.counts[unit]}, where the run's is {state[unit]}")
+        for number, count in enumerate(saved.updates):
+            _want_at_most(count, state["iter"], f"updates[{number}]")
         self.run.schedulers.load_state_dict(state["param_scheduler"], self.run.on_change)
 
 
@@ -193,10 +211,9 @@ class _Log(Part):
         return {"rows": len(self.run.history)}
 
     def load_state_dict(self, state: State) -> None:
-        if state["rows"] > ROWS * (state["iter"] + 1):
-            raise CheckpointError(f"rows is {state['rows']}, which {state['iter']} iterations cannot have written")
+        _want_at_most(state["rows"], state["iter"], "rows")
         if self.run.resumed_from is not None:
-            self.run.history.load(self.run.resumed_from.parent / "metrics.csv", state["rows"])
+            self.run.history.load(self.run.resumed_from.parent / "metrics.csv", state["rows"], state["iter"])
 
 
 class _Place(Part):
@@ -217,6 +234,8 @@ class _Place(Part):
             raise CheckpointError(
                 f"{state['epoch']} epochs and {state['iter_in_epoch']} are not {state['iter']} iterations"
             )
+        if run.max_iters is not None and state["iter"] > TIMES * max(run.max_iters, MANY):
+            raise CheckpointError(f"iter is {state['iter']}, and the run has {run.max_iters} iterations")
         run.epoch, run.iter, run.iter_in_epoch = state["epoch"], state["iter"], state["iter_in_epoch"]
         run.validation_due = state["validation_due"] and run.val_dataloader is not None
         if run.epoch_length is not None and before:
@@ -229,7 +248,10 @@ class _Place(Part):
 class _Randomness(Part):
     """The seed, and the state of the generators of each process, now and at the start of the epoch."""
 
-    keys: Mapping[str, Check] = {"seed": _is_count, "random": lambda value: isinstance(value, list)}
+    keys: Mapping[str, Check] = {
+        "seed": lambda value: _is_count(value) and value < 2**63,
+        "random": lambda value: isinstance(value, list),
+    }
 
     def state_dict(self) -> dict[str, Any]:
         inside = self.run.iter_in_epoch > 0
@@ -254,8 +276,8 @@ class _Config(Part):
 
 
 PARTS: tuple[type[Part], ...] = (
-    *(_Model, _Gradients, _Optimizers, _Schedules, _Hooks),
-    *(_Log, _Place, _Randomness, _Config),
+    *(_Place, _Model, _Gradients, _Optimizers, _Schedules, _Hooks),
+    *(_Log, _Randomness, _Config),
 )
 """The parts of a run, in the order in which they are saved and loaded."""
 
@@ -276,7 +298,10 @@ def check_state(state: State, path: Path) -> None:
         if key not in state:
             raise CheckpointError(f"{path} has no {key!r}: it was not written by a run, or is damaged")
         if not fits(state[key]):
-            raise CheckpointError(f"{path} cannot be resumed from: its {key!r} is {state[key]!r:.80}")
+            raise CheckpointError(f"{path} cannot be resumed from: its {key!r} is {shown(state[key], 80)}")
+    named = PATTERN.fullmatch(path.name)
+    if named and int(named[1]) != state["iter"]:
+        raise CheckpointError(f"{path} is the checkpoint of another step: its 'iter' is {shown(state['iter'], 80)}")
 
 
 def restore(run: Whole, state: State, path: Path) -> None:

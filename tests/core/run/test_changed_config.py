@@ -3,9 +3,12 @@
 import warnings
 
 import pytest
+import torch
 from torch import nn
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning
+from optimzoo.run.store.changes import warn_of_changes
+from optimzoo.run.store.checkpoint import checkpoints_in
 
 from .network import SCHEDULES, dataset, files
 
@@ -50,6 +53,26 @@ class TestChangedConfig:
             runner = make_runner(resume=True, **change)
         assert runner.optim_wrapper.get_lr()["lr"] == [0.01]
         assert runner.seed == 1
+
+    def test_the_class_of_an_optimizer_is_the_configs_whatever_a_checkpoint_says(self, make_runner, tmp_path):
+        make_runner().train()
+        path = checkpoints_in(tmp_path / "run")[-1]
+        state = torch.load(path)
+        state["config"]["optim_wrapper"] = dict(optimizer=dict(type="colorsys:Other", lr=0.5))
+        torch.save(state, path)
+        said = r"optimizer\.type is AdamW \(was colorsys:Other\).*optimizer\.lr stays 0\.5"
+        with pytest.warns(OptimzooWarning, match=said):
+            make_runner(resume=True, optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.01)))
+
+    def test_of_several_optimizers_too_the_settings_of_the_groups_stay(self):
+        old, new = ({"optim_wrapper": {"head": {"optimizer": {"type": "SGD", "lr": lr}}}} for lr in (0.1, 0.2))
+        with pytest.warns(OptimzooWarning, match=r"optim_wrapper\.head\.optimizer\.lr stays 0\.1 \(0\.2 in the"):
+            warn_of_changes(old, new, None, "error")
+
+    def test_of_many_differences_some_are_told_and_the_others_counted(self):
+        with pytest.warns(OptimzooWarning, match=r"a19 is 0 \(was unset\); and 9980 more$") as caught:
+            warn_of_changes({}, {f"a{n}": 0 for n in range(10_000)}, None, "error")
+        assert len(str(caught[0].message)) < 1000
 
     def test_on_change_config_takes_the_settings_of_the_groups_from_the_config(self, make_runner):
         make_runner().train()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from optimzoo import OptimWrapper
-from optimzoo.errors import CheckpointError
+from optimzoo.errors import CheckpointError, shown
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.loop.randomness import random_state
 from optimzoo.run.parts import PARTS
@@ -76,6 +76,11 @@ WRONG = [
     *(("random", value) for value in ({}, None, [{}], [3], [{"epoch_start": None, "now": None}])),
     *(("random", [{"epoch_start": random_state(), "now": {**random_state(), **w}}]) for w in UNFIT),
     ("rows", 10**9),
+    *((key, 10**600) for key in ("epoch", "iter", "iter_in_epoch", "rows", "seed")),
+    ("seed", 2**63),
+    ("backward_passes", {"": 10**18}),
+    ("backward_passes", {"": -1}),
+    ("backward_passes", {"": "7"}),
     ("param_scheduler", {}),
     ("optim_wrapper", {}),
     ("optim_wrapper", {"state": 3, "param_groups": 4}),
@@ -92,12 +97,60 @@ def saved():
     return load_checkpoint(OLD)
 
 
-@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{k}={v!r:.20}" for k, v in WRONG])
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{k}={shown(v, 20)}" for k, v in WRONG])
 def test_a_value_that_no_run_writes_is_an_error_with_file_and_key(key, value, saved, make_runner, tmp_path):
     path = tmp_path / "changed.pt"
     torch.save({**copy.copy(saved), key: value}, path)
     with pytest.raises(CheckpointError, match=rf"changed\.pt .*{key}"):
         make_runner(**SETTINGS, resume=path)
+
+
+def with_a_lie(lie, whole):
+    """Put other counts into a state, and return what is to be said of it."""
+    wrapper, schedules = whole["optim_wrapper"], whole["param_scheduler"]
+    if lie == "passes":
+        wrapper["counts"] = {"inner_count": 10**18, "max_counts": 15}
+        return r"counts\.inner_count is 10{18}, which 7 iterations cannot have made"
+    if lie == "negative":
+        wrapper["counts"] = {"inner_count": -1, "max_counts": 15}
+        return "inner_count"
+    if lie == "updates":
+        schedules["updates"] = [10**9]
+        return r"updates\[0\] is 10{9}, which 7 iterations cannot have made"
+    if lie in ("epoch", "iter"):
+        schedules["counts"] = {**schedules["counts"], lie: 10**9}
+        return rf"counts\.{lie} is 10{{9}}, where the run's is [17]"
+    whole["iter"] = 10**9
+    schedules["counts"] = {**schedules["counts"], "iter": 10**9}
+    return r"iter is 10{9}, and the run has 15 iterations"
+
+
+@pytest.mark.parametrize("on_change", ["error", "config"])
+@pytest.mark.parametrize("lie", ["passes", "negative", "updates", "epoch", "iter", "all"])
+def test_counts_that_no_run_comes_to_are_an_error_that_names_them(lie, on_change, saved, make_runner, tmp_path):
+    whole = copy.deepcopy(saved)
+    told = with_a_lie(lie, whole)
+    torch.save(whole, tmp_path / "changed.pt")
+    with pytest.raises(CheckpointError, match=rf"changed\.pt does not fit this config: .*{told}"):
+        make_runner(**SETTINGS, resume=tmp_path / "changed.pt", on_change=on_change)
+
+
+def test_one_under_the_name_of_another_step_or_beside_the_log_of_another_run_is_an_error(make_runner, tmp_path):
+    make_runner().train()
+    first, last = checkpoints_in(tmp_path / "run")
+    moved = last.with_name("checkpoint_00000020.pt")
+    last.rename(moved)
+    with pytest.raises(CheckpointError, match=r"00020\.pt is the checkpoint of another step: its 'iter' is 15"):
+        make_runner(resume=True)
+    moved.unlink()
+    log = tmp_path / "run" / "metrics.csv"
+    head, *rows = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([head, *rows[1:]]))
+    said = "of another run: its row 10 is of step 11, where the checkpoint's is 10; remove it"
+    with pytest.raises(CheckpointError, match=rf"metrics\.csv is the log {said}"):
+        make_runner(resume=True)
+    log.unlink()
+    assert make_runner(resume=True).resumed_from == first
 
 
 @pytest.mark.parametrize("key", [key for part in PARTS for key in part.keys if key not in part.new])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optimzoo.errors import OptimzooWarning, join_path
+from optimzoo.errors import OptimzooWarning, join_path, shown
 
 INCIDENTAL = (
     *("checkpoint", "code_dir", "device", "hooks", "log_groups", "log_interval"),
@@ -15,29 +16,33 @@ INCIDENTAL = (
 )
 """Keys of a config that may change without a word: what has been trained so far does not depend on them."""
 
-OF_THE_GROUPS = ("optim_wrapper.optimizer", "optim_wrapper.paramwise_cfg")
-"""Where the settings of the parameter groups come from, which a checkpoint holds too."""
+OF_THE_GROUPS = r"optim_wrapper(\.[^.]+)?\.(optimizer|paramwise_cfg)\b(?!.*\.type$)"
+"""Where the settings of the parameter groups come from, which a checkpoint holds too; the classes are the config's."""
 
-OF_THE_CHECKPOINT = ("randomness.seed", "load_from")
+OF_THE_CHECKPOINT = r"randomness\.seed|load_from"
 """What a checkpoint decides in any case: the order of the data, and the weights."""
+
+MOST = 20
+"""Differences that are told."""
 
 
 def warn_of_changes(old: Any, new: Any, path: Path | None, on_change: str) -> None:
     """Warn of every difference between two configs, and say which of the two holds from now on."""
     restored = {
-        "error": (*OF_THE_CHECKPOINT, *OF_THE_GROUPS),
-        "restore": (*OF_THE_CHECKPOINT, *OF_THE_GROUPS, "param_scheduler"),
+        "error": f"{OF_THE_CHECKPOINT}|{OF_THE_GROUPS}",
+        "restore": f"{OF_THE_CHECKPOINT}|{OF_THE_GROUPS}|param_scheduler",
         "config": OF_THE_CHECKPOINT,
     }[on_change]
     changes = [
-        f"{key} stays {before} ({now} in the config)" if key.startswith(restored) else f"{key} is {now} (was {before})"
-        for key, before, now in _differences(old, new, "")
+        f"{key} stays {then} ({now} in the config)" if re.match(restored, key) else f"{key} is {now} (was {then})"
+        for key, *values in _differences(old, new, "")
+        for then, now in [[value[:200] if isinstance(value, str) else shown(value) for value in values]]
         if not key.startswith(INCIDENTAL)
     ]
     if changes:
-        warnings.warn(
-            f"the config differs from the one that made {path}: {'; '.join(changes)}", OptimzooWarning, stacklevel=4
-        )
+        more = f"; and {len(changes) - MOST} more" if len(changes) > MOST else ""
+        message = f"the config differs from the one that made {path}: {'; '.join(changes[:MOST])}{more}"
+        warnings.warn(message, OptimzooWarning, stacklevel=4)
 
 
 def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

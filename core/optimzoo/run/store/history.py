@@ -145,11 +145,16 @@ class History:
         write(self.path.with_suffix(".jsonl"), "".join(json.dumps(row) + "\n" for row in numbers), append)
         self._header, self._written = self.columns, len(self)
 
-    def load(self, path: Path, count: int) -> None:
+    def load(self, path: Path, count: int, step: int | None = None) -> None:
         """Read the first ``count`` rows of an interrupted run, or as many as there are; a line cut short is none.
 
+        Args:
+            path: The file.
+            count: The rows that were written by then.
+            step: The iteration of the last of them, if it is known.
+
         Raises:
-            CheckpointError: The file holds something else than numbers.
+            CheckpointError: The file holds something else than numbers, or the rows of another run.
         """
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         reader = csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
@@ -160,6 +165,11 @@ class History:
             raise CheckpointError(
                 f"{path}, line {reader.line_num}, is not a row of a run ({error}); remove it"
             ) from error
+        if step is not None and len(self) == count > 0 and self._iters[-1] != step:
+            raise CheckpointError(
+                f"{path} is the log of another run: its row {count} is of step {self._iters[-1]}, where the "
+                f"checkpoint's is {step}; remove it, or bring back the one that belongs to the checkpoint"
+            )
 
     def __len__(self) -> int:
         return len(self._iters)
