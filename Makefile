@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: train example-gpt test lint types docs bench facts fuzz names versions clean
+.PHONY: train example-gpt test lint types docs look picture bench facts fuzz names versions clean
 
 train: $(VENV)/.demo  ## train a small network on handwritten digits with Lion
 	@echo 'Training on handwritten digits; results go to runs/digits-lion.'
@@ -26,6 +26,12 @@ types: $(VENV)/.dev
 docs: $(VENV)/.dev  ## build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+look: docs  ## photograph every page of the site in Chromium, wide and narrow, light and dark, into site-pictures/
+	$(BIN)/python docs/look.py site site-pictures
+
+picture: $(VENV)/.dev  ## draw the picture of README anew, into docs/curves.png
+	$(BIN)/python docs/pictures.py docs curves
+
 bench: $(VENV)/.bench  ## measure against other libraries, and write docs/benchmarks.md
 	$(BIN)/python -m bench
 
@@ -42,7 +48,7 @@ names: $(VENV)/.dev  ## read the names, versions and licences of the libraries t
 	$(BIN)/python -W ignore -m tests.plugins.names
 
 clean:
-	rm -rf $(VENV) build dist site runs
+	rm -rf $(VENV) build dist site site-pictures runs
 
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV), which downloads PyTorch and takes minutes the first time ...'

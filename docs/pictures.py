@@ -1,20 +1,24 @@
 """The pictures of the site, drawn by the package itself while MkDocs builds it: `pictures/NAME.png` in a page.
 
-`python docs/pictures.py FOLDER` writes them to a folder, to look at them.
+`python docs/pictures.py FOLDER` writes them to a folder, to look at them; `make picture` writes that of README,
+docs/curves.png.
 """
 
 import contextlib
 import io
 import logging
+import re
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import nn
 
-from optimzoo import Runner, build_optim_wrapper, build_param_scheduler, load_config, plot_schedules
+from optimzoo import Runner, StepOutcome, build_optim_wrapper, build_param_scheduler, load_config, plot_schedules
 from optimzoo.bundled import bundled_schedules
+from optimzoo.groups.table import group_table
 from optimzoo.pictures import DPI, Picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -85,9 +89,60 @@ def depth() -> Picture:
         rates = [group["lr"] for group in wrapper.optimizer.param_groups]
         axis.plot(rates, marker="o", markersize=4, label=f"layer_decay_rate={rate}")
     axis.set(xlabel="depth", ylabel="lr", yscale="log")
-    axis.set_xticks(range(len(rates)), ["embed", *(f"layer {number}" for number in range(12)), "head"], rotation=45)
+    names = ["embed", *(f"layer {number}" for number in range(12)), "head"]
+    axis.set_xticks(range(len(rates)), names, rotation=45, ha="right", rotation_mode="anchor")
     picture.label()
     return picture
+
+
+def windows() -> Picture:
+    """Return a warm-up by iterations and one by updates under accumulation, where an update is skipped."""
+    count, length, skipped = 4, 30, 15
+    picture = Picture(1, 2.8)
+    (axis,) = picture.panels
+    for by in ("iter", "update"):
+        model = nn.Linear(1, 1)
+        optim_wrapper = build_optim_wrapper(
+            model, dict(optimizer=dict(type="SGD", lr=1.0), accumulative_counts=count, nonfinite="skip")
+        )
+        optim_wrapper.initialize_count_status(model, 0, length)
+        schedule = build_param_scheduler(optim_wrapper, dict(type="LinearLR", start_factor=0.1, by=by, end=8))
+        rates, outcomes = [], []
+        for step in range(length):
+            rates.append(optim_wrapper.optimizer.param_groups[0]["lr"])
+            loss = model(torch.ones(1, 1)).sum()
+            outcomes.append(optim_wrapper.update_params(loss * torch.inf if step == skipped else loss))
+            schedule.step(outcomes[-1])
+        (line,) = axis.plot(range(1, length + 1), rates, drawstyle="steps-mid", label=f'by="{by}", end=8')
+        for outcome, marker in ((StepOutcome.UPDATED, "o"), (StepOutcome.SKIPPED, "X")):
+            ends = [step for step, found in enumerate(outcomes) if found is outcome]
+            label = outcome.value if by == "update" else None
+            places = [step + 1 for step in ends], [rates[step] for step in ends]
+            axis.plot(*places, marker, color=line.get_color(), markersize=7, label=label)
+    ends = [step + 1 for step, found in enumerate(outcomes) if found is not StepOutcome.ACCUMULATING]
+    for begin, end in list(zip([0, *ends], ends))[::2]:
+        axis.axvspan(begin + 0.5, end + 0.5, color="black", alpha=0.06, zorder=0)
+    axis.set(xlabel=f"iteration, accumulative_counts={count}", ylabel="lr")
+    axis.set_xticks([1, *ends])
+    axis.grid(False, axis="x")
+    picture.label()
+    return picture
+
+
+def groups() -> str:
+    """Return the table of groups as a terminal shows it."""
+    backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 64))
+    model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(64, 10)})
+    paramwise = dict(
+        norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys={"head": dict(lr_mult=10.0, name="the head")}
+    )
+    cfg = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05), paramwise_cfg=paramwise)
+    optim_wrapper = build_optim_wrapper(model, cfg)
+    build_param_scheduler(optim_wrapper, dict(type="LinearLR", start_factor=0.01, by="update", end=10))
+    console = Console(record=True, width=100, file=io.StringIO(), force_jupyter=False)
+    console.print(group_table(optim_wrapper))
+    drawn = console.export_svg(title="print(optim_wrapper.summary())", unique_id="groups")
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # which would be fetched from elsewhere
 
 
 def run() -> Picture:
@@ -103,13 +158,14 @@ def run() -> Picture:
     return picture
 
 
-PICTURES = {"curves": curves, "schedules": composed, "layer-decay": depth, "run": run}
+PICTURES = {"curves": curves, "schedules": composed, "layer-decay": depth, "windows": windows, "run": run}
 
 
 def png(picture: Picture) -> bytes:
-    """Return a picture as the content of a file."""
+    """Return a picture as the content of a file, which tells what the panels show."""
     written = io.BytesIO()
-    picture.savefig(written, format="png", dpi=DPI, metadata={"Software": None})
+    told = {"Software": None, "Description": ", ".join(panel.get_ylabel() for panel in picture.panels)}
+    picture.savefig(written, format="png", dpi=DPI, metadata=told)
     return written.getvalue()
 
 
@@ -120,11 +176,16 @@ def on_files(files, config):
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     for name, draw in PICTURES.items():
         files.append(File.generated(config, f"pictures/{name}.png", content=png(draw())))
+    files.append(File.generated(config, "pictures/groups.svg", content=groups()))
     return files
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        (folder / f"{name}.png").write_bytes(png(draw()))
+    if sys.argv[2:] == ["curves"]:
+        (folder / "curves.png").write_bytes(png(run()))
+    else:
+        for name, draw in PICTURES.items():
+            (folder / f"{name}.png").write_bytes(png(draw()))
+        (folder / "groups.svg").write_text(groups(), encoding="utf-8")

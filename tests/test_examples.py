@@ -3,6 +3,9 @@
 import json
 import re
 
+import pytest
+from PIL import Image
+
 from optimzoo.run.store.checkpoint import checkpoints_in
 from tests.conftest import REPO
 
@@ -13,16 +16,20 @@ def test_lion_learns_the_digits_from_its_config(optimzoo, tmp_path):
     assert accuracy >= 0.97
     folder = tmp_path / "runs" / "digits-lion"
     assert {"curves.png", "metrics.csv", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    columns = (folder / "metrics.csv").read_text().partition("\n")[0].split(",")
+    panels = [name for name in columns if name not in ("iter", "epoch", "val_loss")]
+    shown = Image.open(REPO / "docs" / "curves.png").text["Description"]
+    assert shown == ", ".join(panels), "the picture of README is of another version: make picture"
     assert len(checkpoints_in(folder)) == 2
     header, first, *_ = (folder / "metrics.csv").read_text().splitlines()
-    assert header == "iter,epoch,loss,lr,val_loss,val_accuracy"
-    assert first.split(",")[3].startswith("2.99999") or first.split(",")[3] == "3e-06"
+    assert header == "iter,epoch,loss,grad_norm,lr,val_loss,val_accuracy"
+    assert float(first.split(",")[4]) == pytest.approx(3e-6)
 
 
 def test_its_decay_is_off_for_norms_and_biases(optimzoo):
     changes = ("--set", "train_cfg.max_epochs=2")
     shown = optimzoo("train", REPO / "examples" / "digits" / "lion.toml", *changes).stdout
-    rows = re.findall(r"^ +\d +(\d+) +[\d,]+ +0\.0003 +(\S+) +(\S+)", shown, re.MULTILINE)
+    rows = re.findall(r"^ +\d +(\d+) +[\d,]+ +3e-06 \(0\.0003\) +(\S+) +(\S+)", shown, re.MULTILINE)
     assert rows == [("3", "0.1", "features.0.weight"), ("7", "0", "features.0.bias")]
     assert "bias_decay_mult; norm_decay_mult" in shown
 

@@ -19,7 +19,15 @@ def test_each_is_drawn(name):
 
 def test_each_is_in_a_page_and_those_of_the_pages_are_drawn():
     pages = "".join(page.read_text() for page in (REPO / "docs").rglob("*.md"))
-    assert set(re.findall(r"\]\(pictures/([\w-]+)\.png\)", pages)) == pictures.PICTURES.keys()
+    drawn = {f"{name}.png" for name in pictures.PICTURES} | {"groups.svg"}
+    assert set(re.findall(r"\]\(pictures/(.*?)\)", pages)) == drawn
+
+
+def test_the_table_of_groups_is_drawn_and_fetches_nothing():
+    drawn = pictures.groups()
+    assert drawn.startswith("<svg")
+    assert all(told in drawn for told in ("AdamW", "bias_decay_mult"))
+    assert not re.search(r"url\(.?http|@import|<image", drawn)
 
 
 def test_a_curve_that_is_not_in_the_gallery_is_an_error(monkeypatch):

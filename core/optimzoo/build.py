@@ -39,7 +39,7 @@ def build_optim_wrapper(
             its name; see ``MultiOptimWrapperConstructor``. It is left as it is. A built wrapper is returned as it is.
 
     Returns:
-        An optimizer wrapper, or an ``OptimWrapperDict`` of several: the config decides, so for a type checker it is
+        An optimizer wrapper, or an ``OptimWrapperDict`` of several; the config decides, so for a type checker it is
         anything, and ``wrapper: OptimWrapper = build_optim_wrapper(...)`` has it checked.
 
     Raises:

@@ -36,6 +36,7 @@ class Picture(Figure):
 
     def label(self) -> None:
         """Say in each panel which curve is which: inside, or of many below it."""
+        self.align_ylabels(self.panels)
         for panel in self.panels:
             lines = [line for line in panel.get_lines() if not str(line.get_label()).startswith("_")]
             count = len(lines)

@@ -1,6 +1,10 @@
-// Long tables sort by a click on a heading, and show the rows that meet all words of a box above them: "torch" anywhere
+// What the pages do when they are read. Long tables sort by a click on a heading, and show the rows that meet all words of a box above them: "torch" anywhere
 // in a row, "resume=exact" or "state<=4" in a column.
 document.addEventListener("DOMContentLoaded", () => {
+  // A short piece of code, such as --on-change, is not broken at its hyphens.
+  for (const code of document.querySelectorAll("article :not(pre) > code"))
+    if (code.textContent.length <= 40) code.style.whiteSpace = "nowrap";
+
   for (const table of document.querySelectorAll("article table")) {
     const rows = Array.from(table.tBodies[0]?.rows ?? []);
     if (rows.length < 20) continue;
@@ -23,9 +27,10 @@ document.addEventListener("DOMContentLoaded", () => {
 
     const box = document.createElement("input");
     box.type = "search";
-    box.placeholder = "resume=exact elementwise=yes state<=4 torch";
+    const isOfFacts = headings.some((cell) => cell.textContent.trim() === "resume");
+    box.placeholder = isOfFacts ? "resume=exact elementwise=yes state<=4 torch" : "words that a row has";
     box.setAttribute("aria-label", "Show rows with");
-    box.style.cssText = "width: 100%; padding: .5rem; font: inherit";
+    box.className = table.className = "facts";
     const count = document.createElement("p");
     box.addEventListener("input", () => {
       const words = box.value.split(/\s+/).filter(Boolean);
@@ -33,13 +38,9 @@ document.addEventListener("DOMContentLoaded", () => {
       count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
     });
     table.before(box, count);
-    table.style.cssText = "font-size: .6rem; line-height: 1.3";
-    for (const cell of headings) cell.style.cssText = "min-width: 4rem; padding: .3rem";
-    for (const row of rows) for (const cell of row.cells) cell.style.padding = ".3rem";
 
     headings.forEach((heading, column) => {
       let up = false;
-      heading.style.cursor = "pointer";
       heading.title = "Sort";
       heading.addEventListener("click", () => {
         up = !up;
