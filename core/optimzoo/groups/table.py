@@ -143,7 +143,7 @@ def group_table(optim_wrapper: Grouped, member: str = "") -> Table:
     scheduled = any(_told(row.lr) != _told(row.initial_lr) for row in rows)
     for heading in ("group", "tensors", "elements", "lr (initial)" if scheduled else "lr", "decay"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("first parameter, rules, settings", overflow="fold")
+    table.add_column("first parameter, rules", overflow="fold")
     for row in rows:
         lr = f"{_told(row.lr)} ({_told(row.initial_lr)})" if scheduled else _told(row.lr)
         told = (

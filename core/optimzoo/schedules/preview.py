@@ -144,7 +144,7 @@ def schedule_table(courses: list[Course]) -> Table:
 
 
 def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
-    """Yield the courses of one optimizer; groups whose values are the same share one."""
+    """Yield the courses of one optimizer; groups whose values are the same share one, under the shorter name."""
     schedules = build_param_scheduler(stand, cfg, run.epoch_length, run.max_epochs, run.max_iters)
     counted = [schedule for schedule in schedules if not schedule.need_val_args]
     keys = list(dict.fromkeys(schedule.param_name for schedule in counted))
@@ -168,7 +168,8 @@ def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
         for name, values in zip(names, taken):
             shared.setdefault(tuple(value[index] for value in values), []).append(name)
         for course, groups in shared.items():
-            yield Course(key, ", ".join(groups), list(course))
+            told = [name for name in groups if not any(name.startswith(f"{other}, ") for other in groups)]
+            yield Course(key, ", ".join(told), list(course))
 
 
 def stand_ins(record: WrapperRecord) -> dict[str, StandIn]:

@@ -121,8 +121,8 @@ class BaseOptimWrapper(ABC):
             >>> cfg = dict(optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=dict(norm_decay_mult=0.0))
             >>> print(build_optim_wrapper(model, cfg).summary())
             AdamW: 2 parameter groups, fused=True
-            group  tensors  elements   lr  decay  first parameter, rules, settings
-            ───────────────────────────────────────────────────────────────────────
+            group  tensors  elements   lr  decay  first parameter, rules
+            ─────────────────────────────────────────────────────────────
                 0        2         6  0.1   0.01  0.weight
                 1        2         4  0.1      0  1.weight
                                                   norm_decay_mult

@@ -165,6 +165,15 @@ def test_a_picture_of_a_run_numbers_the_epochs_and_smooths_the_loss(tmp_path):
     ]
 
 
+def test_curves_that_are_the_same_are_one_with_all_names(tmp_path):
+    history = History(tmp_path / "metrics.csv")
+    for step in range(1, 9):
+        rates = {"lr": step, "lr[base]": step, "lr[norms]": step, "lr[head]": 2 * step}
+        history.append({"iter": step, "epoch": 1, **rates})
+    (panel,) = plot_history(history).panels
+    assert [line.get_label() for line in panel.get_lines()] == ["lr, [base], [norms]", "lr[head]"]
+
+
 def test_a_value_that_is_no_number_is_left_out_of_the_mean(tmp_path):
     history = History(tmp_path / "metrics.csv")
     for step in range(1, 101):
@@ -176,7 +185,7 @@ def test_a_value_that_is_no_number_is_left_out_of_the_mean(tmp_path):
 @pytest.mark.parametrize("label", ["depth", "depth 1 of 9, depth 1 of 9, norm_decay_mult", "a" * 90])
 def test_many_curves_are_named_below_their_panel_and_have_a_colour_each(label, tmp_path):
     history = History(tmp_path / "metrics.csv")
-    history.append({"iter": 1, "epoch": 1, "lr": 0.1, **{f"lr[{label} {n}]": 0.1 * n for n in range(20)}})
+    history.append({"iter": 1, "epoch": 1, "lr": 7.0, **{f"lr[{label} {n}]": 0.1 * n for n in range(20)}})
     picture = plot_history(history)
     (panel,) = picture.panels
     picture._repr_png_()

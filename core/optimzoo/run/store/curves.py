@@ -21,9 +21,9 @@ MOST_EPOCHS = 12
 def plot_history(history: History, title: str = "") -> Picture:
     """Draw each column of ``history`` against the iterations: losses in one panel, every other value in its own.
 
-    A metric of averaged weights is in the panel of the trained ones', the groups' learning rates are in that of ``lr``.
-    A long loss or norm of gradients is drawn faintly, with the mean over a twenty-fifth of the run in full. The epochs
-    stand above.
+    A metric of averaged weights is in the panel of the trained ones', the groups' learning rates are in that of ``lr``;
+    curves that are the same are one, with all their names. A long loss or norm of gradients is drawn faintly, with the
+    mean over a twenty-fifth of the run in full. The epochs stand above.
 
     Args:
         history: The values of a run.
@@ -43,9 +43,13 @@ def plot_history(history: History, title: str = "") -> Picture:
             panels.setdefault(MEASURED.sub("val_", whole), []).append(name)
     figure = Picture(len(panels), title=title)
     for axis, (label, names) in zip(figure.panels, panels.items()):
+        same: dict[tuple[tuple[int, float], ...], list[str]] = {}
         for name in names:
-            steps, values = zip(*history.column(name))
-            (line,) = axis.plot(steps, values, label=name, linewidth=1.2)
+            same.setdefault(tuple(history.column(name)), []).append(name)
+        for column, (name, *others) in same.items():
+            steps, values = zip(*column)
+            named = ", ".join([name, *(other[other.find("[") :] if other[-1] == "]" else other for other in others)])
+            (line,) = axis.plot(steps, values, label=named, linewidth=1.2)
             if MEASURED.match(name):
                 line.set(marker="o", markersize=3)  # measured now and then
             elif (name in losses or "grad_norm" in name) and len(values) > 2 * SMOOTHED:
