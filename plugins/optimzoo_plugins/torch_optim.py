@@ -20,6 +20,7 @@ NEEDS = {
     "SparseAdam": ("sparse",),
 }
 ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, and ours, is that of transformers
+PAPERS = {"ASGD": "https://doi.org/10.1137/0330046"}  # which torch refers to in other ways from version to version
 SINCE = {"Muon": "2.9"}
 
 
@@ -34,7 +35,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             name,
             f"torch.optim:{name}",
             about=about,
-            paper=paper,
+            paper=PAPERS.get(name, paper),
             licence=licence(zoo.plugin),
             needs=NEEDS.get(name, ()),
             aliases=ALIASES.get(name, ()),

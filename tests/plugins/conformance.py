@@ -30,9 +30,14 @@ MOMENTUM_WANTED = ("bitsandbytes.SGD", "SGD8bit", "SGD32bit", "LARS", "LARS8bit"
 LR_WANTED = ("AdaMod", "CAME", "PNM", "SaRA", "SGDP", "SGDW", "Shampoo")
 BY_RULES = ("AdaGO", "AdaMuon", "MuonClip", "NorMuon", "pytorch_optimizer.Muon")
 ARGUMENTS = {
+    **{name: dict(lr=0.03) for name in OPTIMIZERS if name.startswith("emerging_optimizers.")},
+    "emerging_optimizers.REKLS": dict(lr=0.01),
+    "emerging_optimizers.SOAP": dict(lr=0.01, use_kl_shampoo=True),
+    "emerging_optimizers.AdaptiveMuon": dict(lr=0.01, momentum=0.9, weight_decay=0.0),
     "Adafactor": dict(scale_parameter=False, relative_step=False),
     **{name: dict(momentum=0.9) for name in MOMENTUM_WANTED},
     **{name: dict(lr=0.01) for name in (*LR_WANTED, *OPTIMIZERS) if name in LR_WANTED or name.startswith("optimi.")},
+    "optimi.StableAdamW": dict(lr=0.01, triton=False),  # where triton is installed it takes its kernel on a CPU too
     "GaLoreAdamW": dict(no_deprecation_warning=True),
     "pytorch_optimizer.LARS": dict(lr=0.1),
     **{name: dict(lr=0.01) for name in ("AdafactorBigVision", "timm.SGDP")},
@@ -55,16 +60,18 @@ RULES = dict(paramwise_cfg=dict(rules=[dict(ndim=2, use_muon=True), dict(ndim=1,
 BROKEN_UPSTREAM = {
     **dict.fromkeys(("AdEMAMix32bit", "PagedAdEMAMix32bit"), "doesn't match the broadcast shape"),
     "CPUOffloadOptimizer": "CPU Offload currently only supports",
-    "GaLoreAdamW8bit": "CUDA",
+    "GaLoreAdamW8bit": "CUDA|NVIDIA",
+    "emerging_optimizers.SinkhornMuon": "contains negative values",
+    **dict.fromkeys(("FlashAdam", "FlashAdamW", "FlashLion", "FlashSGD", "FlashSGDW"), "requires a CUDA device"),
 }
 # What compiles its step, which takes long: tried in a process of its own where nothing is compiled.
-COMPILES = ("heavyball", "torchao")
+COMPILES = ("heavyball", "torchao", "timm.Kron", "emerging_optimizers.PSGDPro")
 
 NAMES = [name for name in OPTIMIZERS if "process_group" not in OPTIMIZERS.entry(name).needs]
 HERE = [name for name in NAMES if OPTIMIZERS.entry(name).installed]
 REFUSED_HERE = [name for name in HERE if REFUSED & set(OPTIMIZERS.entry(name).needs)]
 DRIVEN = [name for name in HERE if name not in BROKEN_UPSTREAM and name not in REFUSED_HERE]
-COMPILED = [name for name in DRIVEN if OPTIMIZERS.entry(name).plugin in COMPILES or name == "timm.Kron"]
+COMPILED = [name for name in DRIVEN if not {name, OPTIMIZERS.entry(name).plugin}.isdisjoint(COMPILES)]
 WORKING = [name for name in DRIVEN if name not in COMPILED]
 # What does not continue a run bit by bit after weights_only loading, and what is seen instead.
 NOT_RESUMED = {
@@ -92,7 +99,7 @@ def status(name):
     entry = OPTIMIZERS.entry(name)
     if name in BROKEN_UPSTREAM:
         return f"fails upstream: {BROKEN_UPSTREAM[name]!r}"
-    if name in REFUSED_HERE:
+    if REFUSED & set(entry.needs):
         return f"refused: {NEEDS[next(need for need in entry.needs if need in REFUSED)]}"
     if name in NOT_RESUMED:
         return "steps; its state cannot be loaded with weights_only"

@@ -35,6 +35,16 @@ def classes_of(module, skip=()):
     return dict(sorted(found.values(), key=lambda pair: pair[0].lower()))
 
 
+def found_in(plugin, module):
+    """The optimizers of a plugin's library, with their targets: of its module, and of those that are written down."""
+    row = libraries()[plugin]
+    parts = (importlib.import_module(target.partition(":")[0]) for target in row.get("where", {}).values())
+    found = {}
+    for each in dict.fromkeys((module, *parts)):
+        found |= {n: target for n, target in classes_of(each, row["skip"]).items() if target not in found.values()}
+    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+
+
 def licence_of(distribution):
     """The licence that the metadata declare, or else the file has; where the two differ, both."""
     data = metadata.metadata(distribution)
@@ -66,7 +76,7 @@ def read(plugin):
     module = installed(plugin)
     if module is None:
         return row
-    found = classes_of(module, row["skip"])
+    found = found_in(plugin, module)
     where = {name: target for name, target in found.items() if target != f"{row['module']}:{name}"}
     row |= dict(version=metadata.version(row["distribution"]).partition("+")[0], names=list(found))
     row["licence"] = licence_of(row["distribution"])

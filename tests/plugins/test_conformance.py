@@ -100,7 +100,7 @@ def test_it_lowers_the_loss_of_a_small_regression(name):
     assert task.loss().item() < 0.9 * first
 
 
-@pytest.mark.parametrize("name", BROKEN_UPSTREAM)
+@pytest.mark.parametrize("name", [name for name in BROKEN_UPSTREAM if name in HERE])
 def test_what_upstream_cannot_do_fails_with_upstreams_error(name):
     def one_update():
         task, wrapper, needs = start(name)

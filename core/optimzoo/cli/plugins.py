@@ -44,14 +44,14 @@ def plugins(
 def _faults(report: PluginReport) -> list[str]:
     """Import what the plugin names, and return a line for each target that is not there or of another kind.
 
-    A library that is not installed is no fault of the plugin's, if the plugin says what installs it.
+    A library that is not installed is no fault of the plugin, which says what installs it or why nothing does.
     """
     lines = []
     for kind, entry in report.entries:
         try:
             REGISTRIES[kind].get(entry.key)
         except MissingDependencyError as error:
-            lines += [] if error.install else [error.problem]
+            lines += [] if error.install or entry.hint else [error.problem]
         except OptimzooError as error:
             lines.append(error.problem)
     return lines

@@ -111,7 +111,7 @@ def _show(registry: Registry, entry: Entry) -> None:
     try:
         target = entry.load()
     except MissingDependencyError as error:
-        facts |= {"fails": error.problem if entry.installed else "", "install": error.install}
+        facts |= {"fails": error.problem if entry.installed else "", "install": error.install or entry.hint}
     else:
         facts["arguments"] = "\n".join(map(_argument, calls.parameters(target).values()))
     grid = Table.grid(padding=(0, 2))

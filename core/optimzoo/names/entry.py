@@ -57,6 +57,7 @@ NEEDS = {
 """What an optimizer may need beyond ``step()``; a plugin declares it, the wrapper and the Runner honour it."""
 REFUSED = frozenset(("bare_groups", "faulty", "many_losses", "own_backward", "own_state", "params_only", "two_lists"))
 """The needs that nothing here meets: the optimizer is listed, and a build says why it is refused."""
+UNTOLD = "The plugin does not say what installs it"
 DECLARED = sorted(NEEDS.keys() - REFUSED - {"parts", "process_group"})
 """The needs that a config may declare, of a class that no plugin names."""
 
@@ -72,6 +73,7 @@ class Entry:
         distribution: The distribution the plugin came in.
         aliases: Further names for the same target; ``"scope.Name"`` is the name in a scope of OpenMMLab's.
         extra: The extra of ``distribution`` that installs the target's library.
+        hint: What to tell of a library that no extra installs.
         about: One line for people.
         paper: Where the method is described, as a URL.
         needs: Keys of ``NEEDS``.
@@ -92,6 +94,7 @@ class Entry:
     distribution: str = ""
     aliases: tuple[str, ...] = ()
     extra: str | None = None
+    hint: str = ""
     about: str = ""
     paper: str = ""
     needs: tuple[str, ...] = ()
@@ -115,7 +118,8 @@ class Entry:
         if self.facts:
             undriven = UNDRIVEN.get(self.facts.value("needs"))
             return f"{self.facts.date}: {undriven}" if undriven else self.facts.date
-        why = "not measured yet" if self.installed else "its library is not installed where facts are measured"
+        why = "its library is not installed where facts are measured"
+        why = "not measured yet" if self.installed else self.hint or why
         return next((UNMEASURED[need] for need in self.needs if need in UNMEASURED), why)
 
     @property
@@ -192,7 +196,7 @@ class Entry:
         except FAULTS as error:
             if not self.installed or (isinstance(error, ModuleNotFoundError) and error.name == self.module):
                 why, install = f"the library {self.module!r}, which is not installed", self.install
-                how = f" Install it with: {install}" if install else " The plugin does not say what installs it"
+                how = f" Install it with: {install}" if install else f" {self.hint or UNTOLD}"
             else:
                 why, install = f"{module_name!r}, which cannot be imported ({describe_error(error)})", ""
                 how = f" The library is installed: {self.library} {library_version(self.library)}".rstrip()

@@ -71,7 +71,7 @@ class Zoo:
         about["notes"] = dict(about.get("notes") or {})
         about |= {"facts_file": facts, "plugin": self.plugin, "distribution": self.distribution}
         entry = Entry(name, target, **about)
-        texts = {what: getattr(entry, what) for what in ("about", "paper", "licence", "since")}
+        texts = {what: getattr(entry, what) for what in ("about", "paper", "licence", "since", "hint")}
         texts |= {"facts": facts, "extra": "" if entry.extra is None else entry.extra}
         for what, text in (*texts.items(), *(("a note", text) for item in entry.notes.items() for text in item)):
             if not isinstance(text, str):

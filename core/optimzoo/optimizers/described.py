@@ -84,7 +84,8 @@ class DescribedOptimizer:
     @property
     def first_argument(self) -> str:
         """The name of the argument that takes the parameters; not every library calls it ``params``."""
-        return next(iter(calls.parameters(self.cls)), "params")
+        first = next(iter(calls.parameters(self.cls).values()), None)
+        return "params" if first is None or first.kind in (first.VAR_POSITIONAL, first.VAR_KEYWORD) else first.name
 
     @property
     def classes(self) -> list[type]:

@@ -123,6 +123,7 @@ def optimzoo_register(zoo: Zoo) -> None:
         paper="https://arxiv.org/abs/1412.6980",
         aliases=["mmengine.HybridAdam"],
         needs=["whole"],
+        hint="No extra has it: colossalai 0.5.0 wants torch 2.5.1 or older. AdamW makes the same updates",
         licence="Apache-2.0",
     )
     for name, (scope, target, about) in SCHEDULES.items():

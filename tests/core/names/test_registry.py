@@ -192,6 +192,12 @@ class TestLookUp:
             registry.get("Nova")
         assert caught.value.install == ""
 
+    def test_a_plugin_says_why_no_extra_installs_a_library(self):
+        entry = Entry("Nova", "no_such_library:Nova", hint="It wants torch 1. AdamW makes the same updates", **ACME)
+        with pytest.raises(MissingDependencyError, match="not installed. It wants torch 1. AdamW makes the same"):
+            registry_of(entry).get("Nova")
+        assert entry.measured == entry.hint
+
     @pytest.mark.parametrize(
         ("code", "said"),
         [

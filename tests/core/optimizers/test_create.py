@@ -8,6 +8,31 @@ from optimzoo import build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 
 
+class Extra(torch.optim.AdamW):
+    def __init__(self, *args, extra=1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extra = extra
+
+
+class Positional(torch.optim.AdamW):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Keywords(torch.optim.AdamW):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize("cls", [Extra, Positional, Keywords])
+def test_a_class_that_hands_its_arguments_on_is_built_and_refuses_what_its_base_does_not_take(cls, model):
+    assert build_optimizer(model, dict(type=cls, lr=0.25)).param_groups[0]["lr"] == 0.25
+    with pytest.raises(ConfigError, match=f"{cls.__name__} has no argument 'wieght_decay'. Did you mean"):
+        build_optimizer(model, dict(type=cls, wieght_decay=0.1))
+    with pytest.raises(ConfigError, match="params: it is what is built from the model"):
+        build_optimizer(model, dict(type=cls, params=[]))
+
+
 class TestTheFastestKernel:
     @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
     def test_it_is_chosen_where_the_optimizer_has_one(self, name, model):
