@@ -22,6 +22,7 @@ NEEDS = {
 ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, and ours, is that of transformers
 PAPERS = {"ASGD": "https://doi.org/10.1137/0330046"}  # which torch refers to in other ways from version to version
 SINCE = {"Muon": "2.9"}
+GROUP_KEYS = {"Muon": ("num_heads", "as_matrix")}  # which optimzoo adds
 
 
 @hookimpl
@@ -39,6 +40,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             licence=licence(zoo.plugin),
             needs=NEEDS.get(name, ()),
             aliases=ALIASES.get(name, ()),
+            group_keys=GROUP_KEYS.get(name, ()),
             discovered=True,
         )
 

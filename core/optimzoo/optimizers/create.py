@@ -16,6 +16,7 @@ from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
+from optimzoo.optimizers.muon import MUON, STEPS_TOGETHER, StepsTogether, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.optimizers.parts import PART, Parts
@@ -107,13 +108,18 @@ def _create(
 
     def build(**extra: Any) -> Optimizer:
         first = _first_argument(described, given, groups, model)
-        arguments = {described.first_argument: first, **given, **extra}
+        matrices = cls is MUON and [matrices_only(group) for group in first]
+        arguments = {described.first_argument: matrices or first, **given, **extra}
         built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
         if not hasattr(built, "param_groups"):
             raise ConfigError(f"{call.label} has no param_groups: its __init__ must call that of Optimizer")
         if described.declared:
             built.declared_needs = described.declared  # type: ignore[attr-defined]
         names = {id(p): name for group in groups for p, name in zip(group["params"], group.get(NAMES, ()))}
+        for group, own in zip(built.param_groups, first if matrices else ()):
+            group["params"] = own["params"]
+        if matrices:
+            setattr(built, STEPS_TOGETHER, StepsTogether(built))
         for group in built.param_groups:
             group.update(_copied(group))
             if names and NAMES not in group:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
+from optimzoo.optimizers.muon import AS_MATRIX, MUON, check_blocks
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.values import RANGES
 
@@ -61,7 +62,7 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
             f"{name} {tuple(p.shape)}"
             for number, group in enumerate(groups)
             for name, p in zip(group.get(NAMES) or _numbered(number, group["params"]), group["params"])
-            if p.ndim != 2
+            if p.ndim != 2 and not (p.ndim > 2 and group.get(AS_MATRIX))
         ]
         if wrong:
             raise ConfigError(
@@ -70,8 +71,11 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
                 "the settings of this one: rest = {type = 'AdamW', lr = 3e-4}"
             )
 
+    if not issubclass(cls, MUON):
+        return
+    check_blocks(groups)
     torch_before_2_15 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)
-    if issubclass(cls, getattr(torch.optim, "Muon", ())) and torch_before_2_15:
+    if torch_before_2_15:
         plain = [group for group in groups if not group.get("nesterov", settings.get("nesterov", True))]
         halves = [p for group in plain for p in group["params"] if p.dtype is torch.bfloat16]
         if halves:
