@@ -40,6 +40,8 @@ class Plan:
         self._alone: list[Tensor] = []
         self._waiting: list[Tensor] = []
         self._irregular: set[Tensor] = set()
+        self._measured: list[Tensor] = []
+        self._order = torch.tensor([], dtype=torch.int64)  # of the norms of those
 
     def gather(self, params: list[Tensor], states: Any, look_at_states: bool) -> bool:
         """Move the gradients into the buffers that are still whole; return whether nothing is left to be joined."""
@@ -85,12 +87,19 @@ class Plan:
         self._step(self.active + made)
 
     def norms(self) -> list[Tensor]:
-        """Return the norm of each gradient, in the order of the parameters."""
-        found: dict[Tensor, Tensor] = {}
-        for chunk in self.active:
-            found.update(zip(chunk.params, chunk.norms().unbind()))
-        found.update((p, torch.linalg.vector_norm(p.grad)) for p in self._alone if p.grad is not None)
-        return [found[parameter] for parameter in self.params if parameter in found]
+        """Return the norms of the gradients, in the order of the parameters, as one tensor or none."""
+        alone = [parameter for parameter in self._alone if parameter.grad is not None]
+        found = [*(chunk.norms() for chunk in self.active)]
+        if alone:
+            found.append(torch.stack(torch._foreach_norm([parameter.grad for parameter in alone])))
+        if not found:
+            return []
+        measured = [*(parameter for chunk in self.active for parameter in chunk.params), *alone]
+        if len(measured) != len(self._measured) or not all(map(is_, measured, self._measured)):
+            place = {parameter: number for number, parameter in enumerate(measured)}
+            order = [place[parameter] for parameter in self.params if parameter in place]
+            self._measured, self._order = measured, torch.tensor(order, device=found[0].device)
+        return [torch.cat(found)[self._order]]
 
     def dissolve(self, states: Any) -> None:
         """Part what is joined."""

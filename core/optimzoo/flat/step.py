@@ -103,9 +103,8 @@ class Flat:
             self._leave(stepped=False)
 
     def norm(self) -> Tensor:
-        """Return the norm of all gradients, which are alike: to the bit that which torch takes of them one by one."""
-        self.gather()
-        total: Tensor = torch.linalg.vector_norm(torch.stack([norm for plan in self._plans for norm in plan.norms()]))
+        """Return the norm of all gathered gradients, to the bit that which torch takes of them one by one."""
+        total: Tensor = torch.linalg.vector_norm(torch.cat([norms for plan in self._plans for norms in plan.norms()]))
         return total
 
     def dissolve(self) -> None:

@@ -114,13 +114,20 @@ def _read_where(where: Any, path: str) -> Holds:
 
 
 def _made_for(optimizer: DescribedOptimizer) -> Holds:
-    """Return whether a parameter is what an optimizer of matrices is made for: hidden, and of a shape that it takes."""
+    """Return whether a parameter is what an optimizer of matrices is made for: hidden, and of a shape that it takes.
+
+    One of a single row or column is a vector: to make it orthogonal is to make it long as a unit.
+    """
     facts = optimizer.entry.facts if optimizer.entry else None
-    if "matrices" in optimizer.needs:
-        return lambda place: place.role.name == "matrix" and place.parameter.ndim == 2
     refused = str(facts.value("shapes")) if facts else ""
-    takes = ("matrix",) if "conv" in refused else ("matrix", "conv", "experts")
-    return lambda place: place.role.name in takes
+    of_two = "matrices" in optimizer.needs
+    takes = ("matrix",) if of_two or "conv" in refused else ("matrix", "conv", "experts")
+
+    def holds(place: Place) -> bool:
+        shape = place.parameter.shape
+        return place.role.name in takes and (1 not in shape if len(shape) == 2 else not of_two)
+
+    return holds
 
 
 def _listed(places: Iterable[Place]) -> str:

@@ -319,6 +319,7 @@ class OptimWrapper(Windows):
 
         A kernel divides by a number where torch multiplies by its inverse, so the last bits may differ.
         """
+        params = params if self._flat is None else self._flat.gather()
         kinds = {(type(p.grad), p.grad.layout, p.grad.dtype, p.grad.device) for p in params if p.grad is not None}
         in_kernel = (
             self._own_step
@@ -336,7 +337,7 @@ class OptimWrapper(Windows):
         if in_kernel:
             self.optimizer.grad_scale = factor.reciprocal()  # type: ignore[attr-defined]
         else:
-            multiply(self._with_gradients(), factor)
+            multiply(params, factor)
         self._grad_norm = norm
         return True
 

@@ -43,6 +43,12 @@ def parts(*several):
     return dict(type="Parts", parts=list(several))
 
 
+def test_a_matrix_of_one_row_or_column_goes_to_the_rest():
+    model = nn.Sequential(*(nn.Linear(*size, bias=False) for size in ((4, 4), (4, 1), (1, 4), (4, 4), (4, 2))))
+    groups = build_optim_wrapper(model, dict(optimizer=MUON)).optimizer.param_groups
+    assert [g["param_names"] for g in groups if g["part"] == "Muon"] == [["0.weight", "3.weight"]]
+
+
 def test_the_steps_are_those_of_the_optimizers_by_hand_over_the_same_parameters():
     wrapper, model = built(clip_grad=dict(max_norm=1.0))
     hand = net()
