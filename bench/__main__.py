@@ -16,7 +16,16 @@ from bench import build, checkpoint, flat, gpu, process, schedulers, step
 from bench.measure import Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-VERSIONS = ("torch", "mmengine-lite", "accelerate", "bitsandbytes", "transformers")
+VERSIONS = (
+    "torch",
+    "mmengine-lite",
+    "accelerate",
+    "bitsandbytes",
+    "transformers",
+    "lion-pytorch",
+    "pytorch_optimizer",
+    "heavyball",
+)
 HEADINGS = ("work", "optimzoo", "peer", "peer's", "ratio", "mark", "met")
 
 TEXT = """\

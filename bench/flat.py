@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,19 @@ from optimzoo import build_optim_wrapper
 
 NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, all_biases=False)
 ADAMW = dict(type="AdamW", lr=1e-4, weight_decay=0.05)
-OWN_LOOP = ("Lion", "NAdam", "pytorch_optimizer.AdaBelief", "pytorch_optimizer.ADOPT", "optimi.Adan", "madgrad.MADGRAD")
+OWN_LOOP = {
+    "Lion": True,
+    "NAdam": True,
+    "RAdam": True,
+    "pytorch_optimizer.AdaBelief": True,
+    "pytorch_optimizer.ADOPT": True,
+    "optimi.Adan": True,
+    "madgrad.MADGRAD": False,  # which reads numbers of tensors
+}
+"""Optimizers, and whether they can be compiled."""
 CLIP = dict(clip_grad=dict(max_norm=1.0))
 MODEL = "transformer of 578 tensors, flat"
+COMPILED = f"{MODEL} and compiled"
 ADAMW_BYTES = 28
 """It reads a parameter, its gradient and two moments, and writes all but the gradient, of 4 bytes each."""
 PICTURE = Path(__file__).parents[1] / "docs" / "speed.svg"
@@ -28,18 +41,27 @@ PICTURE = Path(__file__).parents[1] / "docs" / "speed.svg"
 def rows() -> Iterator[Row]:
     """Yield the rows about flat steps and clipping."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        yield from _transformer()
+        torch.set_num_threads(1)
+        yield from _adamw()
+        for name, compiled in OWN_LOOP.items():
+            yield from _own_loop(name, compiled)
+        yield _muon()
+        yield _heavyball()
         yield from _large()
         yield from _iteration()
         yield _clipping()
+        torch.set_num_threads(2)
+        for row in (*_adamw(), *_own_loop("Lion", True), _muon(), _clipping()):
+            yield dataclasses.replace(row, work=f"{row.work}, two threads")
     finally:
         torch.set_num_threads(threads)
 
 
 def _measured(works: dict[str, Work], rounds: int = 25, calls: int = 2) -> dict[str, float]:
-    return in_turns(works, rounds=rounds, calls=calls, clock=time.process_time)
+    """Measure works by the time of the processor; with two threads, which wait busily, by the clock."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    return in_turns(works, rounds=rounds, calls=calls, clock=clock)
 
 
 def _built(model: nn.Module, optimizer: dict[str, Any], **settings: Any) -> Any:
@@ -55,36 +77,65 @@ def _by_hand(model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _transformer() -> Iterator[Row]:
-    one, two = transformer(), transformer()
-    fill_grads(one)
-    fill_grads(two)
+def _filled() -> nn.Module:
+    model = transformer()
+    fill_grads(model)
+    return model
+
+
+def _adamw() -> Iterator[Row]:
+    one = _filled()
     hand = _by_hand(one)
 
     def clipped() -> None:
         nn.utils.clip_grad_norm_(one.parameters(), 1.0)
         hand.step()
 
-    works: dict[str, Work] = {
-        "step": _built(two, ADAMW, paramwise_cfg=NO_DECAY, flatten=True).step,
-        "hand": hand.step,
-        "hand, clipped": clipped,
-    }
-    found = _measured(works)
-    other = transformer()
-    fill_grads(other)
-    wrapper = _built(other, ADAMW, paramwise_cfg=NO_DECAY, flatten=True, **CLIP)
-    found |= _measured({"clip": wrapper.step, "hand, clipped": clipped})
+    flat = dict(paramwise_cfg=NO_DECAY, flatten=True)
+    found = _measured({"step": _built(_filled(), ADAMW, **flat).step, "hand": hand.step})
     yield Row(f"AdamW step, {MODEL}", found["step"], "two groups by hand, fused", found["hand"], times=0.5)
+    found = _measured({"clip": _built(_filled(), ADAMW, **flat, **CLIP).step, "hand": clipped})
     peer = "the same by hand, clip_grad_norm_"
-    yield Row(f"AdamW clip and step, {MODEL}", found["clip"], peer, found["hand, clipped"], times=0.4)
-    for name in OWN_LOOP:
-        optimizer, models = dict(type=name, lr=1e-4), [transformer(), transformer()]
-        for model in models:
-            fill_grads(model)
-        own, flat = (_built(model, optimizer, flatten=bool(n)).step for n, model in enumerate(models))
-        found = _measured({"own": own, "flat": flat}, rounds=10)
-        yield Row(f"{name} step, {MODEL}", found["flat"], "its own step", found["own"], times=0.35)
+    yield Row(f"AdamW clip and step, {MODEL}", found["clip"], peer, found["hand"], times=0.4)
+
+
+def _own_loop(name: str, compiled: bool) -> Iterator[Row]:
+    optimizer = dict(type=name, lr=1e-4)
+    works = {"own": _built(_filled(), optimizer).step, "flat": _built(_filled(), optimizer, flatten=True).step}
+    if compiled:
+        works["compiled"] = _built(_filled(), optimizer, flatten=True, compile=True).step
+        for _ in range(4):
+            works["compiled"]()
+    found = _measured(works, rounds=12)
+    yield Row(f"{name} step, {MODEL}", found["flat"], "its own step", found["own"], times=1.02)
+    if compiled:
+        times = 0.12 if name == "Lion" else 0.35
+        yield Row(f"{name} step, {COMPILED}", found["compiled"], "its own step", found["own"], times=times)
+
+
+def _muon() -> Row:
+    models = [nn.ParameterList(p for p in transformer().parameters() if p.ndim == 2) for _ in range(2)]
+    for model in models:
+        fill_grads(model)
+    hand = torch.optim.Muon(models[0].parameters(), lr=0.02)
+    works = {"hand": hand.step, "optimzoo": _built(models[1], dict(type="Muon", lr=0.02)).step}
+    found = _measured(works, rounds=10, calls=1)
+    return Row("Muon step, 192 matrices of width 64", found["optimzoo"], "torch", found["hand"], times=0.15)
+
+
+def _heavyball() -> Row:
+    """Return the step of a library that compiles its own; it clears the gradients."""
+    import heavyball
+
+    works: dict[str, Work] = {}
+    for name in ("optimzoo", "heavyball"):
+        model = transformer()
+        params = [*model.parameters()]
+        own = _built(model, ADAMW, flatten=True) if name == "optimzoo" else heavyball.AdamW(params, lr=1e-4)
+        works[name] = _with_new_gradients(own, params, [torch.randn_like(p) for p in params])
+    found = _measured(works, rounds=10, calls=1)
+    peer = f"heavyball {version('heavyball')}, compiled"
+    return Row(f"AdamW step, new gradients, {MODEL}", found["optimzoo"], peer, found["heavyball"])
 
 
 def _large() -> Iterator[Row]:
@@ -111,16 +162,31 @@ def _with_new_gradients(wrapper: Any, params: list[nn.Parameter], grads: list[to
 
 
 def _iteration() -> Iterator[Row]:
-    works: dict[str, Work] = {}
     x = torch.randn(2, 8, 64)
+
+    def forward(model: nn.Module) -> torch.Tensor:
+        loss: torch.Tensor = model(x).square().mean()
+        return loss
+
+    yield _whole(f"forward, backward, clip, step and zero_grad, {MODEL}", transformer, forward, 0.9)
+    for name, make in (("ViT-B", ViTB), ("ResNet-50", ResNet50)):
+        yield _whole(f"backward of squares, clip, step and zero_grad, {name}, flat", make, _squares, 1.01)
+
+
+def _squares(model: nn.Module) -> torch.Tensor:
+    """Return a loss that gives every parameter a new gradient, and costs little beside the step."""
+    return torch.stack([parameter.square().sum() for parameter in model.parameters()]).sum()
+
+
+def _whole(work: str, make: Any, forward: Any, times: float) -> Row:
+    works: dict[str, Work] = {}
     for flatten in (False, True):
         torch.manual_seed(0)
-        model = transformer()
+        model = make()
         wrapper = _built(model, ADAMW, paramwise_cfg=NO_DECAY, flatten=flatten, **CLIP)
-        works[str(flatten)] = lambda model=model, wrapper=wrapper: wrapper.update_params(model(x).square().mean())
-    found = _measured(works, calls=1)
-    work = f"forward, backward, clip, step and zero_grad, {MODEL}"
-    yield Row(work, found["True"], "as it is", found["False"], times=0.9)
+        works[str(flatten)] = lambda model=model, wrapper=wrapper: wrapper.update_params(forward(model))
+    found = _measured(works, rounds=15, calls=1)
+    return Row(work, found["True"], "as it is", found["False"], times=times)
 
 
 def _clipping() -> Row:
@@ -150,19 +216,24 @@ def draw(found: Iterable[Row]) -> None:
     from matplotlib import pyplot
 
     steps = [row for row in found if row.work.endswith(f" step, {MODEL}")]
+    compiled = {row.work.partition(" ")[0]: row for row in found if row.work.endswith(f" step, {COMPILED}")}
     source = torch.empty(2**25)
     target = torch.empty_like(source)
     seconds = _measured({"copy": lambda: target.copy_(source)}, rounds=5)["copy"]
     size = sum(parameter.numel() for parameter in transformer().parameters())
     limit = ADAMW_BYTES * size / (2 * source.nbytes / seconds)
-    figure, axes = pyplot.subplots(figsize=(8, 4))
-    for index, (label, values) in enumerate(
-        (("own step", [r.theirs for r in steps]), ("flat", [r.ours for r in steps]))
-    ):
-        axes.bar([n + 0.4 * index for n in range(len(steps))], [1e3 * v for v in values], width=0.4, label=label)
+    figure, axes = pyplot.subplots(figsize=(9, 4))
+    names = [row.work.partition(" ")[0] for row in steps]
+    bars = {
+        "own step (of AdamW the fused one)": [row.theirs for row in steps],
+        "flat": [row.ours for row in steps],
+        "flat and compiled": [compiled[name].ours if name in compiled else math.nan for name in names],
+    }
+    for index, (label, values) in enumerate(bars.items()):
+        places = [n + 0.28 * index for n in range(len(names))]
+        axes.bar(places, [1e3 * value for value in values], width=0.28, label=label)
     axes.axhline(1e3 * limit, color="black", linestyle="--", label="AdamW's memory traffic at the speed of a copy")
-    names = [row.work.partition(" ")[0].replace(".", "\n") for row in steps]
-    axes.set_xticks([n + 0.2 for n in range(len(steps))], names, fontsize=8)
+    axes.set_xticks([n + 0.28 for n in range(len(names))], [name.replace(".", "\n") for name in names], fontsize=8)
     axes.set_ylabel("CPU time of a step, ms")
     axes.set_title("578 tensors, 2.4 million parameters, one thread")
     axes.legend()

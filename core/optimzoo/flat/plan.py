@@ -88,13 +88,13 @@ class Plan:
 
     def norms(self) -> list[Tensor]:
         """Return the norms of the gradients, in the order of the parameters, as one tensor or none."""
-        alone = [parameter for parameter in self._alone if parameter.grad is not None]
+        alone = [(parameter, parameter.grad) for parameter in self._alone if parameter.grad is not None]
         found = [*(chunk.norms() for chunk in self.active)]
         if alone:
-            found.append(torch.stack(torch._foreach_norm([parameter.grad for parameter in alone])))
+            found.append(torch.stack(torch._foreach_norm([grad for _, grad in alone])))
         if not found:
             return []
-        measured = [*(parameter for chunk in self.active for parameter in chunk.params), *alone]
+        measured = [*(parameter for chunk in self.active for parameter in chunk.params), *(p for p, _ in alone)]
         if len(measured) != len(self._measured) or not all(map(is_, measured, self._measured)):
             place = {parameter: number for number, parameter in enumerate(measured)}
             order = [place[parameter] for parameter in self.params if parameter in place]
