@@ -145,20 +145,24 @@ def groups() -> str:
     return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # which would be fetched from elsewhere
 
 
-def run() -> Picture:
-    """Return the curves of a run: a small network on digits with Lion, and the average of its weights."""
+def run(*hooks: dict) -> Picture:
+    """Return the curves of a run: a small network on digits with Lion."""
     sys.path.append(str(EXAMPLES / "digits"))
     cfg = load_config(EXAMPLES / "digits" / "lion.toml")
-    cfg["hooks"] = [dict(type="EMAHook", decay=0.98)]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        runner = Runner.from_cfg({**cfg, "work_dir": folder, "device": "cpu"})
+        runner = Runner.from_cfg({**cfg, "work_dir": folder, "device": "cpu", "hooks": hooks})
         runner.train()
         picture = runner.plot()
     picture.suptitle("examples/digits/lion.toml")
     return picture
 
 
-PICTURES = {"curves": curves, "schedules": composed, "layer-decay": depth, "windows": windows, "run": run}
+def averaged() -> Picture:
+    """Return the curves of a run that averages its weights too."""
+    return run(dict(type="EMAHook", decay=0.98))
+
+
+PICTURES = {"curves": curves, "schedules": composed, "layer-decay": depth, "windows": windows, "run": averaged}
 
 
 def png(picture: Picture) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.values import number
 
 INSIDE = "module."
@@ -32,7 +32,7 @@ class EMA:
         averaged: The ``torch.optim.swa_utils.AveragedModel``.
 
     Raises:
-        ConfigError: ``decay`` is out of range.
+        ConfigError: ``model`` is none, or ``decay`` is out of range.
 
     Examples:
         >>> import torch
@@ -52,6 +52,8 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay_of(decay)
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"a torch.nn.Module is wanted, got {shown(model)}", "model")
         self.model = model
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))  # type: ignore[no-untyped-call]
         for parameter in self.averaged.parameters():
