@@ -103,8 +103,10 @@ class Windows(BaseOptimWrapper):
         super().__setstate__({**state, "_versions": None})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the optimizer's state, with ``counts`` of iterations, so that windows go on."""
+        """Return the optimizer's state, with ``counts`` of iterations and of updates skipped, so that windows go on."""
         counts: dict[str, Any] = {"inner_count": self._inner_count, "max_counts": self._max_counts}
+        if self.skipped_count:
+            counts["skipped"] = self.skipped_count
         if self._weights is not None:
             counts.update(weight_unit=self._weights.unit, weight_total=self._weights.total)
         return {**super().state_dict(), "counts": counts}
@@ -117,13 +119,14 @@ class Windows(BaseOptimWrapper):
         try:
             done, length = whole_number(counts["inner_count"], "inner_count", 0), counts["max_counts"]
             whole_number(length, "max_counts", -1)
+            skipped = whole_number(counts.get("skipped", 0), "skipped", 0)
             for key in ("weight_unit", "weight_total"):
                 if not isinstance(counts.get(key), (Tensor, NoneType)):
                     number(counts[key], key, 0, sys.float_info.max)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
         self._window_open = False
-        self._inner_count = done
+        self._inner_count, self.skipped_count = done, skipped
         self._max_counts = length if self._max_counts == -1 else self._max_counts
         self._finished = 0 <= self._max_counts <= done
         self._remainder_counts = self._max_counts % self._accumulative_counts

@@ -186,6 +186,11 @@ class TestEMA:
             EMAHook(**settings)
 
 
+def test_an_average_is_of_a_model():
+    with pytest.raises(ConfigError, match="model: a torch.nn.Module is wanted, got 3"):
+        optimzoo.EMA(3)
+
+
 def test_in_a_loop_of_ones_own_it_is_the_same_average(make_runner, val):
     """And it goes on from its state."""
     hook = EMAHook(0.9)

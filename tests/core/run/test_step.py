@@ -144,6 +144,8 @@ def test_a_skipped_update_is_told_to_the_hooks(make_runner):
     runner.train()
     assert outcomes.seen[:3] == [StepOutcome.UPDATED, StepOutcome.SKIPPED, StepOutcome.UPDATED]
     assert runner.history.column("skipped") == [(step, 1.0) for step in range(2, 16)]
+    resumed = make_runner(model=Driver(step), loss=None, optim_wrapper=wrapper, resume=True)
+    assert resumed.optim_wrapper.skipped_count == 1
 
 
 def test_the_norm_before_clipping_is_logged_with_each_update(make_runner):

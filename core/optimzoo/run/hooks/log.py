@@ -76,8 +76,6 @@ class LoggerHook(Hook):
             k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))
         }
         settings = {**hyperparameters(runner), **(self._of_groups(runner) if self.groups else {})}
-        if outcome is not StepOutcome.ACCUMULATING:
-            numbers = {**numbers, **_of_update(runner), **numbers}  # which a hook may have told too
         self._waiting.append({**numbers, **settings, "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
@@ -187,19 +185,6 @@ def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
         for scheduler in runner.schedulers:
             if scheduler.optimizer in (member, member.optimizer):
                 found[prefix + scheduler.param_name] = _kept(scheduler.hyperparam.get(group))
-    return found
-
-
-def _of_update(runner: Run) -> dict[str, float | Tensor]:
-    """Return the norm of the gradients that were clipped, and of updates that were skipped, if any, their number."""
-    found: dict[str, float | Tensor] = {}
-    for name, member in members(runner.optim_wrapper).items():
-        prefix = f"{name}." if name else ""
-        norm = getattr(member, "_grad_norm", None)
-        if norm is not None and not hasattr(norm, "full_tensor"):  # which all processes would have to read together
-            found[f"{prefix}grad_norm"] = norm
-        if member.skipped_count:
-            found[f"{prefix}skipped"] = member.skipped_count
     return found
 
 

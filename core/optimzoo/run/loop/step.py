@@ -74,8 +74,23 @@ class TrainStep:
             self._run = self._with_loss
 
     def __call__(self, batch: Any) -> tuple[StepOutcome, Logs]:
-        """Run one iteration; the loss is among the logged values as ``loss``, where it is known."""
-        return self._run(batch)
+        """Run one iteration.
+
+        Among the logged values are the loss as ``loss``, where it is known, after an update the norm of the gradients
+        that were clipped as ``grad_norm``, and once updates were skipped, their number as ``skipped``.
+        """
+        outcome, logs = self._run(batch)
+        return outcome, logs if outcome is StepOutcome.ACCUMULATING else {**logs, **self._of_update(outcome), **logs}
+
+    def _of_update(self, outcome: StepOutcome) -> Logs:
+        found: dict[str, float | Tensor] = {}
+        for name, member in self._members.items():
+            prefix, norm = f"{name}." if name else "", getattr(member, "_grad_norm", None)
+            if norm is not None and outcome is StepOutcome.UPDATED:  # in several processes, perhaps of a share
+                found[f"{prefix}grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+            if member.skipped_count:
+                found[f"{prefix}skipped"] = member.skipped_count
+        return found
 
     def begin(self, done: int, length: int) -> None:
         """Tell the wrappers how many iterations are done and how many there will be (-1 if unknown)."""
