@@ -61,13 +61,20 @@ def distinct(problems: Iterable[OptimzooError]) -> list[OptimzooError]:
     return list(found.values())
 
 
+MOST = 100
+"""Problems that are told at once; where there are as many, no further ones are looked for."""
+
+
 def listing(problems: Sequence[OptimzooError]) -> ConfigError:
     """Return one error that lists several."""
-    return ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems), "", problems)
+    first = "the first " if len(problems) >= MOST else ""
+    return ConfigError(
+        f"{first}{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems), "", problems
+    )
 
 
 class Problems:
-    """Collects the errors of several attempts; at the end of its block they are raised, all together.
+    """Collects the errors of several attempts; at the end of its block, or where there are too many, they are raised.
 
     Attributes:
         found: The errors so far, those of a listing one by one, each once.
@@ -81,13 +88,15 @@ class Problems:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OptimzooError):
-            self.add(error)
+            self.found = distinct([*self.found, error])[:MOST]
         if error is None or isinstance(error, OptimzooError):
             self.raise_all()
 
     def add(self, *errors: OptimzooError) -> None:
         """Collect errors."""
-        self.found = distinct([*self.found, *errors])
+        self.found = distinct([*self.found, *errors])[:MOST]
+        if len(self.found) == MOST:
+            raise listing(self.found)
 
     def catch(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function`` returns. What it raises is collected; the None in its place leaves no block."""
@@ -182,7 +191,11 @@ def near(name: object, known: Iterable[object], limit: int = 3) -> list[str]:
     wanted = str(name)[:100].lower().replace("-", "_")
     if SYNONYMS.get(wanted) in by_lower:
         return [by_lower[SYNONYMS[wanted]]]
-    scores = {key: difflib.SequenceMatcher(None, wanted, key).ratio() for key in by_lower}
+    bound, scores = difflib.SequenceMatcher(None, "", wanted), {}  # which learns the second word once
+    for key in by_lower:
+        bound.set_seq1(key)
+        if bound.real_quick_ratio() >= 0.6 and bound.quick_ratio() >= 0.6:
+            scores[key] = difflib.SequenceMatcher(None, wanted, key).ratio()
     best = max(scores.values(), default=0.0)
     close = sorted(
         (key for key, score in scores.items() if score >= max(0.6, best - 0.1)), key=lambda k: (-scores[k], k)

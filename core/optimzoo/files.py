@@ -23,7 +23,7 @@ def read_plain(path: Path, wanted: str, key: str = "") -> Any:
         CheckpointError: There is no such file, or it cannot be read so.
     """
     if not os.path.isfile(path):  # which is no error for a name that no file can have
-        raise CheckpointError(f"there is no file {path}", key)
+        raise CheckpointError(f"there is no file {str(path)[:200]}", key)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

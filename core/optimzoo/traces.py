@@ -22,7 +22,7 @@ LIBRARIES = (Path(sysconfig.get_path("stdlib")), Path(__file__).parent)
 
 def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """Return the lines of the user's own files that led to ``error``, the outermost first."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
 
 
 def describe_error(error: BaseException) -> str:
@@ -48,7 +48,8 @@ def describe_error(error: BaseException) -> str:
     return f"{where}{kind}{f': {text}' if text else ''}"
 
 
-def _is_users(file: str) -> bool:
+def is_users(file: str) -> bool:
+    """Whether a file is the user's own."""
     path = Path(file)
     inside_a_library = any(path.is_relative_to(library) for library in LIBRARIES)
     return not (file.startswith("<frozen") or inside_a_library or LIBRARY_FOLDERS.intersection(path.parts))

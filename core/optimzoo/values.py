@@ -23,6 +23,17 @@ MAX_NODES, MAX_DEPTH, MAX_NAME = 100_000, 50, 1000
 """How many values a config may hold, how deeply nested, and how long a key may be; more is a mistake, or malice."""
 
 
+MAX_LISTED = 1000
+"""How many schedules, hooks, rules or optimizers a config may list."""
+
+
+def few(listed: T, path: str) -> T:
+    """Return what a config lists, if it is not more than a run can have."""
+    if len(listed) > MAX_LISTED:  # type: ignore[arg-type]
+        raise ConfigError(f"at most {MAX_LISTED} are taken, got {len(listed)}", path)  # type: ignore[arg-type]
+    return listed
+
+
 def plain(value: Any, path: str = "") -> Any:
     """Return a config as dicts, lists, tuples and Python's numbers, copied; objects in it stay themselves.
 

@@ -91,3 +91,81 @@ def test_each_is_a_short_error_within_a_second_and_200_megabytes(run):
         assert len(said) < 1000, (name, words, said)
         assert took < 1, (name, words, took)
         assert grown < 200, (name, words, grown)
+
+
+WRONG = """
+import json, resource, time
+from optimzoo.cli.names import list_names
+from optimzoo.errors import OptimzooError
+from optimzoo.run.check import config_problems
+from optimzoo.run.reading import read_run
+
+LONG = 900_000
+RUN = {
+    "model": {"type": "torch.nn:Linear", "in_features": 8, "out_features": 1},
+    "loss": "torch.nn:Linear", "work_dir": "run", "train_cfg": {"max_epochs": 1}, "train_dataloader": [0],
+}
+
+def run(**keys):
+    return {**RUN, "optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 0.1}}, **keys}
+
+def wrapper(optimizer=(), **keys):
+    return run(optim_wrapper={"optimizer": {"type": "AdamW", "lr": 0.1, **dict(optimizer)}, **keys})
+
+def named(form, count=20_000):
+    return [{"type": form % n} for n in range(count)]
+
+keys = {f"weight_decai{n}": 1 for n in range(20_000)}
+curve = {"type": "Linear", "start_factor": 0.5, "steps": 1}
+configs = {
+    "keys": run(**keys),
+    "keys of a model": run(model={**RUN["model"], **keys}),
+    "keys of an optimizer": wrapper(keys),
+    "keys of a wrapper": wrapper(**keys),
+    "keys of rules": wrapper(paramwise_cfg=keys),
+    "keys of a schedule": run(param_scheduler={"type": "LinearLR", **keys}),
+    "hooks": run(hooks=named("EMAHok%d")),
+    "equal hooks": run(hooks=[{"type": "EMAHok"}] * 20_000),
+    "metrics": run(metrics=["there_is_none%d:loss" % n for n in range(20_000)]),
+    "schedules": run(param_scheduler=named("LinearLRR%d")),
+    "schedules one after another": run(param_scheduler=[{"type": "LinearLR", "begin": n} for n in range(9000)]),
+    "curves": run(param_scheduler={"type": "SequenceLR", "curves": [curve] * 20_000}),
+    "groups": run(param_scheduler={"type": "LinearLR", "groups": ["x%d" % n for n in range(90_000)]}),
+    "optimizers": run(optim_wrapper={f"m{n}": {"optimizer": {"type": f"Adm{n}"}} for n in range(9000)}),
+    "parts": wrapper({"type": "Parts", "parts": [{"optimizer": {"type": "AdamWW"}}] * 9000}),
+    "rules": wrapper(paramwise_cfg={"rules": [{"match": "x*", "lr_mul": 0.5}] * 20_000}),
+    "own keys": wrapper(paramwise_cfg={"custom_keys": {f"k{n}": {"lr_mult": "x"} for n in range(20_000)}}),
+    "milestones": run(param_scheduler={"type": "MultiStepLR", "milestones": ["x"] * 90_000}),
+    "match": wrapper(paramwise_cfg={"rules": [{"match": ["x"] * 90_000, "lr_mult": 0.5}]}),
+    **{f"long {slot}": run(**{slot: "[" * LONG}) for slot in ("device", "load_from", "loss", "metrics", "strategy")},
+    "long type": wrapper({"type": "[" * LONG}),
+    "long match": wrapper(paramwise_cfg={"rules": [{"match": "[" * LONG, "lr_mult": 0.5}]}),
+}
+config_problems(run())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def tell(name, call):
+    begun = time.process_time()
+    try:
+        problems = call()
+    except OptimzooError as error:
+        problems = getattr(error, "problems", [error])
+    took = time.process_time() - begun
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(json.dumps([name, len(problems), max((len(str(p)) for p in problems), default=0), took, grown]))
+
+for name, config in configs.items():
+    tell(name, lambda: config_problems(config))
+    tell(name, lambda: read_run(config))
+tell("list", lambda: list_names("[" * 20_000))
+"""
+
+
+def test_a_thousand_mistakes_are_a_few_errors_within_a_second(run):
+    rows = [json.loads(line) for line in run("-c", WRONG).stdout.splitlines()]
+    assert len(rows) == 53
+    for name, count, longest, took, grown in rows:
+        assert 0 < count <= 101, name
+        assert longest < 1000, (name, longest)
+        assert took < 1, (name, took)
+        assert grown < 200, (name, grown)

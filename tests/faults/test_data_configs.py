@@ -1,6 +1,7 @@
 """A config that is data calls what is registered, code of its own folder, and what the user trusts: nothing else."""
 
 import copy
+import importlib.util
 import json
 import re
 import sys
@@ -323,6 +324,63 @@ def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder(own_c
     assert any(re.match(wanted, str(problem)) for problem in checked(file, [project.module]))
     with pytest.raises(ConfigError, match=wanted):
         prepared(file)
+
+
+LOOKS = """
+import importlib.util, io, pickle, sys
+sys.path.insert(0, "site-packages")
+from pathlib import Path
+from optimzoo.names.trust import modules_in
+folder = str(Path("folder").resolve())
+with modules_in(folder):
+    import asking
+    print(asking.found, importlib.util.find_spec("optional_thing") is not None)
+    import own_thing
+    print(own_thing.optional_thing.__name__, importlib.import_module("other_thing").__name__)
+    del sys.modules["other_thing"]
+    print(pickle.loads(b"cother_thing\\nvalue\\n."))
+    del sys.modules["other_thing"]
+try:
+    import other_thing
+except ImportError:
+    print("gone")
+"""
+
+
+def test_a_library_does_not_take_a_module_of_the_folder_for_an_optional_one(run, tmp_path):
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "folder").mkdir()
+    asking = "import importlib.util\ntry:\n    import optional_thing\n    found = True\nexcept ImportError:\n"
+    asking += "    found = importlib.util.find_spec('optional_thing') is not None"
+    (tmp_path / "site-packages" / "asking.py").write_text(asking)
+    (tmp_path / "folder" / "optional_thing.py").touch()
+    (tmp_path / "folder" / "own_thing.py").write_text("import optional_thing")
+    (tmp_path / "folder" / "other_thing.py").write_text("value = 7")
+    assert run("-c", LOOKS, cwd=tmp_path).stdout.split() == [
+        "False",
+        "True",
+        "optional_thing",
+        "other_thing",
+        "7",
+        "gone",
+    ]
+
+
+@pytest.mark.parametrize("name", ["wandb", "tree", "tensorflow"])
+def test_nor_does_the_run_of_a_config(name, project, monkeypatch):
+    if importlib.util.find_spec(name):
+        pytest.skip("it is installed")
+    hooks = [{"type": "WandbHook", "project": "x"}] if name == "wandb" else []
+    file = project(
+        {("optim_wrapper", "optimizer"): {"type": "Adafactor", "lr": 0.1, "relative_step": False}, ("hooks",): hooks}
+    )
+    (file.parent / f"{name}.py").write_text("raise SystemExit('it was run')")
+    if hooks:
+        with pytest.raises(OptimzooError, match="wandb is not installed"):
+            prepared(file)
+    else:
+        prepared(file)
+    assert name not in sys.modules
 
 
 def test_a_library_that_is_installed_into_the_folder_is_one(project, monkeypatch):

@@ -16,7 +16,7 @@ from rich.cells import cell_len, set_cell_size
 
 from optimzoo.console import out
 from optimzoo.errors import did_you_mean, near
-from optimzoo.names.entry import Entry, is_installed
+from optimzoo.names.entry import Entry, check_length, is_installed
 from optimzoo.names.facts import check_condition
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import REGISTRIES
@@ -40,6 +40,7 @@ def list_names(
     if kind and kind not in KINDS:
         hint = did_you_mean(near(kind, KINDS))
         raise typer.BadParameter(f"one of {', '.join(KINDS)} is wanted.{hint}", param_hint="--kind")
+    check_length(pattern, "PATTERN")
     chosen = {name: registry for name, registry in KINDS.items() if kind in ("", name)}
     found = {name: _matching(registry, pattern) for name, registry in chosen.items()}
     if where:

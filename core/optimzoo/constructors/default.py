@@ -10,7 +10,7 @@ from torch import nn
 
 from optimzoo import calls
 from optimzoo.calls import Call
-from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near
+from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near, shown
 from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
 from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
@@ -59,7 +59,7 @@ class DefaultOptimWrapperConstructor:
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
         if not isinstance(optim_wrapper_cfg, Mapping):
-            raise ConfigError(f"a dict is wanted, got {optim_wrapper_cfg!r}")
+            raise ConfigError(f"a dict is wanted, got {shown(optim_wrapper_cfg)}")
         if "optimizer" not in optim_wrapper_cfg:
             hint = did_you_mean(near("optimizer", optim_wrapper_cfg)).replace("Did you mean", "Is it under")
             raise ConfigError(

@@ -17,6 +17,7 @@ from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
 from optimzoo.groups.rules import CONDITIONS, Place, places_of
 from optimzoo.optimizers.param_groups import NAMES
+from optimzoo.values import few
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 Holds = Callable[[Place], bool]
@@ -70,7 +71,7 @@ class MultiOptimWrapperConstructor:
                 if paramwise_cfg is not None:
                     of_each = "with several optimizers, each member has a paramwise_cfg of its own"
                     problems.add(ConfigError(of_each, "paramwise_cfg"))
-                for name, cfg in optim_wrapper_cfg.items():
+                for name, cfg in few(optim_wrapper_cfg, "").items():
                     self.members[name] = problems.catch(read_member, name, cfg)
 
     def __call__(self, model: nn.Module) -> BaseOptimWrapper | OptimWrapperDict:

@@ -12,14 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from optimzoo.errors import ConfigError, Problems, did_you_mean, near
+from optimzoo.errors import ConfigError, Problems, did_you_mean, near, shown
 from optimzoo.groups.modules import is_depthwise
 from optimzoo.groups.norms import is_norm, is_vector
 from optimzoo.groups.patterns import TITLES
 from optimzoo.groups.rules import MULTIPLIERS, OTHERS, Place, Row, argument, multiplier, read_rule, settled
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.described import DescribedOptimizer
-from optimzoo.values import MARKS
+from optimzoo.values import MARKS, few
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def read_paramwise(
         ConfigError: It is wrong; one error lists all that is.
     """
     if not isinstance(cfg, Mapping):
-        raise ConfigError(f"a dict is wanted, got {cfg!r}", "paramwise_cfg")
+        raise ConfigError(f"a dict is wanted, got {shown(cfg)}", "paramwise_cfg")
     with Problems() as problems:
         notes: list[ConfigError] = []
         known = (*KEYS, *own_keys, *MARKS)
@@ -184,16 +184,17 @@ def _error(problem: str, key: Any) -> ConfigError:
 def _items(cfg: Mapping[str, Any], key: str, kind: Any, wanted: str, problems: Problems) -> Iterable[tuple[Any, Any]]:
     value = cfg.get(key) or {}
     if value and not isinstance(value, kind):
-        problems.add(_error(f"{wanted} is wanted, got {value!r}", key))
+        problems.add(_error(f"{wanted} is wanted, got {shown(value)}", key))
         return ()
+    few(value, f"paramwise_cfg.{key}")
     return value.items() if isinstance(value, Mapping) else enumerate(value)
 
 
 def _switch(key: Key, value: Any) -> Any:
     if isinstance(key.default, bool) and not isinstance(value, bool):
-        raise _error(f"true or false is wanted, got {value!r}", key.name)
+        raise _error(f"true or false is wanted, got {shown(value)}", key.name)
     if key.default == () and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
-        raise _error(f"a list of names of classes is wanted, got {value!r}", key.name)
+        raise _error(f"a list of names of classes is wanted, got {shown(value)}", key.name)
     return value
 
 
@@ -210,7 +211,7 @@ def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list
         if not isinstance(name, str):
             problems.add(_error("a key is a part of parameters' names; put it in quotes", label))
         if not isinstance(settings, Mapping):
-            raise _error(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {settings!r}", label)
+            raise _error(f"a dict such as {{'lr_mult': 0.1}} is wanted, got {shown(settings)}", label)
         for key, value in settings.items():
             if key in MULTIPLIERS:
                 setting, path = MULTIPLIERS[key], f"paramwise_cfg.{label}.{key}"

@@ -45,7 +45,7 @@ def name_pattern(pattern: Any, path: str = "") -> re.Pattern[str]:
         False
     """
     if not isinstance(pattern, str) or not pattern:
-        raise ConfigError(f"a pattern such as 'backbone.*' is wanted, got {pattern!r}", path)
+        raise ConfigError(f"a pattern such as 'backbone.*' is wanted, got {shown(pattern)}", path)
     if len(pattern) > MAX_NAME:
         raise ConfigError(f"a pattern of at most {MAX_NAME} characters is wanted, got {len(pattern)}", path)
     if not pattern.startswith("re:"):

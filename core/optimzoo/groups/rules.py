@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import ConfigError, did_you_mean, near, shown
 from optimzoo.groups.modules import KINDS, class_names, plain_name
 from optimzoo.groups.norms import is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
@@ -100,13 +100,13 @@ def multiplier(optimizer: DescribedOptimizer, setting: str, value: Any, path: st
         ConfigError: It is no number from 0 on, or the optimizer's config does not say what it multiplies.
     """
     if not is_number(value):
-        raise ConfigError(f"a number is wanted, got {value!r}", path)
+        raise ConfigError(f"a number is wanted, got {shown(value)}", path)
     base = optimizer.settings.get(setting)
     if base is None or (base == 0 and setting not in optimizer.given):
         what = f"it multiplies {setting}, which the optimizer's config does not set: set optimizer.{setting}"
         raise ConfigError(what, path)
     if not 0 <= value < math.inf:
-        raise ConfigError(f"a number of at least 0 is wanted, and a finite one, got {value!r}", path)
+        raise ConfigError(f"a number of at least 0 is wanted, and a finite one, got {shown(value)}", path)
     factor: float = value
     return factor
 
@@ -118,7 +118,7 @@ def _match(pattern: Any, path: str, but: Collection[str]) -> Callable[[Place], b
 
 def _module(kind: Any, path: str, but: Collection[str] = ()) -> Callable[[Place], bool]:
     if not isinstance(kind, str):
-        raise ConfigError(f"a kind of module ({', '.join(KINDS)}) or a class name is wanted, got {kind!r}", path)
+        raise ConfigError(f"a kind of module ({', '.join(KINDS)}) or a class name is wanted, got {shown(kind)}", path)
     is_kind = KINDS.get(kind, lambda module: kind in class_names(module))
     if kind == "norm":
         is_kind = partial(is_norm, but=but)
@@ -161,7 +161,7 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
     """
     path = f"paramwise_cfg.{label}"
     if not isinstance(rule, Mapping):
-        raise ConfigError(f"a dict such as {{'match': 'head.*', 'lr_mult': 10}} is wanted, got {rule!r}", path)
+        raise ConfigError(f"a dict such as {{'match': 'head.*', 'lr_mult': 10}} is wanted, got {shown(rule)}", path)
     conditions: dict[str, tuple[Any, Callable[[Place], bool]]] = {}
     multiplies: dict[str, float] = {}
     sets: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
 
 def _title(name: Any, path: str) -> str:
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"what the group is to be called is wanted, got {name!r}", path)
+        raise ConfigError(f"what the group is to be called is wanted, got {shown(name)}", path)
     return name
 
 

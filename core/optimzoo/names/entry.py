@@ -321,7 +321,7 @@ def _defines(module: str, attribute: str) -> bool:
         return attribute in vars(sys.modules[module])
     package, *inner = accumulate(module.split("."), "{}.{}".format)
     try:
-        spec: Any = importlib.util.find_spec(package)
+        spec: Any = importlib.machinery.PathFinder.find_spec(package)
         for name in inner:
             spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
         return attribute in defined_names(ast.parse(spec.loader.get_source(module)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from optimzoo.errors import ConfigError, PluginError, did_you_mean, near
+from optimzoo.errors import ConfigError, PluginError, did_you_mean, near, shown
 from optimzoo.traces import describe_error
 
 BUNDLED = "optimzoo_plugins.facts"
@@ -75,7 +75,9 @@ def _parsed(condition: str) -> tuple[str, str, str]:
     """Return the fact, the sign and the value of a condition."""
     parsed = CONDITION.match(condition)
     if not parsed:
-        raise ConfigError(f"a condition is wanted, such as resume=exact, elementwise or state<=4, got {condition!r}")
+        raise ConfigError(
+            f"a condition is wanted, such as resume=exact, elementwise or state<=4, got {shown(condition)}"
+        )
     fact, sign, wanted = parsed.groups()
     return fact, sign or "", wanted or ""
 

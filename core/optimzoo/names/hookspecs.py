@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from optimzoo.errors import PluginError, did_you_mean, near
+from optimzoo.errors import PluginError, did_you_mean, near, shown
 from optimzoo.names.entry import NEEDS, Entry, dotted, is_dotted
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ class Zoo:
         texts |= {"facts": facts, "extra": "" if entry.extra is None else entry.extra}
         for what, text in (*texts.items(), *(("a note", text) for item in entry.notes.items() for text in item)):
             if not isinstance(text, str):
-                raise PluginError(f"{what} of {name!r} is a string, got {text!r}")
+                raise PluginError(f"{what} of {name!r} is a string, got {shown(text)}")
         for word in (name, *(part for alias in entry.aliases for part in str(alias).split(".", 1))):
             if not (isinstance(word, str) and word.isidentifier()):
-                raise PluginError(f"a name is a Python identifier, got {word!r}")
+                raise PluginError(f"a name is a Python identifier, got {shown(word)}")
         if not isinstance(target, type) and not (isinstance(target, str) and is_dotted(target)):
-            raise PluginError(f"the target of {name!r} is 'module:Class' or a class, got {target!r}")
+            raise PluginError(f"the target of {name!r} is 'module:Class' or a class, got {shown(target)}")
         for need in entry.needs:
             if need not in NEEDS:
                 raise PluginError(f"{name!r} declares the unknown need {need!r}.{did_you_mean(near(need, NEEDS))}")

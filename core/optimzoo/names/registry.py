@@ -243,7 +243,7 @@ class Registry:
         """
         if not (name is None or isinstance(name, str) or _is_list_of_str(name)):
             raise ConfigError(
-                f"name must be a string, got {name!r}. Write @REGISTRY.register_module() with parentheses"
+                f"name must be a string, got {shown(name)}. Write @REGISTRY.register_module() with parentheses"
             )
 
         def register(target: Any) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dis
 import functools
 import importlib.machinery
 import importlib.util
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.traces import is_users
 
 Slot = Literal["registered", "object", "function", "class"]
 """What a name stands for: something of a registry's kind, a model or data set, a function that is called, or a class
@@ -103,7 +106,9 @@ class Trust:
         elif not (
             _is_in(module, {*self.asked, *self.installed, *CLASSES})
             or module in {*IMPORTABLE, *self.libraries}
-            or (top not in sys.modules and importlib.util.find_spec(top) is None)  # an error of its own
+            or (
+                top not in sys.modules and not any(f.find_spec(top, None) for f in sys.meta_path)
+            )  # an error of its own
         ):
             raise self._refused(target, module, path)
 
@@ -173,6 +178,29 @@ def definer(found: Any) -> str:
     return module if isinstance(module, str) else ""
 
 
+class _Lent:
+    """Finds modules in a folder, but for a library that looks whether one of its optional modules is there.
+
+    What a library imports by a name that it was given, as an unpickler or ``importlib.import_module`` does, it finds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._finder = folder, pkgutil.get_importer(str(folder))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)
+
+    def find_spec(self, name: str, target: Any = None) -> Any:
+        frame, looks = sys._getframe(1), False
+        while frame.f_back and (module := str(frame.f_globals.get("__name__"))).startswith("importlib"):
+            frame, looks = frame.f_back, looks or module == "importlib.util"
+        file = frame.f_code.co_filename
+        by_name = looks or frame.f_code.co_code[frame.f_lasti] == dis.opmap["IMPORT_NAME"]
+        if by_name and not is_users(file) and not Path(file).is_relative_to(self.folder):
+            return None
+        return self._finder and self._finder.find_spec(name, target)
+
+
 _lent: list[str] = []
 """The folders that are in ``sys.path`` for a config alone."""
 
@@ -202,11 +230,13 @@ def modules_in(folder: str | Path | None) -> Iterator[None]:
         yield
         return
     sys.path.append(str(folder))
+    sys.path_importer_cache[str(folder)] = _Lent(Path(folder))  # type: ignore[assignment]
     _lent.append(str(folder))
     try:
         yield
     finally:
         _lent.remove(str(folder))
+        sys.path_importer_cache.pop(str(folder), None)
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
 

@@ -11,10 +11,12 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.names.entry import DECLARED, NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
-from optimzoo.values import one_of, without_arrays
+from optimzoo.values import few, one_of, without_arrays
 
 INNER = {"inner": "optimizer", "inner_class": "base_optimizer"}
 """For each of the needs for an optimizer inside, the argument that takes it."""
+NOT_INSIDE = ("closure", "two_passes", "loss", "curvature", "parts", "model")
+"""What else an optimizer may need that no other around it gives."""
 EXAMPLE = "{'where': {'role': 'matrix'}, 'optimizer': {'type': 'Muon', 'lr': 0.02}}"
 
 
@@ -78,7 +80,12 @@ class DescribedOptimizer:
         for other in (name for name in self.given if name not in own):  # which the class would hand on
             hint = did_you_mean(near(other, own)) or f" It belongs in {key!r}."
             raise ConfigError(f"{self.cls.__name__} has no argument {other!r}.{hint}", join_path(self.path, other))
-        self.inner[key] = DescribedOptimizer(self.given[key], path)
+        held = self.inner[key] = DescribedOptimizer(self.given[key], path)
+        for need in (need for need in held.needs if need in (*INNER, *NOT_INSIDE)):
+            raise ConfigError(
+                f"{held.cls.__name__} cannot go into {self.cls.__name__}, which calls nothing but its step(): "
+                f"{NEEDS[need].partition(':')[0]}", join_path(path, "type")
+            )  # fmt: skip
         self.settings = {**self.inner[key].settings, **self.settings}
 
     @property
@@ -176,6 +183,7 @@ def _read_parts(given: Mapping[str, Any], path: str) -> dict[str, DescribedPart]
     listed, path_of_all = given.get("parts"), join_path(path, "parts")
     if not isinstance(listed, (list, tuple)) or not listed:
         raise ConfigError(f"a list of dicts such as {EXAMPLE} is wanted, got {shown(listed)}", path_of_all)
+    few(listed, path_of_all)
     parts = []
     with Problems() as problems:
         for number, part in enumerate(listed):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 
 Group = dict[str, Any]
 NAMES = "param_names"
@@ -44,5 +44,5 @@ def _as_group(group: Mapping[str, Any]) -> Group:
         raise ConfigError("some parameters of a group have names, and others have not")
     tensors = [tensor for _, tensor in named] if named else items
     for wrong in (item for item in tensors if not isinstance(item, Tensor)):
-        raise ConfigError(f"a parameter is a tensor, got {wrong!r}")
+        raise ConfigError(f"a parameter is a tensor, got {shown(wrong)}")
     return {**group, "params": tensors, **({NAMES: [name for name, _ in named]} if named else {})}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.errors import CheckpointError, ConfigError, shown
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers.param_groups import Group
 
@@ -106,7 +106,7 @@ class Parts(Optimizer):
             name = param_group.get(PART)
             if name not in self.parts:
                 raise ConfigError(
-                    f"which part is the group of? {PART!r} is one of {', '.join(self.parts)}, got {name!r}"
+                    f"which part is the group of? {PART!r} is one of {', '.join(self.parts)}, got {shown(name)}"
                 )
             part = self.parts[name]
             part.add_param_group({key: value for key, value in param_group.items() if key != PART})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -28,10 +29,13 @@ LONG_EPOCH = 1_000_000
 def config_problems(cfg: Mapping[str, Any]) -> list[OptimzooError]:
     """Return every problem in a run config; no code of a user's is called, of no slot."""
     with modules_in(cfg.get("code_dir")):
-        parts, problems = read_parts(cfg)
+        try:
+            parts, problems = read_parts(cfg)
+        except ConfigError as error:  # of more problems than are told
+            return error.problems
         file = parts.get("load_from")
-        if file is not None and not file.is_file():
-            problems.add(ConfigError(f"there is no file {file}", "load_from"))
+        if file is not None and not os.path.isfile(file):
+            problems.add(ConfigError(f"there is no file {str(file)[:200]}", "load_from"))
         if parts.get("optim_wrapper") and parts.get("train_cfg"):
             problems.catch(_try, parts["optim_wrapper"], parts["train_cfg"], parts.get("param_scheduler") or ())
     return problems.found

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from torch.optim import Optimizer
 
 from optimzoo.calls import raise_for_exit
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooWarning, shown
 from optimzoo.schedules.order import WATCHED, FirstStep
 from optimzoo.schedules.state import ScheduleState, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn, Subset, own
@@ -92,7 +92,7 @@ class ParamScheduler(ScheduleState):
         self._note_arguments()
         target, begin = self.optimizer, step_count(self.begin, "begin", 0)
         if not isinstance(target, (Optimizer, BaseOptimWrapper)):
-            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {target!r}", "optimizer")
+            raise ConfigError(f"an optimizer or optimizer wrapper is wanted, got {shown(target)}", "optimizer")
         self.begin, self.end = begin, step_count(self.end, "end")
         if self.end <= begin:
             raise ConfigError(f"it must be larger than begin, which is {begin}; got {self.end}", "end")

@@ -20,7 +20,7 @@ from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedules.order import WATCHED
 from optimzoo.schedules.state import as_python, unit_of
 from optimzoo.schedules.windows import has_share, is_share, share, whole_steps
-from optimzoo.values import is_number, plain
+from optimzoo.values import few, is_number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 FAR = 3
@@ -213,7 +213,7 @@ def read_param_scheduler(cfg: Any) -> Records | dict[str, Records]:
 def _read_all(cfg: Any, path: str, problems: Problems) -> Records:
     """Return the record of each schedule."""
     if isinstance(cfg, (list, tuple, SchedulerGroup)):
-        return tuple(problems.catch(_read, item, join_path(path, index)) for index, item in enumerate(cfg))
+        return tuple(problems.catch(_read, item, join_path(path, index)) for index, item in enumerate(few(cfg, path)))
     return () if cfg is None else (problems.catch(_read, cfg, path),)
 
 

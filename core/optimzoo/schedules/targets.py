@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.errors import ConfigError, did_you_mean, near
+from optimzoo.errors import ConfigError, did_you_mean, near, shown
 from optimzoo.groups.patterns import TITLES, name_pattern, names_any
 from optimzoo.schedules.windows import amount
-from optimzoo.values import is_number
+from optimzoo.values import few, is_number
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -72,7 +72,7 @@ class HyperParam:
             return cls(text)
         found = re.fullmatch(r"(\w+)\[(\d+)\]", text) if isinstance(text, str) else None
         if found is None:
-            raise ConfigError(f"a key such as 'lr' or 'betas[1]' is wanted, got {text!r}", "param_name")
+            raise ConfigError(f"a key such as 'lr' or 'betas[1]' is wanted, got {shown(text)}", "param_name")
         return cls(found[1], int(found[2]))
 
     def check(self, group: Mapping[str, Any], optimizer: Any = None) -> float:
@@ -140,7 +140,9 @@ def one_per_group(value: Any, path: str, optimizer: Optimizer | BaseOptimWrapper
     values = [amount(v, f"{path}[{index}]") for index, v in enumerate(value)]
     wanted = len(own(optimizer).param_groups)
     if len(values) not in (wanted, count) and not isinstance(optimizer, StandIn):
-        raise ConfigError(f"a number, or a list of {wanted}, one per parameter group, is wanted; got {value!r}", path)
+        raise ConfigError(
+            f"a number, or a list of {wanted}, one per parameter group, is wanted; got {shown(value)}", path
+        )
     return (values + values[-1:] * count)[:count]
 
 
@@ -159,8 +161,10 @@ class Subset(StandIn):
     def __init__(self, whole: Optimizer, patterns: str | Sequence[str]) -> None:
         self._listed = [patterns] if isinstance(patterns, str) else patterns
         if not isinstance(self._listed, (list, tuple)) or not self._listed:
-            raise ConfigError(f"a pattern such as '*.bias', or a list of them, is wanted, got {patterns!r}", "groups")
-        self._expressions = [name_pattern(pattern, "groups") for pattern in self._listed]
+            raise ConfigError(
+                f"a pattern such as '*.bias', or a list of them, is wanted, got {shown(patterns)}", "groups"
+            )
+        self._expressions = [name_pattern(pattern, "groups") for pattern in few(self._listed, "groups")]
         self._whole = whole
         self._looked_at = 0
         self._chosen: list[int] = []

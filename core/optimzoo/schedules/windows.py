@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.values import is_number, number, whole_number
 
 INF = int(1e9)
@@ -29,7 +29,7 @@ def step_count(value: Any, path: str, low: int | None = None) -> int:
 def amount(value: Any, path: str) -> float:
     """Return ``value`` if it is a number of at least 0 and finite, as factors, floors and lengths are."""
     if number(value, path, 0) == math.inf:
-        raise ConfigError(f"a finite number is wanted, got {value!r}", path)
+        raise ConfigError(f"a finite number is wanted, got {shown(value)}", path)
     checked: float = value
     return checked
 
@@ -37,7 +37,7 @@ def amount(value: Any, path: str) -> float:
 def listed(value: Any, path: str, example: str) -> list[Any]:
     """Return ``value`` if it is a list of something."""
     if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"a list {example} is wanted, got {value!r}", path)
+        raise ConfigError(f"a list {example} is wanted, got {shown(value)}", path)
     return list(value)
 
 
@@ -57,7 +57,7 @@ def share(value: str) -> Fraction:
     """Return the share of the run that ``"5%"`` stands for."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%", value)
     if found is None or Fraction(found[1]) > 100:
-        raise ConfigError(f"a share of the run is written as '5%', from 0% to 100%; got {value!r}")
+        raise ConfigError(f"a share of the run is written as '5%', from 0% to 100%; got {shown(value)}")
     return Fraction(found[1]) / 100
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.stateful import Stateful
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.errors import CheckpointError, ConfigError, shown
 from optimzoo.groups.modules import plain_name
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import needs_of
@@ -59,7 +59,7 @@ def stateful(part: Any) -> Stateful:
     if isinstance(part, torch.optim.Optimizer) or not isinstance(part, Stateful):
         raise ConfigError(
             "an optimizer wrapper or schedules are wanted; a bare optimizer is saved by get_optimizer_state_dict of "
-            f"torch.distributed.checkpoint.state_dict, got {part!r}"
+            f"torch.distributed.checkpoint.state_dict, got {shown(part)}"
         )
     return _Plain(part)
 

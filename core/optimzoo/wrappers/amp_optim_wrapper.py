@@ -14,7 +14,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning, join_path
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning, join_path, shown
 from optimzoo.values import is_number, number, one_of, plain, scalar, whole_number
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.optim_wrapper import OptimWrapper
@@ -200,7 +200,7 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
         _check_scaler(loss_scale, "loss_scale")
         return dict(loss_scale)
     raise ConfigError(
-        f"'dynamic', a number or the arguments of a GradScaler are wanted, got {loss_scale!r}", "loss_scale"
+        f"'dynamic', a number or the arguments of a GradScaler are wanted, got {shown(loss_scale)}", "loss_scale"
     )
 
 

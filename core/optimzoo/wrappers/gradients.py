@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import number, one_of, plain
 
@@ -28,7 +28,7 @@ def clipping(
         return None, None, None
     kwargs = plain(clip_grad, "clip_grad")
     if not isinstance(kwargs, dict):
-        raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {clip_grad!r}", "clip_grad")
+        raise ConfigError(f"a dict such as {{'max_norm': 1.0}} is wanted, got {shown(clip_grad)}", "clip_grad")
     kind = kwargs.pop("type", "value" if "clip_value" in kwargs and "max_norm" not in kwargs else "norm")
     function = CLIP_FUNCTIONS[one_of(kind, CLIP_FUNCTIONS, "clip_grad.type")]
     if kwargs.get("norm_type") == "inf":
@@ -36,7 +36,7 @@ def clipping(
     only = kwargs.pop("parts", None)
     if only is not None and not (isinstance(only, (list, tuple)) and only and {*only} <= {*parts}):
         known = f"of {', '.join(parts)}" if parts else "but the optimizer has no parts: leave it away"
-        raise ConfigError(f"a list of names of parts is wanted, {known}, got {only!r}", "clip_grad.parts")
+        raise ConfigError(f"a list of names of parts is wanted, {known}, got {shown(only)}", "clip_grad.parts")
     calls.read(function, kwargs, "clip_grad", ("parameters",))
     for key, low in (("max_norm", 0), ("clip_value", 0), ("norm_type", 1e-30)):
         if key in kwargs:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.calls import raise_for_exit
-from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, shown
 from optimzoo.flat import Flat
 from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
@@ -88,7 +88,7 @@ class OptimWrapper(Windows):
         compile: bool = False,  # noqa: A002
     ) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {optimizer!r}", "optimizer")
+            raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {shown(optimizer)}", "optimizer")
         refuse_the_prepared(optimizer)
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer, accumulative_counts)
@@ -379,7 +379,7 @@ class OptimWrapper(Windows):
 def _loss_problem(loss: Any, error: Exception) -> str:
     """Return why ``loss`` cannot be back-propagated, or nothing."""
     if not isinstance(loss, Tensor):
-        return f"the loss is a tensor that the model computed, got {loss!r}"
+        return f"the loss is a tensor that the model computed, got {shown(loss)}"
     if loss.numel() != 1:
         return f"the loss is a scalar, got the shape {tuple(loss.shape)}; take its mean or sum"
     if not loss.requires_grad:

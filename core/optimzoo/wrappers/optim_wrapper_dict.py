@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, shown
 from optimzoo.groups.table import Summary
 from optimzoo.wrappers.amp_optim_wrapper import AmpOptimWrapper
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome, explain
@@ -51,7 +51,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     def __init__(self, **optim_wrappers: BaseOptimWrapper) -> None:
         for name, wrapper in optim_wrappers.items():
             if not isinstance(wrapper, BaseOptimWrapper):
-                raise ConfigError(f"an optimizer wrapper is wanted, got {wrapper!r}", name)
+                raise ConfigError(f"an optimizer wrapper is wanted, got {shown(wrapper)}", name)
         self.optim_wrappers = optim_wrappers
         self._run: tuple[nn.Module, int, int] | None = None
         self._link()

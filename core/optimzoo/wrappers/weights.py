@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from optimzoo.errors import OptimzooError
+from optimzoo.errors import OptimzooError, shown
 from optimzoo.values import is_number, scalar
 
 
@@ -35,7 +35,7 @@ class Weights:
         if not isinstance(weight, Tensor) or (weight.numel() == 1 and weight.device.type == "cpu"):
             weight = scalar(weight.reshape(()) if isinstance(weight, Tensor) else weight)
         if not (weight.numel() == 1 if isinstance(weight, Tensor) else is_number(weight) and 0 <= weight < math.inf):
-            raise OptimzooError(f"a weight is the number of samples or tokens in a batch, got {weight!r}")
+            raise OptimzooError(f"a weight is the number of samples or tokens in a batch, got {shown(weight)}")
         weight = weight.detach() if isinstance(weight, Tensor) else float(weight)
         if self.unit is None and self._among > 1:
             self.unit = self._over_all(weight, distributed.ReduceOp.MAX).item() or 1.0

@@ -14,7 +14,7 @@ from optimzoo.names.zoo import HOOKS
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
-from optimzoo.values import plain
+from optimzoo.values import few, plain
 
 
 class HookList(list[Hook]):
@@ -100,6 +100,6 @@ def read_hooks(hooks: Any) -> tuple[Hook | calls.Call, ...]:
     with Problems() as problems:
         return tuple(
             hook if isinstance(hook, made) else problems.catch(HOOKS.read, hook, f"hooks[{index}]")
-            for index, hook in enumerate(hooks)
+            for index, hook in enumerate(few(hooks, "hooks"))
         )
     raise AssertionError  # the block returns or raises

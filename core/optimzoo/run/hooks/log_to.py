@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning
+from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning, shown
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
@@ -53,7 +53,7 @@ class LogTo(Hook):
 
     def __init__(self, logger: Logger) -> None:
         if not all(callable(getattr(logger, name, None)) for name in ("log", "close")):
-            raise ConfigError(f"a logger has log(step, values) and close(), got {logger!r}", "logger")
+            raise ConfigError(f"a logger has log(step, values) and close(), got {shown(logger)}", "logger")
         self._logger: Logger | None = logger
         self._written = 0
 

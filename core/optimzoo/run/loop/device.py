@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 
 
 def find_device(device: str | torch.device | None) -> torch.device:
@@ -17,8 +17,8 @@ def find_device(device: str | torch.device | None) -> torch.device:
         try:
             return torch.empty(0, device=torch.device(device)).device
         except Exception as error:  # each backend has its own way of saying that it is not there
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ConfigError(f"{str(device)!r} cannot be trained on: {reason}", "device") from error
+            reason = (str(error) or type(error).__name__).splitlines()[0][:300]
+            raise ConfigError(f"{shown(str(device))} cannot be trained on: {reason}", "device") from error
     for kind, available in (
         ("cuda", torch.cuda.is_available()),
         ("mps", torch.backends.mps.is_available()),

@@ -14,7 +14,7 @@ from optimzoo.run.loop.step import name_of, scalars
 from optimzoo.run.objects import find_function
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.schedules import ParamScheduler
-from optimzoo.values import plain
+from optimzoo.values import few, plain
 
 Metric = Callable[[nn.Module, Any], dict[str, Any]]
 
@@ -40,7 +40,7 @@ def find_metrics(metrics: Any) -> tuple[Metric, ...]:
     metrics = plain(metrics, "metrics")
     listed = [] if metrics is None else metrics if isinstance(metrics, (list, tuple)) else [metrics]
     with Problems() as problems:
-        found = [problems.catch(_checked, metric, index) for index, metric in enumerate(listed)]
+        found = [problems.catch(_checked, metric, index) for index, metric in enumerate(few(listed, "metrics"))]
     return tuple(found)
 
 

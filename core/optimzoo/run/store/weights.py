@@ -29,7 +29,7 @@ def weights_file(value: Any) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise ConfigError(f"the path of a file of weights is wanted, got {shown(value)}", "load_from")
     if "://" in str(value):
-        raise ConfigError(f"nothing is downloaded: fetch {value} and name the file", "load_from")
+        raise ConfigError(f"nothing is downloaded: fetch {shown(str(value))} and name the file", "load_from")
     return Path(value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
 from optimzoo.schedules.targets import one_per_group
 from optimzoo.schedules.windows import amount, horizon, listed, step_count
@@ -117,7 +117,7 @@ class CosineRestartParamScheduler(FlooredScheduler):
         weights = [1.0] * len(periods) if self.restart_weights is None else self.restart_weights
         if not isinstance(weights, (list, tuple)) or len(weights) != len(periods):
             raise ConfigError(
-                f"a list of {len(periods)} numbers, one per period, is wanted, got {weights!r}", "restart_weights"
+                f"a list of {len(periods)} numbers, one per period, is wanted, got {shown(weights)}", "restart_weights"
             )
         self.periods = [step_count(p, f"periods[{i}]", 1) for i, p in enumerate(periods)]
         self.restart_weights = [amount(w, f"restart_weights[{i}]") for i, w in enumerate(weights)]

@@ -15,6 +15,7 @@ from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
 from optimzoo.schedules.state import check_head
 from optimzoo.schedules.windows import is_share, listed, share, step_count
+from optimzoo.values import few
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -44,7 +45,7 @@ class SequenceParamScheduler(ParamScheduler):
     step_args = ("begin", "end", "steps")
 
     def _check(self) -> None:
-        listed(self.curves or None, "curves", "of dicts with the key 'type'")
+        few(listed(self.curves or None, "curves", "of dicts with the key 'type'"), "curves")
         if self.last_step != -1:
             raise ConfigError("a sequence resumes from its state dict", "last_step")
 
