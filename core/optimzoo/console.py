@@ -7,12 +7,16 @@ import io
 import logging
 import os
 import sys
+import threading
+import traceback
 import warnings
 from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+from optimzoo.traces import TRACEBACK, describe_error
 
 FILE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe."""
@@ -87,12 +91,19 @@ def prepare_streams() -> None:
         say("warning", message, "yellow")
 
     warnings.showwarning = show
+    threading.excepthook = lambda failed: say("warning", f"a thread failed: {_told(failed)}", "yellow")
     logging.lastResort = _Lines(logging.WARNING)  # what libraries say at their import
     logger = logging.getLogger("optimzoo")
     logger.setLevel(logging.INFO)
     logger.addHandler(_Lines())
     logger.propagate = False
     logging.getLogger("optimzoo.groups").setLevel(logging.WARNING)  # a run prints the table of groups itself
+
+
+def _told(failed: threading.ExceptHookArgs) -> str:
+    if os.environ.get(TRACEBACK):
+        return "".join(traceback.format_exception(failed.exc_value)).rstrip()
+    return describe_error(failed.exc_value) if failed.exc_value else failed.exc_type.__name__
 
 
 class _Lines(logging.Handler):

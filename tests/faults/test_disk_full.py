@@ -11,8 +11,10 @@ import torch
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, WriteError
 from optimzoo.run import Hook
+from optimzoo.run.store.atomic import write as write_text
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 from optimzoo.run.store.history import History
+from optimzoo.run.store.work_dir import hold, insist
 
 from ..conftest import REPO
 from ..core.run.network import dataset, error, parameters
@@ -124,6 +126,34 @@ def test_a_folder_that_is_removed_during_the_run_is_made_anew_and_nothing_is_los
     assert (folder / "metrics.csv").read_text() == (tmp_path / "straight" / "metrics.csv").read_text()
     assert load_checkpoint(checkpoints_in(folder)[-1])["iter"] == 15
     assert torch.equal(parameters(make_runner(**settings, resume=True)), parameters(straight))
+
+
+@pytest.mark.filterwarnings("ignore:.*run was removed during")
+@pytest.mark.parametrize(
+    "event", ["before_checkpoint", "after_checkpoint", "checkpoint_due", "before_val", "after_val"]
+)
+def test_whenever_it_is_removed_the_run_goes_on(event, make_runner, tmp_path):
+    def remove(self, runner, *_):
+        shutil.rmtree(runner.work_dir)
+
+    settings = dict(val_dataloader=dict(dataset=dataset(8), batch_size=8), metrics=error)
+    runner = make_runner(**settings, hooks=[type("Remove", (Hook,), {event: remove})()])
+    runner.train()
+    assert (runner.epoch, len(runner.history)) == (3, 15 + 3)
+    if event != "after_checkpoint":
+        assert load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["rows"] == len(runner.history)
+
+
+@pytest.mark.filterwarnings("ignore:.*run was removed during")
+def test_one_that_is_removed_again_and_again_is_an_error(tmp_path):
+    def write():
+        shutil.rmtree(tmp_path / "run")
+        write_text(tmp_path / "run" / "metrics.csv", "text")
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(hold(tmp_path / "run"))
+        with pytest.raises(WriteError, match="the folder is gone"):
+            insist(write, tmp_path / "run", {}, held)
 
 
 def test_the_folder_that_is_made_anew_is_held_against_others(make_runner, tmp_path):

@@ -230,7 +230,7 @@ def modules_in(folder: str | Path | None) -> Iterator[None]:
         yield
         return
     sys.path.append(str(folder))
-    sys.path_importer_cache[str(folder)] = _Lent(Path(folder))  # type: ignore[assignment]
+    sys.path_importer_cache[str(folder)] = _Lent(Path(folder))
     _lent.append(str(folder))
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
+from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.names.trust import modules_in
 from optimzoo.optimizers.modes import Modes
 from optimzoo.run.course import Course
@@ -40,7 +39,7 @@ from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.weights import load_weights
-from optimzoo.run.store.work_dir import LOCK, folder_of, hold, make_room, write_config
+from optimzoo.run.store.work_dir import folder_of, hold, insist, make_room, write_config
 from optimzoo.run.told import Told
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
@@ -190,7 +189,7 @@ class Runner(Told):
         self.epoch = self.iter = self.iter_in_epoch = 0
         self.validation_due = False
         self.random = RandomStates()
-        self.history = History(self.work_dir / "metrics.csv")
+        self.history = History(self.work_dir / "metrics.csv", self._into_folder)
         skips = any(getattr(m, "nonfinite", "") == "skip" for m in members(self.optim_wrapper).values())
         self.watch = LossWatch(self.work_dir, self.device, skips)
         if self.resumed_from is not None:
@@ -347,11 +346,10 @@ class Runner(Told):
                 f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
                 "has happened: save in checkpoint_due, or after train()"
             )
-        self.keep_folder()
         if self._begun:
             self.hooks.call("before_checkpoint", self)
         state = self.state_dict()
-        self.processes.on_first(lambda: save_checkpoint(state, Path(path)))
+        self.processes.on_first(lambda: self._into_folder(lambda: save_checkpoint(state, Path(path))))
         self.hooks.call("after_checkpoint", self, Path(path))
 
     def state_dict(self) -> dict[str, Any]:
@@ -365,15 +363,10 @@ class Runner(Told):
 
     def keep_folder(self) -> None:
         """Make the folder of the run anew, if it was removed while the run is in it; all processes call it."""
-        if self._held is not None:
-            self.processes.on_first(self._keep_folder)
+        self.processes.on_first(lambda: self._into_folder(lambda: None))
 
-    def _keep_folder(self) -> None:
-        if self._held is not None and not (self.work_dir / LOCK).exists():
-            self._held.enter_context(hold(self.work_dir))
-            write_config(self.config, self.work_dir)
-            message = f"{self.work_dir} was removed during the run, and is made anew"
-            warnings.warn(message, OptimzooWarning, stacklevel=2)
+    def _into_folder(self, write: Callable[[], None]) -> None:
+        insist(write, self.work_dir, self.config, self._held) if self._held else write()
 
     def _find(self, resume: bool | str | Path) -> tuple[Path, dict[str, Any]]:
         path, state = find_checkpoint(resume, self.work_dir)

@@ -74,6 +74,8 @@ def telling(path: Path, wanted: int) -> Iterator[None]:
 
 def unwritten(path: Path, wanted: int, error: Exception) -> str:
     """Return what to say of a file that cannot be written."""
-    gone = not path.parent.is_dir()
-    free = "the folder is gone" if gone else f"{shutil.disk_usage(path.parent).free:,} are free there"
+    try:
+        free = f"{shutil.disk_usage(path.parent).free:,} are free there"
+    except OSError:
+        free = "the folder is gone"
     return f"{path} cannot be written: {wanted:,} bytes were wanted, and {free} ({error})"

@@ -11,12 +11,12 @@ import math
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optimzoo.errors import CheckpointError, WriteError
+from optimzoo.errors import CheckpointError
 from optimzoo.run.store.atomic import write
 
 Row = dict[str, Any]
@@ -59,6 +59,7 @@ class History:
 
     Args:
         path: The CSV file that mirrors the rows; one of JSON lines, ``.jsonl``, lies beside it.
+        into: Calls what writes into their folder, and again if the folder has to be made anew first.
 
     Examples:
         >>> from pathlib import Path
@@ -71,8 +72,8 @@ class History:
         [(1, 0.25)]
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, into: Callable[[Callable[[], None]], None] = lambda write: write()) -> None:
+        self.path, self._into = path, into
         self._iters, self._epochs = array("q"), array("q")
         self._columns: dict[str, _Column] = {}
         self._header: list[str] = []
@@ -124,15 +125,10 @@ class History:
         Raises:
             WriteError: A file cannot be written; the rows are kept for the next time.
         """
-        append = self.columns == self._header and self.path.exists()
-        try:
-            self._write(append)
-        except WriteError as error:
-            if not append or not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            self._write(False)  # a file that was removed meanwhile
+        self._into(self._write)
 
-    def _write(self, append: bool) -> None:
+    def _write(self) -> None:
+        append = self.columns == self._header and self.path.exists() and self.path.with_suffix(".jsonl").exists()
         rows = list(self.rows(self._written if append else 0))
         table = io.StringIO()
         writer = csv.DictWriter(table, self.columns, lineterminator="\n")

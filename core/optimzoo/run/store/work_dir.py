@@ -6,12 +6,13 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optimzoo.config.load import config_text
-from optimzoo.errors import ConfigError, shown
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
 from optimzoo.run.store.atomic import telling, write
 from optimzoo.run.store.checkpoint import checkpoints_in
 
@@ -21,6 +22,8 @@ except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+TRIES = 5
+"""How often a run writes into a folder that somebody else removes."""
 MARKER = "# Written by optimzoo"
 RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard", "config.yaml")
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
@@ -65,6 +68,25 @@ def hold(folder: Path) -> Iterator[None]:
             os.ftruncate(lock.fileno(), 0)
             os.write(lock.fileno(), str(os.getpid()).encode())
         yield
+
+
+def insist(write: Callable[[], None], folder: Path, config: Mapping[str, Any], held: contextlib.ExitStack) -> None:
+    """Write into the folder of a run; if it was removed since, it is made anew, and that is tried again.
+
+    Raises:
+        OptimzooError: It cannot be written to, or is removed again and again.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            if not (folder / LOCK).exists():
+                held.enter_context(hold(folder))
+                write_config(config, folder)
+                message = f"{folder} was removed during the run, and is made anew"
+                warnings.warn(message, OptimzooWarning, stacklevel=2)
+            return write()
+        except OptimzooError as error:
+            if not left or not isinstance(error.__cause__, (FileNotFoundError, RuntimeError)):
+                raise
 
 
 def make_room(folder: Path, start: Path | None) -> Path | None:
