@@ -213,8 +213,6 @@ def _clip_and_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> Work:
 
 def draw(found: Iterable[Row]) -> None:
     """Draw the steps of the transformer: each optimizer's own and the flat one, and what the memory allows."""
-    from matplotlib import pyplot
-
     steps = [row for row in found if row.work.endswith(f" step, {MODEL}")]
     compiled = {row.work.partition(" ")[0]: row for row in found if row.work.endswith(f" step, {COMPILED}")}
     source = torch.empty(2**25)
@@ -222,22 +220,29 @@ def draw(found: Iterable[Row]) -> None:
     seconds = _measured({"copy": lambda: target.copy_(source)}, rounds=5)["copy"]
     size = sum(parameter.numel() for parameter in transformer().parameters())
     limit = ADAMW_BYTES * size / (2 * source.nbytes / seconds)
-    figure, axes = pyplot.subplots(figsize=(9, 4))
     names = [row.work.partition(" ")[0] for row in steps]
     bars = {
         "own step (of AdamW the fused one)": [row.theirs for row in steps],
         "flat": [row.ours for row in steps],
         "flat and compiled": [compiled[name].ours if name in compiled else math.nan for name in names],
     }
+    _draw(names, bars, limit)
+
+
+def _draw(names: list[str], bars: dict[str, list[float]], limit: float) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 4.2), layout="constrained")
     for index, (label, values) in enumerate(bars.items()):
         places = [n + 0.28 * index for n in range(len(names))]
         axes.bar(places, [1e3 * value for value in values], width=0.28, label=label)
     axes.axhline(1e3 * limit, color="black", linestyle="--", label="AdamW's memory traffic at the speed of a copy")
-    axes.set_xticks([n + 0.28 for n in range(len(names))], [name.replace(".", "\n") for name in names], fontsize=8)
+    middle = 0.14 * (len(bars) - 1)
+    lines = [name.replace(".", "\n").replace("_", "_\n") for name in names]
+    axes.set_xticks([n + middle for n in range(len(names))], lines, fontsize=8)
     axes.set_ylabel("CPU time of a step, ms")
-    axes.set_title("578 tensors, 2.4 million parameters, one thread")
-    axes.legend()
-    figure.tight_layout()
+    figure.suptitle("578 tensors, 2.4 million parameters, one thread")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     figure.savefig(PICTURE, metadata={"Date": None})
 
 

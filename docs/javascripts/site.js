@@ -3,7 +3,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   // A short piece of code, such as --on-change, is not broken at its hyphens.
   for (const code of document.querySelectorAll("article :not(pre) > code"))
-    if (code.textContent.length <= 40) code.style.whiteSpace = "nowrap";
+    if (code.textContent.length <= 40 && !/\s/.test(code.textContent)) code.style.whiteSpace = "nowrap";
 
   for (const table of document.querySelectorAll("article table")) {
     const rows = Array.from(table.tBodies[0]?.rows ?? []);

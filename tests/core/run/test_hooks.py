@@ -148,7 +148,7 @@ def test_the_groups_are_logged_by_name_on_request(make_runner, capsys):
     assert [step for step, _ in runner.history.column("lr[base (extra)]")] == [11, 12, 13, 14, 15]
     assert "[" not in capsys.readouterr().out.partition("epoch 1/3")[2]
     (axis,) = (axis for axis in runner.plot().get_axes() if axis.get_ylabel() == "lr")
-    assert {"lr", "lr[base]", "lr[custom_keys['3.']]"} < {line.get_label() for line in axis.get_lines()}
+    assert {"lr, [base]", "lr[custom_keys['3.']]"} < {line.get_label() for line in axis.get_lines()}
     make_runner(**settings).train()
     assert not any("[" in column for column in make_runner(**settings, resume=True).history.columns)
 
