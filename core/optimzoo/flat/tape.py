@@ -124,7 +124,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, compiler: Compiler | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.why_not = ""
-        self._compiler: Compiler = compiler or (lambda graph: torch.compile(graph, fullgraph=True, dynamic=False))
+        self._compiler: Compiler = compiler or _compiled
         self._programs: dict[Any, Program] = {}
         self._expected: Program | None = None
         self._unexpected = 0
@@ -319,6 +319,10 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _key(tensor: Tensor) -> tuple[Any, ...]:
     """Return what tells a tensor from others, whatever object shows it."""
     return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _compiled(graph: fx.GraphModule) -> Callable[..., Any]:
+    return torch.compile(graph, fullgraph=True, dynamic=False)
 
 
 def _call(function: Any, args: Any, kwargs: Any) -> Any:

@@ -105,8 +105,7 @@ def _blocks(tensor: Tensor, parameter: Tensor, heads: int) -> Sequence[Tensor]:
 
 
 def _kind(matrix: Matrix) -> Any:
-    parameter, grad, momentum = matrix
-    return parameter.shape, parameter.dtype, grad.dtype, momentum.dtype, parameter.device
+    return matrix[0].shape, matrix[0].device, *((tensor.dtype, tensor.stride()) for tensor in matrix)
 
 
 def _cut(matrices: list[Matrix]) -> Iterable[list[Matrix]]:

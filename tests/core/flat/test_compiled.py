@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import pytest
 import torch
@@ -98,6 +99,22 @@ def test_a_run_goes_on_uncompiled_from_a_compiled_one_and_back(noted):
         scheduled(other, second, i)
     assert_same(model.state_dict(), other.state_dict())
     assert_same(wrapper.state_dict(), second.state_dict())
+
+
+def test_a_copy_goes_on_as_it_does(noted):
+    model, wrapper, _ = play(UNFUSED, scheduled, dict(compile=True), True, 10)
+    ends = []
+    for each, of_model in [
+        copy.deepcopy((wrapper, model)),
+        pickle.loads(pickle.dumps((wrapper, model))),
+        (wrapper, model),
+    ]:
+        for i in range(10, 20):
+            scheduled(of_model, each, i)
+        ends.append((of_model, each))
+    for of_model, each in ends:
+        assert_same(model.state_dict(), of_model.state_dict())
+        assert_same(wrapper.state_dict(), each.state_dict())
 
 
 class Tried(torch.optim.SGD):
