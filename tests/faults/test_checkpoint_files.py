@@ -44,9 +44,10 @@ def test_a_number_that_changed_on_the_disk_is_noticed_though_torch_loads_it(tmp_
         load_checkpoint(path)
 
 
-def test_one_of_another_format_is_told_from_a_damaged_one(tmp_path):
+@pytest.mark.parametrize("form", [99, None, "2", True, torch.zeros(3), torch.tensor(FORMAT)])
+def test_one_of_another_format_is_told_from_a_damaged_one(form, tmp_path):
     path = tmp_path / "checkpoint_00000001.pt"
-    torch.save({**STATE, "format": 99}, path)
+    torch.save({**STATE, "format": form}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of this version of optimzoo"):
         load_checkpoint(path)
 

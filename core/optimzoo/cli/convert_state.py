@@ -37,6 +37,7 @@ def convert_state(
     """Write NEW: what OLD has of the optimizer's state, for the optimizer of a config, and say what became of each."""
     from optimzoo.names.entry import dotted
     from optimzoo.run.members import members
+    from optimzoo.run.parts import check_state
     from optimzoo.run.store.checkpoint import PATTERN, save_checkpoint
     from optimzoo.transplant import convert_state as convert
     from optimzoo.transplant import read_state
@@ -50,8 +51,11 @@ def convert_state(
             found, report = convert(wrapper, model, state, source)
         except CheckpointError as error:
             raise CheckpointError(f"the optimizer's state in {old} cannot be converted: {error}") from error
-    ours = "optim_wrapper" in content and "format" in content
+    ours, named = "optim_wrapper" in content and "format" in content, PATTERN.fullmatch(new.name)
     if ours:
+        check_state(content, old)
+        if named and int(named[1]) != content["iter"]:
+            raise ConfigError(f"{new} is to hold step {content['iter']}: call it checkpoint_{content['iter']:08d}.pt")
         passes = max(content["backward_passes"].values(), default=0)
         each = members(wrapper)
         content["optimizers"] = {name: dotted(type(member.optimizer)) for name, member in each.items()}
@@ -59,7 +63,6 @@ def convert_state(
     new.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({**content, "optim_wrapper": found} if ours else found, new)
     _print(report)
-    named = PATTERN.fullmatch(new.name)
     train = f"optimzoo train {config} --work-dir {new.absolute().parent} --resume --on-change config"
     train = train if named else f"Runner.from_cfg(cfg, resume={str(new)!r}, on_change='config')"
     use = train if ours else f"optim_wrapper.load_state_dict(torch.load({str(new)!r}))"

@@ -92,6 +92,10 @@ def _want_at_most(count: Any, iterations: int, name: str) -> None:
         raise CheckpointError(f"{name} is {shown(count, 80)}, which {iterations} iterations cannot have made")
 
 
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
 class _Model(Part):
     """The weights: those to use, and where an optimizer trains others, these as ``trained``; and which are frozen."""
 
@@ -117,7 +121,7 @@ class _Model(Part):
 class _Optimizers(Part):
     """The optimizers and their wrappers; groups that joined during the run come back first."""
 
-    keys: Mapping[str, Check] = {"optim_wrapper": _is_dict, "optimizers": _is_dict, "backward_passes": _is_dict}
+    keys: Mapping[str, Check] = {"optim_wrapper": _is_dict, "optimizers": _is_dict, "backward_passes": _are_counts}
 
     def state_dict(self) -> dict[str, Any]:
         each = members(self.run.optim_wrapper)
@@ -316,7 +320,7 @@ def restore(run: Whole, state: State, path: Path) -> None:
         except Warning:  # which the user wants as an error
             raise
         except Exception as error:  # whatever an unfit value makes of it
-            reason = error if isinstance(error, CheckpointError) else describe_error(error)
+            reason = str(error) if isinstance(error, CheckpointError) else describe_error(error)[:1000]
             raise CheckpointError(f"{path} does not fit this config: {', '.join(part.keys)}: {reason}") from error
 
 

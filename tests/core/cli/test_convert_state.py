@@ -64,6 +64,11 @@ def test_a_run_goes_on_with_another_optimizer_as_the_command_says(folder, optimz
     assert "optimzoo convert-state" in refused.stderr
     new = folder / "new" / "checkpoint_00000008.pt"
     new.parent.mkdir()
+    convert = ("convert-state", "old/checkpoint_00000008.pt", "new/checkpoint_00000009.pt", "--config", "muon.toml")
+    assert "is to hold step 8: call it checkpoint_00000008.pt" in optimzoo(*convert, check=False).stderr
+    torch.save({**torch.load(folder / convert[1]), "backward_passes": {"": "8"}}, folder / "lies.pt")
+    told = optimzoo("convert-state", "lies.pt", new, "--config", "muon.toml", check=False).stderr
+    assert "lies.pt cannot be resumed from: its 'backward_passes' is" in told
     said = optimzoo("convert-state", "old/checkpoint_00000008.pt", new, "--config", "muon.toml").stdout
     assert re.search(r"6 carried, 2 converted", said)
     assert re.search(r"2.weight +│ converted +│ AdamW +│ Muon +│ exp_avg as momentum_buffer", said)

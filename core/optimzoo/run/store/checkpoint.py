@@ -117,7 +117,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({reason})") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or type(held := state.get("format")) is not int or held != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version of optimzoo (format {FORMAT})")
     return state
 
