@@ -206,11 +206,12 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
     if key not in optimizer.group_keys:
         arguments = calls.parameters(optimizer.cls)
         hidden = tuple(name for name in arguments if name not in optimizer.settings)
+        required = tuple(name for name, argument in arguments.items() if argument.default is argument.empty)
         hint = did_you_mean(near(key, (*CONDITIONS, *MULTIPLIERS, *optimizer.settings, *optimizer.group_keys)))
         if key in hidden or (key not in arguments and hint):
             what = f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}"
             raise ConfigError(what, f"{path}.{key}")
-        calls.read(optimizer.cls, {key: value}, path, hidden, ranged=True)
+        calls.read(optimizer.cls, {key: value}, path, hidden + required, ranged=True)
         if key != "nesterov":  # which is right or wrong together with the momentum
             check_settings(optimizer.cls, {key: value}, path)
     return value

@@ -227,3 +227,14 @@ def test_a_name_with_characters_of_a_pattern_is_offered_so_that_it_matches(name)
         offered = re.findall(r"Did you mean '(.*?)'", str(caught.value))[0]
         names = [n for g in build_optim_wrapper(model, read(offered)).optimizer.param_groups for n in g["param_names"]]
         assert f"{name}.weight" in names
+
+
+class NeedsRate(torch.optim.SGD):
+    def __init__(self, params, lr, momentum=0.5):
+        super().__init__(params, lr=lr, momentum=momentum)
+
+
+def test_a_rule_says_one_argument_though_the_optimizer_needs_others():
+    cfg = dict(optimizer=dict(type=NeedsRate, lr=0.1), paramwise_cfg=dict(rules=[dict(match="*.bias", momentum=0.9)]))
+    groups = build_optim_wrapper(nn.Sequential(nn.Linear(2, 2)), cfg).optimizer.param_groups
+    assert [(group["param_names"], group["momentum"]) for group in groups] == [(["0.weight"], 0.5), (["0.bias"], 0.9)]
