@@ -15,6 +15,20 @@ def build(model, optimizer):
     return build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=dict(bias_lr_mult=2.0)))
 
 
+def with_heads():
+    torch.manual_seed(0)
+    mine = nn.Linear(16, 48, bias=False)
+    theirs = copy.deepcopy(mine)
+    for model, kind in (
+        (mine, dict(CFG, optimizer_type="Muon")),
+        (theirs, dict(type="Muon", lr=0.01, weight_decay=0.1)),
+    ):
+        rules = dict(rules=[dict(match="weight", num_heads=6)])
+        wrapper = build_optim_wrapper(model, dict(optimizer=kind, paramwise_cfg=rules))
+        wrapper.update_params(model(torch.ones(1, 16)).square().mean())
+    assert torch.equal(mine.weight, theirs.weight)
+
+
 def sharded(folder):
     torch.manual_seed(0)
     mine = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -36,4 +50,5 @@ def sharded(folder):
     pairs[0] = (mine, build(mine, CFG))
     pairs[0][1].load_state_dict(saved[0])
     train()
+    with_heads()
     (folder / "zero-equals").touch()

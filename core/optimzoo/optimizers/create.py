@@ -16,7 +16,7 @@ from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
-from optimzoo.optimizers.muon import MUON, STEPS_TOGETHER, StepsTogether, matrices_only
+from optimzoo.optimizers.muon import MUON, StepsTogether, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.optimizers.parts import PART, Parts
@@ -119,7 +119,7 @@ def _create(
         for group, own in zip(built.param_groups, first if matrices else ()):
             group["params"] = own["params"]
         if matrices:
-            setattr(built, STEPS_TOGETHER, StepsTogether(built))
+            StepsTogether(built)
         for group in built.param_groups:
             group.update(_copied(group))
             if names and NAMES not in group:

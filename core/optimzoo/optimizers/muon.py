@@ -18,10 +18,9 @@ from optimzoo.values import one_of, whole_number
 
 MUON: Any = getattr(torch.optim, "Muon", ())
 HEADS, AS_MATRIX = "num_heads", "as_matrix"
-STEPS_TOGETHER = "_init_group"
-"""The attribute of an optimizer that has its StepsTogether."""
-LARGEST = 2**16
-"""The most elements of a matrix that gains by it: the products of larger ones keep a processor busy by themselves."""
+SMALLEST, LARGEST = 2**6, 2**16
+"""The elements of a matrix that gains by it: the products of larger ones keep a processor busy by themselves, and it
+takes tens of thousands of smaller ones to compare as many numbers."""
 TOGETHER = 2**22
 """The most elements of matrices that are stepped together, of which copies are made."""
 
@@ -59,11 +58,19 @@ class StepsTogether:
     """Takes the place of ``torch.optim.Muon._init_group``: what it leaves, torch steps one by one.
 
     Args:
-        optimizer: A ``torch.optim.Muon``.
+        optimizer: A ``torch.optim.Muon``; copied or pickled by itself, it goes on so.
     """
 
     def __init__(self, optimizer: Any) -> None:
         self._optimizer = optimizer
+        vars(optimizer).update(self._attributes())
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"_init_group": self, "__getstate__": self.state_to_copy}
+
+    def state_to_copy(self) -> dict[str, Any]:
+        """Take the place of ``Optimizer.__getstate__``, which forgets attributes."""
+        return {**torch.optim.Optimizer.__getstate__(self._optimizer), **self._attributes()}
 
     def __call__(self, group: dict[str, Any], *left: list[Tensor]) -> bool:
         """Step what matrices of a group are stepped together, and add the others to the lists that torch steps.
@@ -72,6 +79,8 @@ class StepsTogether:
             group: The group.
             left: The lists of parameters, gradients and momenta, empty.
         """
+        if HEADS in group:
+            check_blocks([group])  # which may have been added, or changed, since the build
         found: tuple[list[Tensor], list[Tensor], list[Tensor]] = [], [], []
         is_complex: bool = type(self._optimizer)._init_group(self._optimizer, group, *found)
         settings = {key: group[key] for key in _SETTINGS}
@@ -109,13 +118,13 @@ def _kind(matrix: Matrix) -> Any:
 
 
 def _cut(matrices: list[Matrix]) -> Iterable[list[Matrix]]:
-    most = max(TOGETHER // matrices[0][0].numel(), 1)
+    most = max(TOGETHER // max(matrices[0][0].numel(), 1), 1)
     return (matrices[start : start + most] for start in range(0, len(matrices), most))
 
 
 def _steps_together(kind: Any, matrices: list[Matrix], settings: Mapping[str, Any], is_complex: bool) -> bool:
     """Step matrices of one kind together, unless they gain nothing by it or torch steps them otherwise."""
-    if len(matrices) < 2 or not 0 < matrices[0][0].numel() <= LARGEST:
+    if len(matrices) < 2 or not SMALLEST <= matrices[0][0].numel() <= LARGEST:
         return False
     how = (kind, len(matrices), torch.get_num_threads(), *(str(v) for k, v in settings.items() if k in _SETTINGS[3:]))
     if how not in _exact:

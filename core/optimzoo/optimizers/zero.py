@@ -10,6 +10,7 @@ import torch
 
 from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.optimizers.muon import MUON, StepsTogether
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own code, at import
@@ -56,6 +57,11 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         for need in (need for need in (entry.needs if entry else ()) if need in CANNOT):
             raise ConfigError(f"{optimizer_type} {CANNOT[need]}", "optimizer_type")
         super().__init__(params, cls, **kwargs)
+
+    def _init_local_optimizer(self) -> None:
+        super()._init_local_optimizer()  # type: ignore[misc]
+        if type(self.optim) is MUON:
+            StepsTogether(self.optim)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state on the process of rank 0 and nothing on the others. Called on every process."""

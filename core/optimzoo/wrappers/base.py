@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.groups.table import Summary
-from optimzoo.optimizers.muon import STEPS_TOGETHER
 from optimzoo.optimizers.parts import each_of
 from optimzoo.traces import describe_error
 from optimzoo.wrappers.ownership import note, noted, with_grad
@@ -249,7 +248,7 @@ class BaseOptimWrapper(ABC):
         # A copied or pickled torch optimizer has lost its hooks, and what its class keeps outside of the state; a
         # parameter, its gradient.
         cls, kept, params = type(self.optimizer), self.optimizer.__getstate__(), with_grad(self.optimizer)
-        of_class = {key for key in vars(self.optimizer) if hasattr(cls, key)} - {STEPS_TOGETHER}
+        of_class = {key for key in vars(self.optimizer) if hasattr(cls, key)}
         lost = {k: v for k, v in vars(self.optimizer).items() if k not in kept and k not in of_class}
         if any(p.grad.grad_fn for p in params):  # type: ignore[union-attr]
             raise OptimzooError("its gradients have a graph, which cannot be copied: copy it after the update")

@@ -87,6 +87,15 @@ def test_matrices_that_torch_would_step_otherwise_are_left_to_it(monkeypatch, co
     assert len(counted) == len(SHAPES)  # each was tried once, and failed at once
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (7, 9), (0, 8)], ids=str)
+def test_tiny_and_empty_matrices_are_stepped_one_by_one_and_compared_with_nothing(shape, counted):
+    shapes = [nn.Parameter(torch.ones(shape)) for _ in range(3)]
+    optimizer = build_optimizer(nn.ParameterList(shapes), dict(type="Muon", lr=0.02))
+    give_gradients(shapes, 0)
+    optimizer.step()
+    assert not counted
+
+
 def test_large_matrices_are_stepped_one_by_one(monkeypatch, counted):
     monkeypatch.setattr(muon, "LARGEST", 32 * 32)
     optimizer = build_optimizer(matrices(), dict(type="Muon", lr=0.02))
@@ -111,6 +120,33 @@ def test_each_head_is_made_orthogonal_by_itself():
     assert torch.equal(fused.weight, torch.cat(apart))
     whole = build_optimizer(nn.Linear(16, 48, bias=False), dict(type="Muon", lr=0.02))
     assert "num_heads" not in whole.param_groups[0]
+
+
+def pickled(pair):
+    return pickle.loads(pickle.dumps(pair))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+@pytest.mark.parametrize("rest", [{}, dict(rest=dict(type="SGD"))], ids=["alone", "a part"])
+def test_an_optimizer_copied_without_its_wrapper_still_has_heads(copied, rest):
+    model = nn.Sequential(nn.Linear(16, 48, bias=False), *(nn.Linear(48, 4) for _ in rest))
+    rules = [dict(match="0.weight", num_heads=6, **(dict(part="Muon") if rest else {}))]
+    cfg = dict(optimizer=dict(type="Muon", lr=0.02, **rest), paramwise_cfg=dict(rules=rules))
+    pairs = [(model, build_optim_wrapper(model, cfg).optimizer)]
+    pairs.append(copied(pairs[0]))
+    for of_model, optimizer in pairs:
+        give_gradients([*of_model.parameters()], 1)
+        optimizer.step()
+    assert all(map(torch.equal, *(of_model.parameters() for of_model, _ in pairs)))
+
+
+def test_heads_of_a_group_that_is_added_are_checked_in_the_step():
+    model = nn.Linear(16, 48, bias=False)
+    optimizer = build_optimizer(nn.Linear(8, 8, bias=False), dict(type="Muon", lr=0.02))
+    optimizer.add_param_group(dict(params=[model.weight], param_names=["added"], num_heads=5))
+    give_gradients([model.weight], 0)
+    with pytest.raises(ConfigError, match="num_heads: the 48 rows of added are not 5 equal blocks"):
+        optimizer.step()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
