@@ -163,7 +163,7 @@ class Flat:
     def _try(self, group: Mapping[str, Any]) -> None:
         """Try a group's settings, other than those whose value makes no other algorithm."""
         settings = {k: v for k, v in group.items() if k not in ("params", "param_names", "lr", "initial_lr")}
-        if group["params"] and settings.keys() and not any(_equal(settings, tried) for tried in self._tried):
+        if group["params"] and not any(_equal(settings, tried) for tried in self._tried):
             check_group(self._optimizer, group, self._tape is not None)
             self._tried.append(settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import getitem
@@ -40,19 +42,37 @@ class Program:
     Attributes:
         ops: For each its function and its arguments; a tensor is its number: an input's below 0, a result's from 0.
         outs: What each returns: an argument, by its place among the tensors, or a new result, by its number.
-        fakes: What stands for the results of a step that has not run yet.
+        forms: Shape, strides, dtype and device of each new result.
+        fakes: What stands for the results of a step that has not run yet; between steps nobody else holds it.
         kept: The results that outlive the step.
     """
 
-    def __init__(self, ops: list[Any], outs: list[Any], fakes: list[Tensor], kept: list[int]) -> None:
-        self.ops, self.outs, self.fakes, self.kept = ops, outs, fakes, kept
-        self.number_of = {id(fake): number for number, fake in enumerate(fakes)}
+    def __init__(self, ops: list[Any], outs: list[Any], forms: list[Any], kept: list[int]) -> None:
+        self.ops, self.outs, self.forms, self.kept = ops, outs, forms, kept
+        self.fakes = [*map(_fake, forms)]
+        self._counts: list[int] = []
+        self.number_of = {id(fake): number for number, fake in enumerate(self.fakes)}
         self._compiled: Callable[..., Any] | None = None
 
     @property
     def has_run(self) -> bool:
         """Whether it is compiled."""
         return self._compiled is not None
+
+    def is_held(self) -> bool:
+        """Whether somebody else holds a fake; views of one, which count too, have no object that refers to it."""
+        counts = [*map(sys.getrefcount, self.fakes)]
+        if counts == self._counts:
+            return False
+        if self._has_holder():
+            gc.collect()
+            if self._has_holder():
+                return True
+        self._counts = [*map(sys.getrefcount, self.fakes)]
+        return False
+
+    def _has_holder(self) -> bool:
+        return any(holder is not self.fakes for holder in gc.get_referrers(*self.fakes))
 
     def run(self, inputs: Sequence[Tensor], smalls: Sequence[Tensor], numbers: list[float], to: Compiler) -> list[Any]:
         """Run it, compiled at the first time, and return what outlives it."""
@@ -134,7 +154,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _clear(self) -> None:
         self._ops: list[Any] = []
         self._outs: list[Any] = []
-        self._fakes: list[Tensor] = []
+        self._forms: list[Any] = []
         self._inputs: dict[Any, tuple[int, Tensor]] = {}
         self._smalls: list[Tensor] = []
         self._numbers: list[float] = []
@@ -187,7 +207,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             failed: Whether it has raised an error.
 
         Raises:
-            OptimzooError: It has put another tensor into a parameter, before that was run.
+            OptimzooError: It has put another tensor into a parameter, or kept one elsewhere, before that was run.
         """
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         expected = self._expected
@@ -199,22 +219,28 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise OptimzooError("the optimizer puts other tensors in the place of parameters: leave compile out")
             whole = self._waits and not failed and expected and len(self._ops) == len(expected.ops)
             if whole and expected:
+                asked = (expected.number_of.get(id(value)) for value in _entries(kept_in))
+                whole = {number for number in asked if number is not None} <= {*expected.kept}
+            if whole and expected:
                 self._run(expected)
             elif self._waits:
                 self._catch_up()
             if expected:
                 _replace(kept_in, {id(expected.fakes[number]): each for number, each in self._values.items()})
+                in_grads = any(isinstance(parameter.grad, FakeTensor) for parameter, _ in self._held)
+                if not failed and (in_grads or expected.is_held()):
+                    raise OptimzooError("the optimizer keeps tensors elsewhere than in its state: leave compile out")
             if not (whole or failed or self.why_not):
                 self._learn(kept_in)
         finally:
             self._clear()
 
     def _run(self, program: Program) -> None:
-        inputs = [tensor for _, tensor in self._inputs.values()]
+        inputs = [tensor.detach() for _, tensor in self._inputs.values()]  # alike whether or not they are trained
         try:
             results = program.run(inputs, self._smalls, self._numbers, self._compiler)
         except Exception as error:
-            if program.has_run:
+            if program.has_run and not type(error).__module__.startswith("torch._dynamo."):  # nothing has run
                 raise
             self._give_up(f"cannot be compiled: {describe_error(error)}")
         else:
@@ -236,7 +262,11 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key = tuple(self._ops)
         if key not in self._programs and len(self._programs) > MOST:
             self._programs.pop(next(iter(self._programs)))
-        self._expected = self._programs.setdefault(key, Program(self._ops, self._outs, self._fakes, sorted(kept)))
+        before = self._programs.get(key)
+        if before is None or not kept <= {*before.kept}:
+            kept.update(before.kept if before else ())
+            self._programs[key] = Program(self._ops, self._outs, self._forms, sorted(kept))
+        self._expected = self._programs[key]
 
     def _is_small(self, tensor: Tensor) -> bool:
         """Whether it has one number, which is there and not yet to be another one."""
@@ -280,9 +310,9 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(each, Tensor) and id(each) in given:
                 outs.append((False, given.index(id(each))))
             elif isinstance(each, Tensor):
-                outs.append((True, len(self._fakes)))
-                self._results[id(each)] = weakref.ref(each), len(self._fakes)
-                self._fakes.append(_fake(each))
+                outs.append((True, len(self._forms)))
+                self._results[id(each)] = weakref.ref(each), len(self._forms)
+                self._forms.append((each.shape, each.stride(), each.dtype, each.device))
             elif each is not None:
                 self._give_up("asks for what is no tensor")
                 return result
@@ -308,7 +338,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._values = dict(self._inputs.values())
         interpret(self._ops, self._outs, self._values, iter(self._smalls), iter(self._numbers), _call)
         self._values = {number: tensor for number, tensor in self._values.items() if number >= 0}
-        self._fakes = self._expected.fakes[: len(self._values)]
+        self._forms = self._expected.forms[: len(self._values)]
 
     def _give_up(self, why: str) -> None:
         if self._waits:
@@ -344,9 +374,10 @@ def _shown(out: Any, tensors: Sequence[Tensor], fakes: Sequence[Tensor]) -> Any:
     return None if out is None else fakes[out[1]] if out[0] else tensors[out[1]]
 
 
-def _fake(tensor: Tensor) -> Tensor:
+def _fake(form: Any) -> Tensor:
+    shape, strides, dtype, device = form
     with FakeTensorMode():
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+        return torch.empty_strided(shape, strides, dtype=dtype, device=device)
 
 
 def _entries(kept_in: Iterable[dict[str, Any]]) -> Iterator[Any]:

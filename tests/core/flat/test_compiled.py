@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper
-from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from tests.core.flat.plays import CLIP, OPTIMIZERS, PLAYS, assert_alike, assert_same, plain, play, scheduled
 
 REFUSED = ("bitsandbytes.Adam", "bitsandbytes.RMSprop", "madgrad.MADGRAD")
@@ -123,6 +123,9 @@ class Tried(torch.optim.SGD):
     armed = False  # not in a trial
     after = 0
 
+    def add(self, params):
+        pass
+
     @torch.no_grad()
     def step(self, closure=None):
         super().step(closure)
@@ -194,12 +197,17 @@ class ReadsLater(Tried):
             p.mul_(0.5 if self.after < 6 else 1 - 0.5 * float(p.isfinite().all()))
 
 
-def steps(cls, flat):
+def built(cls, flat):
     torch.manual_seed(0)
     model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(3)))
     optimizer = cls(model.parameters(), lr=0.1)
     wrapper = OptimWrapper(optimizer, flatten=flat, compile=flat)
     optimizer.armed = True
+    return model, optimizer, wrapper
+
+
+def steps(cls, flat):
+    model, _, wrapper = built(cls, flat)
     for i in range(9):
         x = torch.full((2, 64), i / 9)
         try:
@@ -211,6 +219,55 @@ def steps(cls, flat):
 
 def test_a_step_that_fails_has_done_what_it_did_before(noted):
     assert_same(steps(FailsLater, False), steps(FailsLater, True))
+
+
+class KeepsNow(Tried):
+    """Keeps one or another result of the same operations, or none, in its state."""
+
+    def add(self, params):
+        for p in params:
+            half, double = p * 0.5, p * 2
+            kept = {0: half, 1: double}.get(self.after % 4)
+            if kept is not None:
+                self.state[p]["kept"] = kept
+            p.sub_(half + double, alpha=0.01)
+
+
+def test_what_a_step_keeps_may_change_though_its_operations_do_not(noted):
+    def ends(flat):
+        model, optimizer, wrapper = built(KeepsNow, flat)
+        for i in range(14):
+            wrapper.update_params(model(torch.full((2, 64), i / 9)).square().mean())
+        return model.state_dict(), optimizer.state_dict()
+
+    (plainly, kept), (flatly, compiled) = ends(False), ends(True)
+    assert_same(plainly, flatly)
+    assert_same(kept["state"], compiled["state"])
+    assert noted
+
+
+class KeepsLater(Tried):
+    def add(self, params):
+        half = [p * 0.5 for p in params]
+        if self.after == 6:
+            self.hand_over(params, half)
+
+
+class KeepsElsewhereLater(KeepsLater):
+    def hand_over(self, params, half):
+        self.kept = half
+
+
+class KeepsGradientsLater(KeepsLater):
+    def hand_over(self, params, half):
+        for p, grad in zip(params, half):
+            p.grad = grad
+
+
+@pytest.mark.parametrize("cls", [KeepsElsewhereLater, KeepsGradientsLater])
+def test_what_is_kept_elsewhere_only_later_is_an_error_that_says_so(cls, noted):
+    with pytest.raises(OptimzooError, match="keeps tensors elsewhere than in its state: leave compile out"):
+        steps(cls, True)
 
 
 def test_a_step_that_turns_out_not_to_be_compilable_goes_on_as_it_is_and_says_so(noted):
@@ -227,6 +284,24 @@ def test_a_compiler_that_fails_costs_no_step(monkeypatch):
     monkeypatch.setattr(torch, "compile", fail)
     with pytest.warns(OptimzooWarning, match="cannot be compiled: .*ValueError: no such target: it goes on uncompiled"):
         assert_same(plainly, steps(FailsLater, True))
+
+
+def test_a_compiler_that_fails_when_it_has_to_compile_anew_costs_no_step(monkeypatch):
+    def compiled(graph, **_):
+        calls = []
+
+        def run(*args):
+            calls.append(args)
+            if len(calls) == 4:
+                raise torch._dynamo.exc.FailOnRecompileLimitHit("too often")
+            return graph(*args)
+
+        return run
+
+    plainly = steps(Tried, False)
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.warns(OptimzooWarning, match="Tried cannot be compiled: .*too often: it goes on uncompiled"):
+        assert_same(plainly, steps(Tried, True))
 
 
 def test_what_is_missing_for_it_is_said(monkeypatch):

@@ -205,3 +205,21 @@ def test_the_wrapper_of_mixed_precision_takes_it_too():
     assert AmpOptimWrapper(optimizer=torch.optim.AdamW(parameters), flatten=True).state_dict()["state"] == {}
     with pytest.raises(ConfigError, match="flatten"):
         OptimWrapper(torch.optim.AdamW(parameters), flatten="yes")
+
+
+class CountsParameters(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, dict(lr=lr))
+        self.count = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.count += 1
+                parameter.sub_(parameter.grad / self.count, alpha=group["lr"])
+
+
+def test_an_optimizer_without_settings_but_a_rate_is_tried_too():
+    with pytest.raises(ConfigError, match="CountsParameters.*moves a number otherwise in another parameter"):
+        OptimWrapper(CountsParameters(nn.Linear(32, 32).parameters(), lr=0.1), flatten=True)
