@@ -6,6 +6,7 @@ import html
 import io
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -15,12 +16,22 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from optimzoo.traces import TRACEBACK, describe_error
 
 FILE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe."""
 NOTEBOOK_WIDTH = 100
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, as it colours, moves or turns around what comes after."""
+
+
+class _Console(Console):
+    """A console that shows the control characters of a text, which may be a stranger's, by their numbers."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text), **options)
 
 
 def make_console() -> Console:
@@ -29,14 +40,14 @@ def make_console() -> Console:
     It takes text as it is: brackets are no markup. In a notebook it writes plain lines, which are one output: rich
     makes an output of each line, and Jupyter's stream claims to be a terminal.
     """
-    console = Console(markup=False)
+    console = _Console(markup=False)
     if console.is_jupyter:
-        return Console(width=NOTEBOOK_WIDTH, markup=False, force_jupyter=False, force_terminal=False)
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH, markup=False)
+        return _Console(width=NOTEBOOK_WIDTH, markup=False, force_jupyter=False, force_terminal=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else _Console(width=FILE_WIDTH, markup=False)
 
 
 out = make_console()
-err = Console(stderr=True, soft_wrap=True, force_jupyter=False)
+err = _Console(stderr=True, soft_wrap=True, force_jupyter=False)
 
 
 def say(kind: str, message: object, style: str) -> None:

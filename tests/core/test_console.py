@@ -36,3 +36,16 @@ def test_a_table_of_html_has_the_cells_and_their_lines_and_no_markup_of_theirs()
         "<table><caption>t&amp;u</caption><thead><tr><th>a&lt;b</th></tr></thead>"
         '<tbody><tr><td style="text-align: left">x&lt;y<br>z</td></tr></tbody></table>'
     )
+
+
+def test_what_a_terminal_would_obey_is_shown(capsys):
+    console = make_console()
+    console.print("a\x1b[31mred\u202e\tb\nc")
+    table = Table("\x9b1m")
+    table.add_row("\x07é")
+    console.print(table)
+    printed = capsys.readouterr().out
+    assert "a\\x1b[31mred\\u202e" in printed
+    assert "\\x9b1m" in printed
+    assert "\\x07é" in printed
+    assert not set("\x1b\u202e\x9b\x07") & set(printed)

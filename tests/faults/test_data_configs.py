@@ -24,7 +24,8 @@ from optimzoo.cli.show import show
 from optimzoo.cli.translate import translate
 from optimzoo.cli.vet import vet
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
-from optimzoo.names.trust import UnseenError
+from optimzoo.names.entry import import_dotted
+from optimzoo.names.trust import Trust, UnseenError, under
 from optimzoo.run.check import config_problems
 
 CODE = """
@@ -299,7 +300,26 @@ def test_a_link_that_leads_out_of_the_folder_is_no_code_of_it(link, target, name
     (file.parent / link).symlink_to(tmp_path / "elsewhere" / target)
     with pytest.raises(ConfigError, match=r"^loss: .*needs --trust linked_code"):
         prepared(file)
+    with pytest.raises(ConfigError, match=r"is not of the form 'package.module:Name'\.$"):  # nor is it read for a hint
+        prepared(project({("loss",): f"{name.replace('.', '/')}.py:loss"}))
     assert not [module for module in sys.modules if module.startswith("linked_code")]
+
+
+def test_what_is_in_the_folder_is_read_for_a_hint(project):
+    with pytest.raises(ConfigError, match=f"Did you mean '{project.module}:loss'"):
+        prepared(project({("loss",): "{m}.py:loss"}))
+
+
+@pytest.mark.parametrize("slot", ["object", "function", "class"])
+def test_a_library_of_optimizers_is_not_imported_where_none_is_wanted(slot, monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with under(Trust(libraries=frozenset({"colorsys"}))):
+        with pytest.raises(ConfigError, match="needs --trust colorsys"):
+            import_dotted("colorsys:rgb_to_hsv", "loss", slot)
+        assert "colorsys" not in sys.modules
+        with pytest.raises(ConfigError, match="needs --trust colorsys"):
+            import_dotted("colorsys:rgb_to_hsv", "optimizer.type", "registered")
+        assert "colorsys" in sys.modules
 
 
 def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):

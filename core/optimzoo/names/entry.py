@@ -275,7 +275,7 @@ def import_dotted(target: str, path: str = "", slot: Slot = "registered") -> Any
         )
     trust = current()
     if trust is not None:
-        trust.admit(target, path)
+        trust.admit(target, path, slot)
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -319,11 +319,14 @@ def _defines(module: str, attribute: str) -> bool:
     """Whether a module has the attribute; where it is not imported, its source is read."""
     if module in sys.modules:
         return attribute in vars(sys.modules[module])
+    trust = current()
     package, *inner = accumulate(module.split("."), "{}.{}".format)
     try:
         spec: Any = importlib.machinery.PathFinder.find_spec(package)
         for name in inner:
             spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+        if trust and trust.folder and Path(spec.origin).is_relative_to(trust.folder) and not trust.owns(module):
+            return False  # a link leads out of the folder
         return attribute in defined_names(ast.parse(spec.loader.get_source(module)))
     except Exception:  # there is no such module, or no source: nothing is known of it
         return False

@@ -88,7 +88,7 @@ class Trust:
         find = importlib.machinery.PathFinder
         return not any(finder.find_spec(top, others if finder is find else None) for finder in sys.meta_path)
 
-    def admit(self, target: str, path: str) -> None:
+    def admit(self, target: str, path: str, slot: Slot) -> None:
         """Raise if the module of ``target`` is not to be imported.
 
         Raises:
@@ -105,7 +105,8 @@ class Trust:
                 raise UnseenError(f"{target!r} is not looked at: needs --trust {top}", path)
         elif not (
             _is_in(module, {*self.asked, *self.installed, *CLASSES})
-            or module in {*IMPORTABLE, *self.libraries}
+            or module in IMPORTABLE
+            or (slot == "registered" and module in self.libraries)
             or (
                 top not in sys.modules and not any(f.find_spec(top, None) for f in sys.meta_path)
             )  # an error of its own
