@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes run side by side
+os.environ.pop("COLUMNS", None)  # which pytest-xdist sets in its own
 
 import torch
 from torch import nn

@@ -42,6 +42,7 @@ class Chunk:
             self._starts.append(size)
             size += padded(parameter.numel(), parameter)
         first = self.params[0]
+        self._rounds = first.element_size() < 4
         of_a_thread = torch.get_num_threads() * ROW // first.element_size()  # each begins with a row of its own
         self.buffer = nn.Parameter(first.detach().new_zeros(-(-size // of_a_thread) * of_a_thread))
         for parameter, part in zip(self.params, self._parts(self.buffer.data)):
@@ -70,6 +71,8 @@ class Chunk:
             return []
         dtype, strided = self.grad.dtype, torch.strided
         wrong = [p for p, g in zip(self.params, grads) if g is None or g.layout is not strided or g.dtype != dtype]
+        if self._rounds and not wrong:
+            wrong = [p for p, g in zip(self.params, grads) if not steps_in_vectors(p, g)]
         if not wrong:
             if max(map(sys.getrefcount, self.grads)) > _IN_A_LIST and not any(map(is_, grads, self.grads)):
                 self._renew_gradients()  # somebody keeps those of the last update, which must not change
@@ -171,6 +174,11 @@ class View(dict[str, Any]):
         """Take an entry out, as from a dict."""
         self._chunk.is_stale = True
         return super().pop(*args)
+
+
+def steps_in_vectors(parameter: Tensor, grad: Tensor) -> bool:
+    """Whether torch rounds as over a buffer: what is in another layout it steps number by number, and rounds halves."""
+    return parameter.element_size() >= 4 or grad.stride() == parameter.stride()
 
 
 def is_part(value: Any, parameter: Tensor) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optimzoo.flat.chunk import Chunk, is_part, padded
+from optimzoo.flat.chunk import Chunk, is_part, padded, steps_in_vectors
 
 LARGEST = 2**14
 """The most elements of a parameter that gains by it: to copy the gradient of a larger one takes longer than its step
@@ -73,7 +73,11 @@ class Plan:
             grad = parameter.grad
             if grad is None:
                 self._waiting.append(parameter)
-            elif grad.layout is torch.strided and (kind := _kind(parameter, states.get(parameter))) is not None:
+            elif (
+                grad.layout is torch.strided
+                and steps_in_vectors(parameter, grad)
+                and (kind := _kind(parameter, states.get(parameter))) is not None
+            ):
                 runs = alike.setdefault(kind, [[]])
                 if sum(map(Tensor.numel, runs[-1])) + parameter.numel() > buffer:
                     runs.append([])

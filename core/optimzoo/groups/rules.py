@@ -203,12 +203,16 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
         ConfigError: The optimizer has no such argument, or it takes no such value.
     """
     value = without_arrays(value)
+    for inner in optimizer.inners:  # whose groups they are too
+        if key in inner.group_keys or key in calls.parameters(inner.cls).keys() - {inner.first_argument}:
+            return argument(inner, key, value, path)
     if key not in optimizer.group_keys:
         arguments = calls.parameters(optimizer.cls)
         hidden = tuple(name for name in arguments if name not in optimizer.settings)
         required = tuple(name for name, argument in arguments.items() if argument.default is argument.empty)
         hint = did_you_mean(near(key, (*CONDITIONS, *MULTIPLIERS, *optimizer.settings, *optimizer.group_keys)))
-        if key in hidden or (key not in arguments and hint):
+        of_whole = key in hidden or key in (*optimizer.inner, "optimizer_type")
+        if of_whole or (key not in arguments and (hint or optimizer.inners)):
             what = f"neither a rule nor {optimizer.cls.__name__} has a key {key!r}.{hint}"
             raise ConfigError(what, f"{path}.{key}")
         calls.read(optimizer.cls, {key: value}, path, hidden + required, ranged=True)

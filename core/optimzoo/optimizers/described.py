@@ -89,6 +89,15 @@ class DescribedOptimizer:
         self.settings = {**self.inner[key].settings, **self.settings}
 
     @property
+    def inners(self) -> list[DescribedOptimizer]:
+        """The optimizers inside, also the one that ZeRO shards."""
+        sharded = self.given.get("optimizer_type") if "process_group" in self.needs else None
+        if not isinstance(sharded, str):
+            return [*self.inner.values()]
+        settings = {key: value for key, value in self.given.items() if key != "optimizer_type"}
+        return [DescribedOptimizer({"type": sharded, **settings}, self.path)]
+
+    @property
     def first_argument(self) -> str:
         """The name of the argument that takes the parameters; not every library calls it ``params``."""
         first = next(iter(calls.parameters(self.cls).values()), None)

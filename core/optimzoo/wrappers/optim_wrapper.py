@@ -268,7 +268,7 @@ class OptimWrapper(Windows):
         return float(self._grad_norm if whole is None else whole())
 
     def __repr__(self) -> str:
-        counts = f"accumulative_counts: {self._accumulative_counts}"
+        counts = f"_accumulative_counts: {self._accumulative_counts}"
         return f"Type: {type(self).__name__}\n{counts}\noptimizer: \n{in_short(self)}\n"
 
     def _prepare_grads(self) -> bool:

@@ -67,6 +67,23 @@ def test_an_optimizer_that_nobody_has_measured_is_tried_with_its_own_arguments()
         build_optim_wrapper(model, dict(optimizer=dict(type="pytorch_optimizer.AdaBelief", adanorm=True), flatten=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("optimizer", [dict(type="SGD", lr=0.01, fused=False), dict(type="Lion", lr=1e-3)], ids=str)
+def test_gradients_of_another_layout_are_stepped_as_torch_steps_them(dtype, optimizer):
+    ends = []
+    for flatten in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(8, 16, 2), nn.Linear(64, 64), nn.Linear(64, 32)).to(dtype)
+        model.to(memory_format=torch.channels_last)
+        wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, flatten=flatten))
+        for i in range(5):
+            for n, p in enumerate(model.parameters()):
+                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * i + n)).to(dtype)
+            wrapper.step()
+        ends.append(model.state_dict())
+    assert_same(*ends)
+
+
 @pytest.mark.parametrize("optimizer", [ADAMW, dict(type="NAdam"), dict(type="Lion", lr=1e-3)], ids=lambda o: o["type"])
 @pytest.mark.parametrize("flat_first", [True, False])
 def test_a_checkpoint_of_one_goes_on_in_the_other(optimizer, flat_first):

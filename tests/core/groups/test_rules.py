@@ -238,3 +238,14 @@ def test_a_rule_says_one_argument_though_the_optimizer_needs_others():
     cfg = dict(optimizer=dict(type=NeedsRate, lr=0.1), paramwise_cfg=dict(rules=[dict(match="*.bias", momentum=0.9)]))
     groups = build_optim_wrapper(nn.Sequential(nn.Linear(2, 2)), cfg).optimizer.param_groups
     assert [(group["param_names"], group["momentum"]) for group in groups] == [(["0.weight"], 0.5), (["0.bias"], 0.9)]
+
+
+@pytest.mark.parametrize("key", ["bogus", "num_heads", "base_optimizer"])
+def test_a_rule_says_what_an_optimizer_inside_another_takes_and_nothing_else(key):
+    sam = dict(type="SAM", base_optimizer=dict(type="SGD", lr=0.1))
+    model = nn.Linear(4, 4)
+    rule = dict(match="bias", momentum=0.5)
+    wrapper = build_optim_wrapper(model, dict(optimizer=sam, paramwise_cfg=dict(rules=[rule])))
+    assert {g["momentum"] for g in wrapper.optimizer.param_groups if g["param_names"] == ["bias"]} == {0.5}
+    with pytest.raises(ConfigError, match=rf"rules\[0\]\.{key}: neither a rule nor SAM has a key"):
+        build_optim_wrapper(model, dict(optimizer=sam, paramwise_cfg=dict(rules=[{"match": "bias", key: 2}])))
