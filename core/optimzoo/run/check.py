@@ -69,6 +69,8 @@ def _try_member(record: WrapperRecord) -> None:
     if not isinstance(maker, DefaultOptimWrapperConstructor) or maker.read is None:
         return
     described, wrapper = maker.read
+    if "process_group" in described.needs and "optimizer_type" in described.given:
+        OPTIMIZERS.get(described.given["optimizer_type"], "optimizer.optimizer_type")
     owners = [OPTIMIZERS.owner_of(cls) for cls in described.classes]
     bundled = all(owner is not None and "process_group" not in owner.needs for owner in owners)
     if bundled and OPTIM_WRAPPERS.owner_of(wrapper.target):

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.list import read_hooks
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.metrics import Metric, find_metrics
+from optimzoo.run.loop.metrics import Metric, find_metrics, unmeasured
 from optimzoo.run.loop.randomness import seed_of
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.objects import find_function, read_object
@@ -168,6 +169,11 @@ def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     parts = {key: problems.catch(_part, key, cfg[key]) for key in given}
     if "loss" not in parts:
         problems.catch(_check_loss, parts.get("model"))
+    if cfg.get("val_dataloader") is None:
+        schedules = parts.get("param_scheduler") or ()
+        listed = chain(*schedules.values()) if isinstance(schedules, dict) else schedules
+        for problem in unmeasured(getattr(parts.get("checkpoint"), "best", None), listed):
+            problems.add(problem)
     return parts, problems
 
 

@@ -26,7 +26,7 @@ from optimzoo.run.hooks.log_to import LogTo
 from optimzoo.run.hooks.schedules import ParamSchedulerHook
 from optimzoo.run.hooks.tensorboard import TensorBoardHook
 from optimzoo.run.loop.device import find_device
-from optimzoo.run.loop.metrics import Means, Metric, evaluation_mode, measured, unmeasured
+from optimzoo.run.loop.metrics import Means, Metric, evaluation_mode, measured
 from optimzoo.run.loop.nonfinite import LossWatch
 from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
 from optimzoo.run.loop.step import LossFunction, TrainStep
@@ -180,8 +180,6 @@ class Runner(Told):
             self.optim_wrapper, read.param_scheduler, self.epoch_length, self.plan.max_epochs, self.max_iters
         )
         saver = read.checkpoint or CheckpointHook()
-        if self.val_dataloader is None:
-            calls.raise_all(unmeasured(saver.best, self.schedulers))
         logs = [LoggerHook(groups=read.log_groups), TensorBoardHook()]
         logs += [hook for hook in own_hooks if isinstance(hook, LogTo)]
         others = [hook for hook in own_hooks if hook not in logs]

@@ -43,6 +43,16 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(), []),
         (dict(log_interval=0), ["log_interval"]),
         (dict(log_interval=2.5), ["log_interval"]),
+        (dict(checkpoint=dict(best="loss")), ["checkpoint.best"]),
+        *(
+            (dict(optim_wrapper=dict(optimizer=dict(type="ZeroRedundancyOptimizer", optimizer_type=name))), paths)
+            for name, paths in [("Lyon", ["optim_wrapper.optimizer.optimizer_type"]), ("AdamW", [])]
+        ),
+        (dict(val_dataloader=dict(dataset=dataset()), checkpoint=dict(best="loss")), []),
+        (
+            dict(param_scheduler=[dict(type="StepLR", step_size=1), dict(type="ReduceOnPlateauLR", monitor="loss")]),
+            ["param_scheduler[1]"],
+        ),
         (dict(log_groups="yes"), ["log_groups"]),
         (dict(work_dir=""), ["work_dir"]),
         (dict(work_dir=3), ["work_dir"]),

@@ -14,6 +14,7 @@ from optimzoo.run.loop.step import name_of, scalars
 from optimzoo.run.objects import find_function
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.schedules import ParamScheduler
+from optimzoo.schedules.build import ScheduleRecord
 from optimzoo.values import few, plain
 
 Metric = Callable[[nn.Module, Any], dict[str, Any]]
@@ -84,14 +85,16 @@ class Means:
         return {name: total / counts[name] for name, total in sums.items()}
 
 
-def unmeasured(best: str | None, schedulers: Iterable[ParamScheduler]) -> Iterator[ConfigError]:
+def unmeasured(best: str | None, schedules: Iterable[ScheduleRecord | ParamScheduler]) -> Iterator[ConfigError]:
     """Yield what watches a metric, for a run that has no validation data to measure one on."""
     why = "it watches a metric, and there is no val_dataloader to measure one on"
     if best is not None:
         yield ConfigError(why, "checkpoint.best")
-    for index, scheduler in enumerate(schedulers):
-        if scheduler.need_val_args:
-            yield ConfigError(why, f"param_scheduler[{index}]")
+    for index, schedule in enumerate(schedules):
+        path = f"param_scheduler[{index}]"
+        made, path = (schedule.target, schedule.path) if isinstance(schedule, ScheduleRecord) else (schedule, path)
+        if made.need_val_args:
+            yield ConfigError(why, path)
 
 
 def _checked(metric: Any, index: int) -> Metric:
