@@ -52,6 +52,18 @@ def test_one_of_another_format_is_told_from_a_damaged_one(form, tmp_path):
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize("levels", [0, 40])
+def test_one_whose_lists_hold_each_other_over_and_over_is_told_at_once(levels, tmp_path):
+    values = [1]
+    for _ in range(levels):
+        values = [values, values]
+    if not levels:
+        values.append(values)
+    torch.save({"format": FORMAT, "config": values}, tmp_path / "checkpoint_00000001.pt")
+    with pytest.raises(CheckpointError, match="hold each other over and over"):
+        load_checkpoint(tmp_path / "checkpoint_00000001.pt")
+
+
 def test_numpys_numbers_are_saved_as_pythons(tmp_path):
     path = tmp_path / "checkpoint_00000001.pt"
     save_checkpoint({"groups": [{"lr": numpy.float64(0.1), "steps": (numpy.int64(3), [numpy.bool_(True)])}]}, path)
