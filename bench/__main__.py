@@ -24,7 +24,6 @@ VERSIONS = (
     "transformers",
     "lion-pytorch",
     "pytorch_optimizer",
-    "heavyball",
 )
 HEADINGS = ("work", "optimzoo", "peer", "peer's", "ratio", "mark", "met")
 

@@ -7,7 +7,6 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,6 @@ def rows() -> Iterator[Row]:
         for name, compiled in OWN_LOOP.items():
             yield from _own_loop(name, compiled)
         yield _muon()
-        yield _heavyball()
         yield from _large()
         yield from _iteration()
         yield _clipping()
@@ -121,21 +119,6 @@ def _muon() -> Row:
     works = {"hand": hand.step, "optimzoo": _built(models[1], dict(type="Muon", lr=0.02)).step}
     found = _measured(works, rounds=10, calls=1)
     return Row("Muon step, 192 matrices of width 64", found["optimzoo"], "torch", found["hand"], times=0.15)
-
-
-def _heavyball() -> Row:
-    """Return the step of a library that compiles its own; it clears the gradients."""
-    import heavyball
-
-    works: dict[str, Work] = {}
-    for name in ("optimzoo", "heavyball"):
-        model = transformer()
-        params = [*model.parameters()]
-        own = _built(model, ADAMW, flatten=True) if name == "optimzoo" else heavyball.AdamW(params, lr=1e-4)
-        works[name] = _with_new_gradients(own, params, [torch.randn_like(p) for p in params])
-    found = _measured(works, rounds=10, calls=1)
-    peer = f"heavyball {version('heavyball')}, compiled"
-    return Row(f"AdamW step, new gradients, {MODEL}", found["optimzoo"], peer, found["heavyball"])
 
 
 def _large() -> Iterator[Row]:
@@ -226,7 +209,8 @@ def draw(found: Iterable[Row]) -> None:
         "flat": [row.ours for row in steps],
         "flat and compiled": [compiled[name].ours if name in compiled else math.nan for name in names],
     }
-    _draw(names, bars, limit)
+    labels = [f"{name}\nwith clipping" if " clip " in row.work else name for name, row in zip(names, steps)]
+    _draw(labels, bars, limit)
 
 
 def _draw(names: list[str], bars: dict[str, list[float]], limit: float) -> None:

@@ -1,6 +1,7 @@
 """A config that is data calls what is registered, code of its own folder, and what the user trusts: nothing else."""
 
 import copy
+import importlib
 import importlib.util
 import json
 import re
@@ -26,6 +27,7 @@ from optimzoo.cli.vet import vet
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
 from optimzoo.names.entry import import_dotted
 from optimzoo.names.trust import Trust, UnseenError, under
+from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.run.check import config_problems
 
 CODE = """
@@ -408,6 +410,8 @@ def test_a_library_that_is_installed_into_the_folder_is_one(project, monkeypatch
     (file.parent / "lion_pytorch.py").write_text("from torch.optim import SGD as Lion")
     monkeypatch.setitem(sys.modules, "lion_pytorch", None)
     monkeypatch.delitem(sys.modules, "lion_pytorch")
+    OPTIMIZERS.get("AdamW")  # finds the plugins
+    importlib.import_module("sympy")  # which torch imports late
     monkeypatch.setattr(sys, "path", [*(p for p in sys.path if "site-packages" not in p), str(file.parent)])
     assert prepared(file).optim_wrapper.optimizer.__class__.__name__ == "SGD"
 

@@ -20,6 +20,8 @@ from optimzoo.values import MARKS, one_of, plain, whole_number
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """mmengine's samplers; both come to ``shuffle``, which is their only setting here and true by default."""
 
+MOST_WORKERS = 1000
+"""Processes of a loader: of many more no machine has memory enough."""
 PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "generator": (lambda value: isinstance(value, torch.Generator), "a torch.Generator, which no text describes,"),
     **{
@@ -61,7 +63,11 @@ def read_dataloader(cfg: Any, path: str) -> Any:
         call = problems.catch(calls.read, DataLoader, kwargs, path)
         if kwargs.get("batch_size") is not None:
             problems.catch(whole_number, kwargs["batch_size"], f"{path}.batch_size", 1)
-        problems.catch(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
+        workers = problems.catch(whole_number, kwargs.get("num_workers", 0), f"{path}.num_workers", 0)
+        if workers and workers > MOST_WORKERS:
+            problems.add(
+                ConfigError(f"at most {MOST_WORKERS} processes are started, got {workers}", f"{path}.num_workers")
+            )
     return call
 
 
