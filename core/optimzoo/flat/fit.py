@@ -112,11 +112,13 @@ def _moved(
     shapes = ((row, 192), (2 * row,), (row,))  # more than the 4096 from which libraries keep states in 8 bits
     values = [torch.randn(shape, generator=made) * 3**n for n, shape in enumerate(shapes)]
     grads = [[torch.randn(shape, generator=made) * 5**n for n, shape in enumerate(shapes)] for _ in range(UPDATES)]
+    for grad, value in zip(grads[0], values):  # nearly at right angles, as of weights without a scale
+        grad -= value * ((grad * value).sum() / value.square().sum() - 3e-4 * grad.norm() / value.norm())
 
     def moved(joined: bool) -> tuple[Tensor, list[Any]]:
         def of_trial(tensors: Sequence[Tensor]) -> list[Tensor]:
             tensors = [torch.cat([tensor.flatten() for tensor in tensors])] if joined else tensors
-            return [tensor.to(like.device, like.dtype) for tensor in tensors]
+            return [tensor.to(like.device, like.dtype, copy=True) for tensor in tensors]  # some write into gradients
 
         params = [nn.Parameter(value.clone()) for value in of_trial(values)]
         twin = _twin(optimizer, group, params)

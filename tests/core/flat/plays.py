@@ -200,6 +200,7 @@ OPTIMIZERS = [
     dict(type="bitsandbytes.RMSprop"),
     dict(type="pytorch_optimizer.AdaBelief"),
     dict(type="pytorch_optimizer.ADOPT"),
+    dict(type="pytorch_optimizer.ADOPT", weight_decay=0.1),  # which writes into gradients
     dict(type="optimi.AdamW", lr=1e-3),
     dict(type="optimi.Adan", lr=1e-3),
     dict(type="adam_atan2_pytorch.AdamAtan2"),

@@ -29,8 +29,8 @@ from tests.core.flat.plays import (
     [
         (dict(type="Adafactor"), "a number moves otherwise in another parameter"),
         (dict(type="pytorch_optimizer.StableAdamW"), "a number moves otherwise in another parameter"),
-        (dict(type="ADOPT", weight_decay=0.1), "ADOPT, with weight_decay=0.1, moves"),
-        (dict(type="pytorch_optimizer.ADOPT", weight_decay=0.2), "ADOPT, with weight_decay=0.2, moves"),
+        (dict(type="AdamP"), "AdamP, with the arguments that it has, moves"),
+        (dict(type="pytorch_optimizer.SGDP"), "SGDP, with the arguments that it has, moves"),
         (dict(type="Adam8bit"), "'state1' is torch.uint8"),
         (dict(type="bitsandbytes.Adam", optim_bits=8), "'state1' is torch.uint8"),
         (dict(type="bitsandbytes.AdEMAMix"), "'state1' is torch.float32 of the shape"),
