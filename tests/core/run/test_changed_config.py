@@ -119,7 +119,12 @@ class TestChangedConfig:
 
     def test_the_same_config_is_no_news(self, make_runner):
         make_runner(train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES).train()
-        make_runner(resume=True, train_dataloader=dict(dataset=dataset(), batch_size=5), param_scheduler=SCHEDULES)
+        loader = dict(dataset=dataset(), batch_size=5)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            resumed = make_runner(resume=True, train_dataloader=loader, param_scheduler=SCHEDULES)
+        assert resumed.iter > 0
+        assert not [str(each.message) for each in told if issubclass(each.category, OptimzooWarning)]
 
     def test_an_unknown_choice_is_an_error(self, make_runner):
         with pytest.raises(ConfigError, match="^on_change: 'error' or 'restore' or 'config' is wanted"):
