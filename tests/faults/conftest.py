@@ -1,5 +1,6 @@
 """Fixtures of the tests of faults."""
 
 from ..core.run.network import make_runner
+from .data_configs import project
 
-__all__ = ["make_runner"]
+__all__ = ["make_runner", "project"]

@@ -1,8 +1,6 @@
 """A config that is data calls what is registered, code of its own folder, and what the user trusts: nothing else."""
 
 import copy
-import importlib
-import importlib.util
 import json
 import re
 import sys
@@ -11,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-import yaml
 
-from optimzoo import Runner
 from optimzoo.cli.convert_state import convert_state
 from optimzoo.cli.groups import groups
 from optimzoo.cli.main import app
@@ -25,134 +21,9 @@ from optimzoo.cli.show import show
 from optimzoo.cli.translate import translate
 from optimzoo.cli.vet import vet
 from optimzoo.errors import ConfigError, OptimzooError, UnknownNameError
-from optimzoo.names.entry import import_dotted
-from optimzoo.names.trust import Trust, UnseenError, under
-from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.names.trust import UnseenError
 from optimzoo.run.check import config_problems
-
-CODE = """
-import colorsys, functools, os
-from os import fspath
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
-from optimzoo import DefaultOptimWrapperConstructor, OptimWrapper
-from optimzoo.run import Hook, Strategy
-from optimzoo.schedules import LinearLR
-
-def data() -> TensorDataset:
-    return TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
-def loss(model, batch):
-    return (model(batch[0]) - batch[1]).square().mean()
-def error(model, batch):
-    return {"error": loss(model, batch)}
-def curvature(model, batch):
-    return loss(model, batch), 1
-def depth(name):
-    return 0, 2
-def worker(number): ...
-def collate(samples):
-    return torch.utils.data.default_collate(samples)
-class Net(nn.Linear):
-    path = staticmethod(os.fspath)
-    hue = colorsys.rgb_to_hsv
-    class Inner(nn.Linear): ...
-class SGD(torch.optim.SGD): ...
-class Wrapper(OptimWrapper): ...
-class Constructor(DefaultOptimWrapperConstructor): ...
-class Curve(LinearLR): ...
-class Told(Hook): ...
-class Alone(Strategy): ...
-text, part, bound, table = "", functools.partial(os.fspath), "x".join, {"x": len}
-"""
-
-CONFIG = {
-    "loss": "{m}:loss",
-    "metrics": ["{m}:error"],
-    "randomness": {"seed": 0},
-    "train_cfg": {"max_epochs": 1},
-    "model": {"type": "torch.nn:Linear", "in_features": 3, "out_features": 1},
-    "train_dataloader": {"batch_size": 4, "dataset": {"type": "{m}:data"}},
-    "val_dataloader": {"batch_size": 4, "dataset": {"type": "{m}:data"}},
-    "optim_wrapper": {
-        "constructor": "LayerDecayOptimWrapperConstructor",
-        "optimizer": {"type": "AdamW", "lr": 0.01},
-        "paramwise_cfg": {"layer_decay_rate": 0.5, "layer_depth": "{m}:depth"},
-    },
-    "param_scheduler": [{"type": "LinearLR", "by_epoch": False, "end": 2}],
-}
-
-SLOTS = {
-    ("model", "type"): "Net",
-    ("train_dataloader", "dataset", "type"): "data",
-    ("train_dataloader", "collate_fn"): "collate",
-    ("train_dataloader", "worker_init_fn"): "worker",
-    ("val_dataloader", "dataset", "type"): "data",
-    ("loss",): "loss",
-    ("metrics", 0): "error",
-    ("metrics",): "error",
-    ("curvature",): "curvature",
-    ("optim_wrapper", "type"): "Wrapper",
-    ("optim_wrapper", "constructor"): "Constructor",
-    ("optim_wrapper", "optimizer", "type"): "SGD",
-    ("optim_wrapper", "paramwise_cfg", "layer_depth"): "depth",
-    ("param_scheduler", 0, "type"): "Curve",
-    ("hooks", 0, "type"): "Told",
-    ("strategy",): "Alone",
-    ("strategy", "type"): "Alone",
-}
-"""Every place of a config that names something by a dotted path, and what in the folder suits it."""
-
-FOREIGN = [
-    *("colorsys:rgb_to_hsv", "os:fspath", "builtins:len", "string:Template", "json.tool:main", "torch:sum"),
-    *("torch.nn.functional:relu", "optimzoo.__main__:main", "optimzoo.config:load_config"),
-    *("{m}:fspath", "{m}:os.fspath", "{m}:os", "{m}:part", "{m}:Net.path", "{m}:Net.hue", "{m}:bound"),
-    *("{m}:text", "{m}:text.join", "{m}:table", "{m}:torch.ops.any"),
-]
-"""What is not of the folder, by whatever path: functions of Python's and of libraries."""
-
-
-def put(cfg, path, value):
-    *above, last = path
-    for key, below in zip(above, path[1:]):
-        empty = [{}] if below == 0 else {}
-        if isinstance(cfg, dict) and not isinstance(cfg.get(key), (dict, list)):
-            cfg[key] = empty
-        cfg = cfg[key]
-    cfg[last] = value
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Write a config with changes beside a module of a name of its own, and return its path."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    module = f"own_{abs(hash(tmp_path))}"
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / f"{module}.py").write_text(CODE)
-
-    def write(changes=(), ending=".json"):
-        cfg = copy.deepcopy(CONFIG)
-        for path, value in dict(changes).items():
-            put(cfg, path, value)
-        file = folder / f"config{ending}"
-        file.write_text((json.dumps if ending == ".json" else yaml.safe_dump)(cfg).replace("{m}", module))
-        return file
-
-    write.module = module
-    yield write
-    sys.modules.pop(module, None)
-
-
-def checked(file, trust=()):
-    with run_config(file, None, list(trust), None, looks=True) as cfg:
-        return config_problems(cfg)
-
-
-def prepared(file, trust=(), code_dir=None):
-    with run_config(file, None, list(trust), code_dir) as cfg:
-        return Runner.from_cfg(cfg)
+from tests.faults.data_configs import CODE, FOREIGN, SLOTS, checked, prepared
 
 
 @pytest.mark.parametrize("slot", SLOTS, ids=lambda slot: ".".join(map(str, slot)))
@@ -310,110 +181,6 @@ def test_a_link_that_leads_out_of_the_folder_is_no_code_of_it(link, target, name
 def test_what_is_in_the_folder_is_read_for_a_hint(project):
     with pytest.raises(ConfigError, match=f"Did you mean '{project.module}:loss'"):
         prepared(project({("loss",): "{m}.py:loss"}))
-
-
-@pytest.mark.parametrize("slot", ["object", "function", "class"])
-def test_a_library_of_optimizers_is_not_imported_where_none_is_wanted(slot, monkeypatch):
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with under(Trust(libraries=frozenset({"colorsys"}))):
-        with pytest.raises(ConfigError, match="needs --trust colorsys"):
-            import_dotted("colorsys:rgb_to_hsv", "loss", slot)
-        assert "colorsys" not in sys.modules
-        with pytest.raises(ConfigError, match="needs --trust colorsys"):
-            import_dotted("colorsys:rgb_to_hsv", "optimizer.type", "registered")
-        assert "colorsys" in sys.modules
-
-
-def test_settings_do_not_make_a_module_of_the_folder_known(project, tmp_path):
-    settings = tmp_path / "settings" / "optimzoo" / "settings.toml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(f'trust = ["{project.module}"]')
-    assert any(isinstance(problem, UnseenError) for problem in checked(project()))
-    assert project.module not in sys.modules
-
-
-@pytest.mark.parametrize("own_code_imports_it", [False, True])
-def test_a_registered_library_that_is_missing_is_not_taken_from_the_folder(own_code_imports_it, project, monkeypatch):
-    file = project({("optim_wrapper", "optimizer", "type"): "Lion"})
-    (file.parent / "lion_pytorch.py").write_text("" if own_code_imports_it else "raise SystemExit('it was run')")
-    if own_code_imports_it:
-        with (file.parent / f"{project.module}.py").open("a") as code:
-            code.write("\nimport lion_pytorch\n")
-    monkeypatch.setitem(sys.modules, "lion_pytorch", None)
-    monkeypatch.delitem(sys.modules, "lion_pytorch")
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "site-packages" not in entry])
-    wanted = "optim_wrapper.optimizer.type: the library 'lion_pytorch' is not installed, .*needs --trust lion_pytorch"
-    assert any(re.match(wanted, str(problem)) for problem in checked(file, [project.module]))
-    with pytest.raises(ConfigError, match=wanted):
-        prepared(file)
-
-
-LOOKS = """
-import importlib.util, io, pickle, sys
-sys.path.insert(0, "site-packages")
-from pathlib import Path
-from optimzoo.names.trust import modules_in
-folder = str(Path("folder").resolve())
-with modules_in(folder):
-    import asking
-    print(asking.found, importlib.util.find_spec("optional_thing") is not None)
-    import own_thing
-    print(own_thing.optional_thing.__name__, importlib.import_module("other_thing").__name__)
-    del sys.modules["other_thing"]
-    print(pickle.loads(b"cother_thing\\nvalue\\n."))
-    del sys.modules["other_thing"]
-try:
-    import other_thing
-except ImportError:
-    print("gone")
-"""
-
-
-def test_a_library_does_not_take_a_module_of_the_folder_for_an_optional_one(run, tmp_path):
-    (tmp_path / "site-packages").mkdir()
-    (tmp_path / "folder").mkdir()
-    asking = "import importlib.util\ntry:\n    import optional_thing\n    found = True\nexcept ImportError:\n"
-    asking += "    found = importlib.util.find_spec('optional_thing') is not None"
-    (tmp_path / "site-packages" / "asking.py").write_text(asking)
-    (tmp_path / "folder" / "optional_thing.py").touch()
-    (tmp_path / "folder" / "own_thing.py").write_text("import optional_thing")
-    (tmp_path / "folder" / "other_thing.py").write_text("value = 7")
-    assert run("-c", LOOKS, cwd=tmp_path).stdout.split() == [
-        "False",
-        "True",
-        "optional_thing",
-        "other_thing",
-        "7",
-        "gone",
-    ]
-
-
-@pytest.mark.parametrize("name", ["wandb", "tree", "tensorflow"])
-def test_nor_does_the_run_of_a_config(name, project, monkeypatch):
-    if importlib.util.find_spec(name):
-        pytest.skip("it is installed")
-    hooks = [{"type": "WandbHook", "project": "x"}] if name == "wandb" else []
-    file = project(
-        {("optim_wrapper", "optimizer"): {"type": "Adafactor", "lr": 0.1, "relative_step": False}, ("hooks",): hooks}
-    )
-    (file.parent / f"{name}.py").write_text("raise SystemExit('it was run')")
-    if hooks:
-        with pytest.raises(OptimzooError, match="wandb is not installed"):
-            prepared(file)
-    else:
-        prepared(file)
-    assert name not in sys.modules
-
-
-def test_a_library_that_is_installed_into_the_folder_is_one(project, monkeypatch):
-    file = project({("optim_wrapper", "optimizer", "type"): "Lion"})
-    (file.parent / "lion_pytorch.py").write_text("from torch.optim import SGD as Lion")
-    monkeypatch.setitem(sys.modules, "lion_pytorch", None)
-    monkeypatch.delitem(sys.modules, "lion_pytorch")
-    OPTIMIZERS.get("AdamW")  # finds the plugins
-    importlib.import_module("sympy")  # which torch imports late
-    monkeypatch.setattr(sys, "path", [*(p for p in sys.path if "site-packages" not in p), str(file.parent)])
-    assert prepared(file).optim_wrapper.optimizer.__class__.__name__ == "SGD"
 
 
 def test_what_is_called_for_the_depth_of_a_layer_is_a_function(project):
