@@ -13,11 +13,9 @@ from optimzoo.flat.chunk import Chunk, is_part, padded, steps_in_vectors
 
 LARGEST = 2**14
 """The most elements of a parameter that gains by it: to copy the gradient of a larger one takes longer than its step
-saves. Measured on one core, as the next two."""
-LARGEST_FUSED = 3 * 2**12
-"""The same where the step is one kernel."""
+saves. Measured on one core, as the next."""
 BUFFER = 2**18
-"""Elements of a buffer: steps of larger ones leave the caches of the processor, and are slower again."""
+"""Elements of a buffer that is stepped operation by operation: more leave the caches of the processor between them."""
 _LAYOUTS = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
 
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from optimzoo.errors import OptimzooWarning
 from optimzoo.flat.fit import check_compiler, check_facts, check_group
-from optimzoo.flat.plan import BUFFER, LARGEST, LARGEST_FUSED, Plan
+from optimzoo.flat.plan import BUFFER, LARGEST, Plan
 from optimzoo.flat.tape import Tape
 from optimzoo.optimizers.create import BeforeFused
 
@@ -66,7 +66,10 @@ class Flat:
             plan = self._plans[number]
             if not plan.gather(group["params"], states, changed):
                 self._try(group)
-                plan.join(states, self._largest(group), sys.maxsize if self._tape else BUFFER)
+                in_kernel = bool(group.get("fused"))
+                gains_nothing = in_kernel and isinstance(self._optimizer, torch.optim.SGD)  # it takes many as one
+                buffer = sys.maxsize if in_kernel or self._tape else BUFFER
+                plan.join(states, 0 if gains_nothing else LARGEST, buffer)
                 changed = True
         self._seen = [*states.values()]
         return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
@@ -166,11 +169,6 @@ class Flat:
         if group["params"] and not any(_equal(settings, tried) for tried in self._tried):
             check_group(self._optimizer, group, self._tape is not None)
             self._tried.append(settings)
-
-    def _largest(self, group: Mapping[str, Any]) -> int:
-        if not group.get("fused"):
-            return LARGEST
-        return 0 if isinstance(self._optimizer, torch.optim.SGD) else LARGEST_FUSED  # whose kernel takes many as one
 
     def _before_any_step(self, *_: Any) -> None:
         if not self._stepping:

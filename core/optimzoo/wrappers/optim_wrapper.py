@@ -294,17 +294,19 @@ class OptimWrapper(Windows):
     def _clip_grad(self) -> None:
         for most, of_rule in self._clips_of_rules:
             clip(CLIP_FUNCTIONS["norm"], [p for p in of_rule if p.grad is not None], {"max_norm": most})
-        params = with_grad(self.optimizer)
+        if self.clip_func is None or self.clip_grad_kwargs is None:
+            return
+        params = self._with_gradients()
         if self._clipped is not None:
             groups = [group for group in self.optimizer.param_groups if group["part"] in self._clipped]
             params = [p for group in groups for p in group["params"] if p.grad is not None]
-        if not params or self.clip_func is None or self.clip_grad_kwargs is None:
+        if not params:
             return
-        by_norm = self.clip_func is CLIP_FUNCTIONS["norm"]
         try:
-            if not by_norm:
-                clip(self.clip_func, params if self._flat is None else self._with_gradients(), self.clip_grad_kwargs)
+            if self.clip_func is not CLIP_FUNCTIONS["norm"]:
+                clip(self.clip_func, params, self.clip_grad_kwargs)
             elif not self._clip_at_once(params, **self.clip_grad_kwargs):
+                params = with_grad(self.optimizer) if self._clipped is None else params
                 self._grad_norm = clip(self.clip_func, params, self.clip_grad_kwargs)
         except RuntimeError as error:
             bad = self.clip_grad_kwargs.get("error_if_nonfinite") and first_nonfinite(self.optimizer, params)
@@ -319,7 +321,6 @@ class OptimWrapper(Windows):
 
         A kernel divides by a number where torch multiplies by its inverse, so the last bits may differ.
         """
-        params = params if self._flat is None else self._flat.gather()
         kinds = {(type(p.grad), p.grad.layout, p.grad.dtype, p.grad.device) for p in params if p.grad is not None}
         in_kernel = (
             self._own_step
