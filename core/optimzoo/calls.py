@@ -81,9 +81,7 @@ def read(
     label = label or getattr(target, "__qualname__", "") or repr(target)
     if not isinstance(kwargs, Mapping):
         raise ConfigError(f"a dict of arguments of {label} is wanted, got {shown(kwargs)}", path)
-    signature, named = parameters(target), _named(target)
-    takes_any = len(named) < len(signature) and any(p.kind is p.VAR_KEYWORD for p in signature.values())
-    read_too = read_keywords(target) if takes_any else frozenset()
+    signature, (named, read_too) = parameters(target), _taken(target)
     with Problems() as problems:
         for key, value in kwargs.items():
             problem = ""
@@ -103,6 +101,12 @@ def read(
                 problems.add(ConfigError(f"{label} needs a value for {name!r}", join_path(path, name)))
     ready = {key: _like_default(signature[key], value) if key in signature else value for key, value in kwargs.items()}
     return Call(target, ready, path, label)
+
+
+def takes(target: Callable[..., Any], key: Any) -> bool:
+    """Whether a class or function may be called with an argument ``key``, as far as can be told."""
+    named, read_too = _taken(target)
+    return key in named or read_too is None or key in read_too
 
 
 def made(value: Any) -> Any:
@@ -164,9 +168,12 @@ def parameters(target: Callable[..., Any]) -> Signature:
 
 
 @functools.lru_cache(maxsize=512)
-def _named(target: Callable[..., Any]) -> Signature:
-    """Return those of the parameters that may be given by name."""
-    return {n: p for n, p in parameters(target).items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+def _taken(target: Callable[..., Any]) -> tuple[Signature, frozenset[str] | None]:
+    """Return the parameters that may be given by name, and what is read beyond them; None if that cannot be told."""
+    signature = parameters(target)
+    named = {n: p for n, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.values())
+    return named, read_keywords(target) if takes_any else frozenset()
 
 
 def _resolved(annotation: Any) -> Any:

@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.calls import Call
-from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, near, shown
+from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, join_path, near, shown
 from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
 from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
-from optimzoo.groups.rules import CONDITIONS, OTHERS, Place, Row, apply_rules, settled
+from optimzoo.groups.rules import CONDITIONS, MULTIPLIERS, OTHERS, Place, Row, apply_rules, settled
 from optimzoo.groups.split import Split, Taken
 from optimzoo.groups.unmet import tell_untrained, unmet
 from optimzoo.names.zoo import OPTIM_WRAPPERS
@@ -89,14 +89,49 @@ class DefaultOptimWrapperConstructor:
     def _makers(self, problems: Problems) -> dict[str, DefaultOptimWrapperConstructor]:
         """Return a constructor for each part of an optimizer that is made of several: it makes the groups of that part.
 
-        A rule with the key ``part`` is for that part alone.
+        A rule with the key ``part`` is for that part alone, and a setting for those whose optimizer takes it.
         """
         makers = {}
         for name, part in self._optimizer.parts.items():
             cfg = {"type": part.optimizer.cls, **part.optimizer.given}
-            paramwise = problems.catch(_of_part, self.paramwise_cfg, name, [*self._optimizer.parts])
+            paramwise = problems.catch(self._of_part, name)
             makers[name] = problems.catch(type(self), {**self.optim_wrapper_cfg, "optimizer": cfg}, paramwise)
         return makers
+
+    def _of_part(self, part: str) -> Any:
+        """Return what ``paramwise_cfg`` says of a part."""
+        cfg, parts = self.paramwise_cfg, self._optimizer.parts
+        if not isinstance(cfg, Mapping) or not cfg:
+            return cfg
+
+        def own(settings: Any) -> Any:
+            if not isinstance(settings, Mapping):
+                return settings
+            return {k: v for k, v in settings.items() if not (takers := self._takers(k)) or part in takers}
+
+        cfg = {"bypass_duplicate": True, **cfg}  # a shared parameter has one role
+        custom, rules = cfg.get("custom_keys"), cfg.get("rules")
+        if isinstance(custom, Mapping):
+            cfg["custom_keys"] = {name: own(settings) for name, settings in custom.items()}
+        if isinstance(rules, (list, tuple)):
+            cfg["rules"] = []
+            for number, rule in enumerate(rules):
+                of_part = own(rule)
+                if isinstance(rule, Mapping) and PART in rule:
+                    named = one_of(rule[PART], parts, f"paramwise_cfg.rules[{number}].{PART}")
+                    of_part = {key: value for key, value in rule.items() if key != PART}
+                    of_part = of_part if CONDITIONS.keys() & of_part.keys() else {"match": "*", **of_part}
+                    of_part = of_part if named == part else OTHERS
+                elif of_part != rule and CONDITIONS.keys() >= of_part.keys():
+                    of_part = OTHERS
+                cfg["rules"].append(of_part)
+        return cfg
+
+    def _takers(self, key: Any) -> list[str]:
+        """Return the parts whose optimizers take a setting; none of what a rule itself means."""
+        if key in ("clip", "name", *CONDITIONS, *MULTIPLIERS):
+            return []
+        return [name for name, part in self._optimizer.parts.items() if part.optimizer.takes(key)]
 
     @property
     def _is_closed(self) -> bool:
@@ -246,7 +281,24 @@ class DefaultOptimWrapperConstructor:
                 maker._known = {}
                 self._rules |= {key: label for key, label in maker._rules.items() if part_of.get(key) == name}
                 warnings.simplefilter("ignore", OptimzooWarning)  # of rules, which the first part has told
+        for number, rule in enumerate(self.paramwise_cfg.get("rules") or ()):
+            label = f"rules[{number}]"
+            met = {part_of[key] for key, told in self._rules.items() if key in part_of and label in told}
+            for key in rule:
+                takers = [rule[key]] if key == PART else [] if PART in rule else self._takers(key)
+                if takers and met.isdisjoint(takers):
+                    what = f"it is for {' and '.join(takers)}, and meets only parameters of other parts"
+                    raise ConfigError(what, f"paramwise_cfg.{label}.{key}")
         return groups
+
+    def _place(self, parameter: Tensor, key: str) -> str:
+        """Return where in the config a parameter got a setting of its own."""
+        taken = self._taken.get(id(parameter))
+        maker = self.makers[taken.part] if taken else self
+        label = self._rules.get(id(parameter), "")
+        rows = (*maker._paramwise.custom, *maker._paramwise.rules)
+        told = [row.label for row in rows if key in row.sets and row.label in label]
+        return f"paramwise_cfg.{told[-1]}.{key}" if told else join_path("optimizer", key)
 
     def _warn(self, notes: Iterable[ConfigError]) -> None:
         """Warn of what is probably not meant; ``strict`` makes an error of it."""
@@ -268,30 +320,10 @@ class DefaultOptimWrapperConstructor:
         finally:
             self._known = {}
         described, call = self.read or self._read()
-        optimizer = create_optimizer(described, groups, model)
+        optimizer = create_optimizer(described, groups, model, self._place)
         wrapper = cast(BaseOptimWrapper, call.build(optimizer=optimizer))
         tell_untrained(known, optimizer.param_groups)
         names = {id(p): n for group in groups for p, n in zip(group["params"], group["param_names"])}
         wrapper.param_order = [names[key] for key in known if key in names]
         wrapper.param_rules = {name: self._rules[key] for key, name in names.items() if key in self._rules}
         return wrapper
-
-
-def _of_part(paramwise_cfg: Any, name: str, parts: Iterable[str]) -> Any:
-    """Return the rules that hold for a part: those without the key ``part``, and those that name it there."""
-    if not isinstance(paramwise_cfg, Mapping) or not paramwise_cfg:
-        return paramwise_cfg
-    paramwise_cfg = {"bypass_duplicate": True, **paramwise_cfg}  # a shared parameter has one role
-    rules = paramwise_cfg.get("rules")
-    if not isinstance(rules, (list, tuple)):
-        return paramwise_cfg
-    own: list[Any] = []
-    for number, rule in enumerate(rules):
-        if not isinstance(rule, Mapping) or PART not in rule:
-            own.append(rule)
-        elif one_of(rule[PART], parts, f"paramwise_cfg.rules[{number}].{PART}") == name:
-            rest = {key: value for key, value in rule.items() if key != PART}
-            own.append(rest if CONDITIONS.keys() & rest.keys() else {"match": "*", **rest})
-        else:
-            own.append(OTHERS)
-    return {**paramwise_cfg, "rules": own}

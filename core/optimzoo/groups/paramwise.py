@@ -147,7 +147,9 @@ def read_paramwise(
         known = (*KEYS, *own_keys, *MARKS)
         for name in (name for name in cfg if name not in known):
             hint = did_you_mean(near(name, known))
-            if closed and name in optimizer.settings:
+            if closed and name in optimizer.group_keys:
+                hint = " It belongs in a rule."
+            elif closed and name in optimizer.settings:
                 hint = " It belongs in 'optimizer'; a rule gives a group a value of its own."
             if closed:
                 listed = "" if hint else f" It reads {', '.join(known[: -len(MARKS)])}."
@@ -219,7 +221,7 @@ def _custom(name: Any, settings: Any, optimizer: DescribedOptimizer, notes: list
                 if setting in settings:
                     what = f"{setting} stands beside it and decides, so it does nothing"
                     notes.append(_error(what, f"{label}.{key}"))
-            elif key in optimizer.settings:
+            elif key in optimizer.settings or key in optimizer.group_keys:
                 sets[key] = problems.catch(argument, optimizer, key, value, f"paramwise_cfg.{label}")
             else:
                 sets[key] = value

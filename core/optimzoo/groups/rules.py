@@ -206,7 +206,9 @@ def argument(optimizer: DescribedOptimizer, key: str, value: Any, path: str) -> 
     for inner in optimizer.inners:  # whose groups they are too
         if key in inner.group_keys or key in calls.parameters(inner.cls).keys() - {inner.first_argument}:
             return argument(inner, key, value, path)
-    if key not in optimizer.group_keys:
+    if key in optimizer.group_keys:
+        check_settings(optimizer.cls, {key: value}, path)
+    else:
         arguments = calls.parameters(optimizer.cls)
         hidden = tuple(name for name in arguments if name not in optimizer.settings)
         required = tuple(name for name, argument in arguments.items() if argument.default is argument.empty)

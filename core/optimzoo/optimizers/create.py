@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed, measure
-from optimzoo.optimizers.muon import MUON, StepsTogether, matrices_only
+from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.optimizers.parts import PART, Parts
@@ -34,7 +34,10 @@ FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def create_optimizer(
-    cfg: Mapping[str, Any] | DescribedOptimizer, groups: Iterable[Group], model: nn.Module | None = None
+    cfg: Mapping[str, Any] | DescribedOptimizer,
+    groups: Iterable[Group],
+    model: nn.Module | None = None,
+    place: Callable[[Tensor, str], str] | None = None,
 ) -> Optimizer:
     """Build the optimizer that ``cfg`` describes over ``groups``.
 
@@ -47,19 +50,49 @@ def create_optimizer(
             plugin names.
         groups: Parameter groups; their dicts are copied.
         model: The model the parameters belong to, for what an error says of it.
+        place: Returns where in the config a parameter got a setting of its own, for what an error says of it.
 
     Raises:
         ConfigError: ``cfg`` is wrong, there is nothing to optimize, or the groups do not suit the optimizer.
     """
     described = cfg if isinstance(cfg, DescribedOptimizer) else DescribedOptimizer(cfg)
-    call = described.read()
+    call, groups = described.read(), list(groups)
     if described.parts:
-        return _create_parts(described, list(groups), model)
+        return _create_parts(described, groups, model, place)
+    for each in (described, *described.inner.values()):
+        _check_settings(each, groups, place)
     with calls.placed(call.label, described.path):
         return _create(described, call, groups, model)
 
 
-def _create_parts(described: DescribedOptimizer, groups: list[Group], model: nn.Module | None) -> Parts:
+def _check_settings(
+    described: DescribedOptimizer, groups: list[Group], place: Callable[[Tensor, str], str] | None
+) -> None:
+    """Check what groups have of their own; an error is told where a rule says it, or by the group's number."""
+    cls, given = described.cls, described.read().kwargs
+    for number, group in enumerate(groups):
+        own = {key: value for key, value in group.items() if key not in ("params", NAMES)}
+        heads = enumerate(group["params"]) if cls is MUON and HEADS in own else ()
+        told = 0
+        try:
+            if own:
+                check_settings(cls, own if own.keys() <= {"lr", "weight_decay"} else {**given, **own})
+            for told, parameter in heads:
+                names = group[NAMES][told : told + 1] if NAMES in group else [f"parameter {told}"]
+                check_blocks([{**own, "params": [parameter], NAMES: names}])
+        except ConfigError as error:
+            if place is None:
+                raise error.under(join_path(described.path, f"groups[{number}]")) from error.__cause__
+            parameter = group["params"][told]
+            calls.raise_all(ConfigError(each.problem, place(parameter, each.path)) for each in error.problems)
+
+
+def _create_parts(
+    described: DescribedOptimizer,
+    groups: list[Group],
+    model: nn.Module | None,
+    place: Callable[[Tensor, str], str] | None,
+) -> Parts:
     """Build the optimizers of the parts, over the groups that say which part they are of."""
     _check_there_are_any(described.cls.__name__, groups, model)
     of_part: dict[str, list[Group]] = {name: [] for name in described.parts}
@@ -71,7 +104,8 @@ def _create_parts(described: DescribedOptimizer, groups: list[Group], model: nn.
                 described.path,
             )
         of_part[group[PART]].append({key: value for key, value in group.items() if key != PART})
-    built = {name: create_optimizer(part.optimizer, of_part[name]) for name, part in described.parts.items()}
+    parts = described.parts.items()
+    built = {name: create_optimizer(part.optimizer, of_part[name], place=place) for name, part in parts}
     with calls.placed(described.cls.__name__, described.path):
         return Parts(built)
 
@@ -82,11 +116,6 @@ def _create(
     cls, given = described.cls, _copied(call.kwargs)
     needs = described.needs
     groups = [_copied(group) for group in groups]
-    for number, group in enumerate(groups):
-        own = {key: value for key, value in group.items() if key not in ("params", NAMES)}
-        if own:
-            whole = own if own.keys() <= {"lr", "weight_decay"} else {**given, **own}
-            check_settings(cls, whole, f"groups[{number}]")
     if "matrices" in needs:
         groups = [_without_frozen_vectors(group) for group in groups]
     _check_there_are_any(cls.__name__, groups, model)

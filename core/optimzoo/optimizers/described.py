@@ -130,6 +130,11 @@ class DescribedOptimizer:
         declared = self.entry is not None and self.entry.plugin and self.entry.load() is self.cls
         return not declared or key in self.settings or key in self.group_keys
 
+    def takes(self, key: str) -> bool:
+        """Whether a group may have ``key``: an argument, also of the optimizer inside, or what only groups have."""
+        inside = any(inner.takes(key) for inner in self.inner.values())
+        return inside or key in self.group_keys or calls.takes(self.cls, key)
+
     def read(self, elsewhere: Mapping[str, str] = types.MappingProxyType({})) -> calls.Call:
         """Return the call that builds the optimizer, once it is given the parameter groups.
 
@@ -139,9 +144,10 @@ class DescribedOptimizer:
         Raises:
             ConfigError: The optimizer has no such arguments.
         """
+        elsewhere = {**dict.fromkeys(self.group_keys, "in a rule of 'paramwise_cfg'"), **elsewhere}
         with Problems() as problems:
             for inner in (*self.inner.values(), *(part.optimizer for part in self.parts.values())):
-                problems.catch(inner.read)
+                problems.catch(inner.read, elsewhere)
         if self._call is None:
             given = (self.first_argument,)
             self._call = calls.read(self.cls, self.given, self.path, given, elsewhere=elsewhere, ranged=True)

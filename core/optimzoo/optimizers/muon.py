@@ -47,7 +47,7 @@ def check_blocks(groups: Iterable[Mapping[str, Any]]) -> None:
     for group in groups:
         one_of(group.get(AS_MATRIX, False), (True, False), AS_MATRIX)
         heads = whole_number(group.get(HEADS, 1), HEADS, 1)
-        uneven = [n for n, parameter in enumerate(group["params"]) if len(parameter) % heads]
+        uneven = [n for n, parameter in enumerate(group["params"]) if parameter.ndim > 1 and len(parameter) % heads]
         if uneven:
             names = group.get("param_names") or [f"parameter {n}" for n in range(len(group["params"]))]
             rows = len(group["params"][uneven[0]])

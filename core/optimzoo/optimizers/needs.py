@@ -28,8 +28,11 @@ def check_settings(cls: type, settings: Mapping[str, Any], path: str = "") -> No
     """Check the hyperparameters of a group, which torch does not, as those of a build are.
 
     A class of torch judges by its constructor; of others, who may have conventions of their own, ``RANGES`` alone does.
-    Keys that are no arguments of the class are not looked at.
+    Keys that are no arguments of the class are not looked at, but for those that groups of torch's Muon alone have.
     """
+    if cls is MUON:
+        with calls.placed("", path):
+            check_blocks([{**settings, "params": ()}])
     signature = calls.parameters(cls)
     asked = (signature.keys() if is_torchs(cls) else RANGES.keys() & signature.keys()) - {*OF_THE_PROCESS, "params"}
     own = {k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in settings.items() if k in asked}
@@ -73,7 +76,6 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
 
     if not issubclass(cls, MUON):
         return
-    check_blocks(groups)
     torch_before_2_15 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)
     if torch_before_2_15:
         plain = [group for group in groups if not group.get("nesterov", settings.get("nesterov", True))]

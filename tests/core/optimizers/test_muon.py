@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from optimzoo import build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError
 from optimzoo.optimizers import muon
+from optimzoo.run.check import config_problems
 
 SHAPES = ((96, 32), (32, 32), (32, 96), (40, 40))
 pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 brings Muon")
@@ -202,15 +204,45 @@ def test_copies_and_checkpoints_go_on_as_torch_does(counted):
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        (dict(match="weight", num_heads=5), "num_heads: the 48 rows of weight are not 5 equal blocks"),
-        (dict(match="weight", num_heads=0), "num_heads: "),
-        (dict(match="weight", as_matrix=3), "as_matrix: "),
-        (dict(match="weight", num_head=3), "num_head.* Did you mean 'num_heads'"),
+        (dict(num_heads=5), "num_heads: the 48 rows of 1.weight are not 5 equal blocks"),
+        (dict(num_heads=0), "num_heads: a whole number of at least 1 is wanted, got 0"),
+        (dict(num_heads="x"), "num_heads: a whole number of at least 1 is wanted, got 'x'"),
+        (dict(as_matrix=3), "as_matrix: True or False is wanted, got 3"),
+        (dict(num_head=3), "num_head: neither a rule nor Muon has a key 'num_head'. Did you mean 'num_heads'"),
     ],
 )
-def test_what_no_matrix_is_made_of_is_told(rule, why):
-    with pytest.raises(ConfigError, match=why):
-        build_optim_wrapper(
-            nn.Linear(16, 48, bias=False),
-            dict(optimizer=dict(type="Muon", lr=0.1), paramwise_cfg=dict(rules=[rule])),
-        )
+@pytest.mark.parametrize("rest", [{}, dict(rest=dict(type="SGD", lr=0.1))], ids=["alone", "a part"])
+def test_what_no_matrix_is_made_of_is_told_at_its_rule(rule, why, rest):
+    model = nn.Sequential(
+        nn.Linear(16, 48, bias=False), nn.Linear(48, 48, bias=False), *(nn.Linear(48, 4) for _ in rest)
+    )
+    rules = [dict(match="0.weight", num_heads=6), dict(match="1.weight", lr_mult=2.0, **rule)]
+    cfg = dict(optimizer=dict(type="Muon", lr=0.1, **rest), paramwise_cfg=dict(rules=rules))
+    with pytest.raises(ConfigError, match=rf"optim_wrapper\.paramwise_cfg\.rules\[1\]\.{why}"):
+        build_optim_wrapper(model, cfg)
+    told = config_problems(dict(optim_wrapper=cfg, train_cfg=dict(max_iters=9)))
+    assert any(re.search(rf"rules\[1\]\.{why}", str(problem)) for problem in told) or "blocks" in why
+    cfg["paramwise_cfg"] = dict(custom_keys={"1.weight": rule})
+    if "Did" not in why:
+        with pytest.raises(ConfigError, match=rf"custom_keys\['1\.weight'\]\.{why}"):
+            build_optim_wrapper(model, cfg)
+
+
+def test_the_rule_of_the_very_matrix_is_told_where_two_say_the_same():
+    model = nn.Sequential(nn.Linear(16, 48, bias=False), nn.Linear(48, 16, bias=False))
+    rules = [dict(match="0.weight", num_heads=6), dict(match="1.weight", num_heads=6)]
+    with pytest.raises(ConfigError, match=r"rules\[1\]\.num_heads: the 16 rows of 1\.weight"):
+        build_optim_wrapper(model, dict(optimizer=dict(type="Muon"), paramwise_cfg=dict(rules=rules)))
+    groups = [dict(params=[each.weight], num_heads=6) for each in model]
+    with pytest.raises(ConfigError, match=r"^optimizer\.groups\[1\]\.num_heads: the 16 rows of parameter 0"):
+        build_optimizer(groups, dict(type="Muon"))
+
+
+@pytest.mark.parametrize("rest", [{}, dict(rest=dict(type="AdamW"))], ids=["alone", "a part"])
+@pytest.mark.parametrize(
+    "cfg", [dict(optimizer={}, paramwise_cfg=dict(num_heads=6)), dict(optimizer=dict(num_heads=6))]
+)
+def test_where_a_key_of_groups_belongs_is_told(cfg, rest):
+    cfg = {**cfg, "optimizer": dict(type="Muon", **cfg["optimizer"], **rest)}
+    with pytest.raises(ConfigError, match="num_heads.* It belongs in a rule"):
+        build_optim_wrapper(nn.Linear(16, 48), cfg)

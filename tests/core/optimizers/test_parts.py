@@ -246,6 +246,14 @@ def test_mistakes_are_told_with_their_place(optimizer, message):
         (dict(paramwise_cfg=dict(rules=[dict(part="res", ndim=1, lr_mult=2)])), r"rules\[0\]\.part: .*'rest'\?"),
         (dict(paramwise_cfg=dict(rules=[dict(role="heads", lr_mult=2)])), r"rules\[0\]\.role: .*'head'\?"),
         (dict(paramwise_cfg=dict(rules=[dict(part="Muon", ndim=2, betas=(0, 0))])), r"rules\[0\]\.betas: Muon has no"),
+        (
+            dict(paramwise_cfg=dict(rules=[dict(part="Muon", role="head", lr_mult=2)])),
+            r"rules\[0\]\.part: it is for Muon, and meets only parameters of other parts",
+        ),
+        (
+            dict(paramwise_cfg=dict(rules=[dict(role="head", lr_mult=2, momentum=0.5)])),
+            r"rules\[0\]\.momentum: it is for Muon, and meets only parameters of other parts",
+        ),
     ],
 )
 def test_mistakes_around_the_parts_are_told_with_their_place(cfg, message):
@@ -261,6 +269,23 @@ def test_groups_without_a_model_say_their_part():
         build_optimizer(model.parameters(), MUON)
     with pytest.raises(ConfigError, match="a parameter is in two parts"):
         build_optimizer([dict(params=[model[2].weight], part=part) for part in ("Muon", "rest")], MUON)
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        dict(rules=[dict(match="*", betas=(0.8, 0.9), num_heads=2, lr_mult=0.5, name="all")]),
+        dict(custom_keys={"": dict(betas=(0.8, 0.9), num_heads=2, lr_mult=0.5, name="all")}),
+    ],
+)
+def test_a_setting_goes_to_the_parts_that_take_it(cfg):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    optimizer = dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.01))
+    muon, rest = build_optim_wrapper(model, dict(optimizer=optimizer, paramwise_cfg=cfg)).optimizer.param_groups
+    assert (muon["num_heads"], muon["lr"], muon["name"]) == (2, 0.01, "all")
+    assert (rest["betas"], rest["lr"], rest["name"]) == ((0.8, 0.9), 0.005, "all")
+    assert "betas" not in muon
+    assert "num_heads" not in rest
 
 
 def test_a_rule_may_be_for_all_of_a_part():
