@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from optimzoo.errors import CheckpointError
+from optimzoo.files import read_plain
 from optimzoo.run.store.checkpoint import FORMAT, MARK, _verify, checkpoints_in, load_checkpoint, save_checkpoint
 from optimzoo.run.store.sums import Summed
 
@@ -60,8 +61,18 @@ def test_one_whose_lists_hold_each_other_over_and_over_is_told_at_once(levels, t
     if not levels:
         values.append(values)
     torch.save({"format": FORMAT, "config": values}, tmp_path / "checkpoint_00000001.pt")
-    with pytest.raises(CheckpointError, match="hold each other over and over"):
+    with pytest.raises(CheckpointError, match="hold each other, .* over and over"):
         load_checkpoint(tmp_path / "checkpoint_00000001.pt")
+
+
+@pytest.mark.parametrize("read", [load_checkpoint, lambda path: read_plain(path, "it")])
+def test_a_small_one_that_shows_one_number_as_many_is_told_at_once(read, tmp_path):
+    path = tmp_path / "checkpoint_00000001.pt"
+    torch.save({"format": FORMAT, "model": {"weight": torch.zeros(1, 3000).expand(3000, 3000)}}, path)
+    with pytest.raises(CheckpointError, match="tensors few numbers as many"):
+        read(path)
+    torch.save({"format": FORMAT, "model": {"mask": torch.ones(4, 1).expand(4, 9), "cut": torch.ones(9)[2:5]}}, path)
+    assert read(path)["model"]["mask"].shape == (4, 9)
 
 
 def test_numpys_numbers_are_saved_as_pythons(tmp_path):
@@ -83,6 +94,7 @@ import resource, torch
 from pathlib import Path
 from optimzoo.run.store.checkpoint import save_checkpoint
 from optimzoo.errors import CheckpointError
+from optimzoo.files import read_plain
 folder = Path({folder!r})
 save_checkpoint({{"x": torch.zeros(10)}}, folder / "checkpoint_00000001.pt")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

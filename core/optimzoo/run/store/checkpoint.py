@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import copy
 import io
-import math
 import os
 import re
 import zipfile
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from optimzoo.errors import CheckpointError
+from optimzoo.files import check_unfolded
 from optimzoo.names.entry import dotted
 from optimzoo.run.store.atomic import replacing, unwritten
 from optimzoo.run.store.sums import Summed, Sums
@@ -31,11 +31,6 @@ TOLD = (len(MARK) + 8).to_bytes(2, "little")
 """What the archive says of that: the length of its comment. Torch writes none."""
 
 PATTERN = re.compile(r"checkpoint_(\d+)\.pt")
-
-
-SHARED = 1_000_000
-"""Values that a small file may hold by naming one at several places; what is written once takes a byte at least."""
-
 PLAIN = (type(None), bool, int, float, str)
 """What a checkpoint may hold besides tensors and containers, as is known without a trial."""
 
@@ -106,17 +101,6 @@ def _readable(value: Any, place: str) -> Any:
     return value
 
 
-def _unfolded(value: Any, known: dict[int, float]) -> float:
-    """Return how many values there are, those that stand at several places counted at each: infinite in a circle."""
-    if not isinstance(value, (dict, list, tuple)):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = math.inf
-        items = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_unfolded(item, known) for item in items)
-    return known[id(value)]
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
@@ -129,8 +113,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with Summed(path) as file:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             _verify(file)
-            if _unfolded(state, {}) > max(file.size, SHARED):
-                raise ValueError("lists or dicts hold each other over and over")
+            check_unfolded(state, file.size)
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"  # torch adds a page of advice
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({reason})") from error
