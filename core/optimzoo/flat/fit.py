@@ -34,8 +34,6 @@ def check_facts(optimizer: Optimizer) -> None:
         ConfigError: Something does.
     """
     cls = type(optimizer)
-    if isinstance(optimizer, Parts):
-        raise ConfigError(f"the optimizer is one of {len(optimizer.parts)} parts, which are not flattened", "flatten")
     for need in sorted(needs_of(optimizer).difference(HARMLESS)):
         raise ConfigError(f"{cls.__name__} {NEEDS[need]}. It cannot be flattened: leave it out", "flatten")
     facts = known_facts(cls)
@@ -44,12 +42,14 @@ def check_facts(optimizer: Optimizer) -> None:
         raise ConfigError(f"{cls.__name__}: {row[2]}", "flatten")
 
 
-def check_compiler(optimizer: Optimizer) -> None:
-    """Check that there is what torch compiles with.
+def check_compiled(optimizer: Optimizer) -> None:
+    """Check that it is one optimizer, and that there is what torch compiles with.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: It is not so.
     """
+    if isinstance(optimizer, Parts):
+        raise ConfigError("the step of an optimizer of several parts is not compiled: leave it out", "compile")
     if any(parameter.device.type == "cpu" for group in optimizer.param_groups for parameter in group["params"]):
         from torch._inductor.cpp_builder import get_cpp_compiler
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.errors import OptimzooWarning
-from optimzoo.flat.fit import check_compiler, check_facts, check_group
+from optimzoo.errors import ConfigError, OptimzooWarning
+from optimzoo.flat.fit import check_compiled, check_facts, check_group
 from optimzoo.flat.plan import BUFFER, LARGEST, Plan
 from optimzoo.flat.tape import Tape
 from optimzoo.optimizers.create import BeforeFused
+from optimzoo.optimizers.parts import each_of, part_of
 
 
 class Flat:
@@ -27,7 +28,8 @@ class Flat:
     they are. Whoever looks at optimizer and model sees parameters, gradients and states as without it.
 
     Args:
-        optimizer: The optimizer; its ``step`` called by others steps its parameters one by one.
+        optimizer: The optimizer; its ``step`` called by others steps its parameters one by one. Of one of several
+            parts, those that cannot be flattened are stepped as they are.
         compiled: Whether what it does in a step is compiled to one function.
 
     Raises:
@@ -35,21 +37,20 @@ class Flat:
     """
 
     def __init__(self, optimizer: Optimizer, compiled: bool = False) -> None:
-        check_facts(optimizer)
         self._tape = Tape() if compiled else None
         if compiled:
-            check_compiler(optimizer)
+            check_compiled(optimizer)
         self._optimizer = optimizer
         self._plans: list[Plan] = []
         self._tried: list[dict[str, Any]] = []
         self._seen: list[Any] = []
         self._stepping = self._notes = False
         self._depth = 0
-        for group in optimizer.param_groups:
-            self._try(group)
-        optimizer.register_step_pre_hook(self._before_any_step)
-        optimizer.register_load_state_dict_post_hook(self._after_loading)
-        optimizer.register_state_dict_post_hook(self._as_saved)
+        self._flattened = [*self._try_parts()]
+        for part in each_of(optimizer):
+            part.register_step_pre_hook(self._before_any_step)
+            part.register_load_state_dict_post_hook(self._after_loading)
+            part.register_state_dict_post_hook(self._as_saved)
 
     @torch.no_grad()
     def gather(self) -> list[Tensor]:
@@ -57,21 +58,23 @@ class Flat:
 
         The gradients of joined parameters are parts of those of the buffers.
         """
-        groups, states = self._optimizer.param_groups, self._optimizer.state
-        changed = len(states) != len(self._seen) or not all(map(is_, states.values(), self._seen))
+        groups, states = self._optimizer.param_groups, self._states()
+        changed = len(states) != len(self._seen) or not all(map(is_, states, self._seen))
         del self._plans[len(groups) :]
         for number, group in enumerate(groups):
             if number == len(self._plans):
                 self._plans.append(Plan())
-            plan = self._plans[number]
-            if not plan.gather(group["params"], states, changed):
-                self._try(group)
+            plan, part = self._plans[number], part_of(self._optimizer, group)
+            if not plan.gather(group["params"], part.state, changed):
+                stays = part not in self._flattened
+                if not stays:
+                    self._try(part, group)
                 in_kernel = bool(group.get("fused"))
-                gains_nothing = in_kernel and isinstance(self._optimizer, torch.optim.SGD)  # it takes many as one
+                stays |= in_kernel and isinstance(part, torch.optim.SGD)  # whose kernel takes many as one
                 buffer = sys.maxsize if in_kernel or self._tape else BUFFER
-                plan.join(states, 0 if gains_nothing else LARGEST, buffer)
+                plan.join(part.state, 0 if stays else LARGEST, buffer)
                 changed = True
-        self._seen = [*states.values()]
+        self._seen = self._states()
         return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
 
     def step(self, **kwargs: Any) -> Any:
@@ -112,8 +115,8 @@ class Flat:
 
     def dissolve(self) -> None:
         """Part what is joined."""
-        for plan in self._plans:
-            plan.dissolve(self._optimizer.state)
+        for plan, group in zip(self._plans, self._optimizer.param_groups):
+            plan.dissolve(part_of(self._optimizer, group).state)
         self._plans.clear()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,7 +131,8 @@ class Flat:
         optimizer = self._optimizer
         for plan, group in zip(self._plans, optimizer.param_groups):
             plan.own, group["params"] = group["params"], plan.stepped
-            optimizer.state.update({chunk.buffer: chunk.state for chunk in plan.active if chunk.state})
+            held = {chunk.buffer: chunk.state for chunk in plan.active if chunk.state}
+            part_of(optimizer, group).state.update(held)
         if begins and self._tape is not None and not all(group.get("fused") for group in optimizer.param_groups):
             self._tape.begin(parameter for group in optimizer.param_groups for parameter in group["params"])
             self._notes = True
@@ -157,17 +161,36 @@ class Flat:
             if group["params"] is not plan.stepped:
                 continue
             group["params"] = plan.own
+            states = part_of(optimizer, group).state
             for chunk in plan.active:
-                chunk.state = optimizer.state.pop(chunk.buffer, chunk.state)
+                chunk.state = states.pop(chunk.buffer, chunk.state)
                 if stepped:
-                    chunk.after_step(optimizer.state)
-        self._seen = [*optimizer.state.values()]
+                    chunk.after_step(states)
+        self._seen = self._states()
 
-    def _try(self, group: Mapping[str, Any]) -> None:
+    def _states(self) -> list[Any]:
+        return [state for part in each_of(self._optimizer) for state in part.state.values()]
+
+    def _try_parts(self) -> Iterator[Optimizer]:
+        """Yield the parts that can be flattened, or the optimizer that has none; one has to be."""
+        parts, refused = each_of(self._optimizer), []
+        for part in parts:
+            try:
+                check_facts(part)
+                for group in part.param_groups:
+                    self._try(part, group)
+            except ConfigError as error:
+                refused.append(error)
+                if len(refused) == len(parts):
+                    raise
+            else:
+                yield part
+
+    def _try(self, part: Optimizer, group: Mapping[str, Any]) -> None:
         """Try a group's settings, other than those whose value makes no other algorithm."""
         settings = {k: v for k, v in group.items() if k not in ("params", "param_names", "lr", "initial_lr")}
         if group["params"] and not any(_equal(settings, tried) for tried in self._tried):
-            check_group(self._optimizer, group, self._tape is not None)
+            check_group(part, group, self._tape is not None)
             self._tried.append(settings)
 
     def _before_any_step(self, *_: Any) -> None:
@@ -175,7 +198,7 @@ class Flat:
             self.dissolve()
 
     def _after_loading(self, _: Any) -> None:
-        self._plans.clear()
+        self.dissolve()
 
     def _as_saved(self, _: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
         state = {key: getattr(value, "alone", lambda v=value: v)() for key, value in state_dict["state"].items()}

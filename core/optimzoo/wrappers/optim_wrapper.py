@@ -329,9 +329,10 @@ class OptimWrapper(Windows):
             and params[0].dtype is torch.float32
         )
         plain = len(kinds) == 1 and kinds.pop()[:2] == (Tensor, torch.strided)
-        if not plain or norm_type != 2 or (self._flat is None and not in_kernel):
+        flat = self._flat if self._clipped is None else None
+        if not plain or norm_type != 2 or (flat is None and not in_kernel):
             return False
-        norm = total_norm(params) if self._flat is None else self._flat.norm()
+        norm = total_norm(params) if flat is None else flat.norm()
         if error_if_nonfinite and not bool(norm.isfinite()):
             raise RuntimeError(f"the norm of the gradients is {float(norm)}")
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)

@@ -113,9 +113,9 @@ def joined_later(model, wrapper, i):
         model.extra = nn.Linear(5, 32)
         nn.init.constant_(model.extra.weight, 0.1)
         nn.init.constant_(model.extra.bias, 0.1)
-        wrapper.optimizer.add_param_group(
-            dict(params=[*model.extra.parameters()], param_names=["extra.weight", "extra.bias"], lr=0.01)
-        )
+        group = dict(params=[*model.extra.parameters()], param_names=["extra.weight", "extra.bias"], lr=0.01)
+        of_parts = hasattr(wrapper.optimizer, "parts")
+        wrapper.optimizer.add_param_group({**group, "part": "rest"} if of_parts else group)
     out = model(batch(i))
     wrapper.update_params((model.extra(out) if i >= 7 else out).square().mean())
 
@@ -178,7 +178,9 @@ def converted(model, wrapper, i):
     if i == 12:
         model.to(torch.float64)
         for state in wrapper.optimizer.state.values():
-            state.update({key: value.double() for key, value in state.items() if key.startswith("exp_avg")})
+            state.update(
+                {key: value.double() for key, value in state.items() if key.startswith(("exp_avg", "momentum"))}
+            )
     wrapper.update_params(model(batch(i).to(model.inner.weight.dtype)).square().mean())
 
 

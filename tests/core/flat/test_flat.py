@@ -13,7 +13,9 @@ def test_200_updates_of_many_optimizers_are_the_same_to_the_bit(optimizer):
 
 @pytest.mark.parametrize(
     ("how", "settings", "optimizer"),
-    [(*each, ADAMW) for each in PLAYS] + [(*each, dict(type="NAdam")) for each in PLAYS[:12]],
+    [(*each, ADAMW) for each in PLAYS]
+    + [(*each, dict(type="NAdam")) for each in PLAYS[:12]]
+    + [(*each, dict(type="Muon", rest=dict(type="NAdam"))) for each in PLAYS],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_whatever_happens_between_updates_the_numbers_are_the_same(how, settings, optimizer):

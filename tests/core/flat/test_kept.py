@@ -98,6 +98,39 @@ def test_a_checkpoint_of_one_goes_on_in_the_other(optimizer, flat_first):
     assert_same(wrapper.state_dict()["state"], second.state_dict()["state"])
 
 
+def test_what_was_joined_is_joined_again_after_a_checkpoint_was_loaded():
+    model, wrapper, _ = play(ADAMW, plain, {}, True, 5)
+    loss_of(model, 5).backward()
+    before = len(wrapper._flat.gather())
+    wrapper.load_state_dict(copy.deepcopy(wrapper.state_dict()))
+    assert len(wrapper._flat.gather()) == before < len([*model.parameters()])
+
+
+def test_of_several_parts_those_are_flattened_that_can_be():
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64)) for _ in range(3)))
+    muon = dict(type="Muon", rest=dict(type="Lion", lr=1e-4))
+    for clip in (dict(max_norm=0.1), dict(max_norm=0.1, parts=["rest"]), dict(clip_value=1e-3)):
+        models = [copy.deepcopy(model) for _ in range(2)]
+        cfg = dict(optimizer=muon, clip_grad=clip)
+        wrappers = [build_optim_wrapper(m, dict(cfg, flatten=f)) for m, f in zip(models, (False, True))]
+        for i in range(20):
+            x = torch.randn(4, 64, generator=torch.Generator().manual_seed(i))
+            for each, wrapper in zip(models, wrappers):
+                wrapper.update_params(each(x).square().mean())
+        assert_same(models[0].state_dict(), models[1].state_dict())
+        assert wrappers[0].grad_norm == wrappers[1].grad_norm
+        assert len({p.untyped_storage().data_ptr() for p in models[1].parameters()}) == 3 + 1  # matrices, and the rest
+
+
+def test_parts_none_of_which_can_be_flattened_are_refused_and_none_is_compiled():
+    model = nn.Linear(64, 64)
+    muon = dict(type="Muon", rest=dict(type="Adafactor"))
+    with pytest.raises(ConfigError, match="a number moves otherwise in another parameter"):
+        build_optim_wrapper(model, dict(optimizer=muon, flatten=True))
+    with pytest.raises(ConfigError, match="several parts is not compiled"):
+        build_optim_wrapper(model, dict(optimizer=dict(type="Muon", rest=ADAMW), flatten=True, compile=True))
+
+
 def test_a_copied_or_pickled_wrapper_goes_on_as_the_original():
     model, wrapper, _ = play(ADAMW, plain, CLIP, True, 5)
     for joined, copied in ((True, copy.deepcopy), (False, lambda both: pickle.loads(pickle.dumps(both)))):
