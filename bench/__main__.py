@@ -24,8 +24,9 @@ VERSIONS = (
     "transformers",
     "lion-pytorch",
     "pytorch_optimizer",
+    "heavyball",
 )
-HEADINGS = ("work", "optimzoo", "peer", "peer's", "ratio", "mark", "met")
+HEADINGS = ("work", "optimzoo", "peer", "peer's", "ratio", "by the clock", "mark", "met")
 
 TEXT = """\
 # Benchmarks
@@ -34,7 +35,8 @@ Written by `make bench` on {date}: {machine}, Python {python}, {versions}.
 
 Every row was measured in this one run, optimzoo and its peers in turns, and shows medians. The ratio is optimzoo's
 value over the peer's: below 1, optimzoo takes less. A step by hand, with two groups and `fused=True`, is the least that
-torch takes.
+torch takes without buffers. Rows with a ratio by the clock beside the other are of CPU time on one thread, which does
+not count what others do on the machine; all other times are by the clock.
 
 {table}
 

@@ -1,20 +1,23 @@
-"""Steps over buffers beside those over single tensors, in CPU time of one thread: ``python -m bench.flat``."""
+"""Steps over buffers beside those over single tensors: ``python -m bench.flat``."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import heavyball
+import mmengine.optim
 import torch
+from accelerate import Accelerator
 from torch import nn
 
-from bench.measure import Row, Work, in_turns
-from bench.models import ResNet50, ViTB, decayed_apart, fill_grads, transformer
+from bench.measure import Row, Work, compared, in_turns
+from bench.models import ResNet50, ViTB, decayed_apart, fill_grads, small_tensors, transformer
 from optimzoo import build_optim_wrapper
 
 NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, all_biases=False)
@@ -43,23 +46,23 @@ def rows() -> Iterator[Row]:
     try:
         torch.set_num_threads(1)
         yield from _adamw()
+        yield from _peers()
         for name, compiled in OWN_LOOP.items():
-            yield from _own_loop(name, compiled)
+            yield from _own_loop(name, compiled, times=0.12 if name == "Lion" else 0.35)
+        yield from _many()
         yield _muon()
         yield from _large()
         yield from _iteration()
         yield _clipping()
         torch.set_num_threads(2)
-        for row in (*_adamw(), *_own_loop("Lion", True), _muon(), _clipping()):
+        for row in (*_adamw(), *_own_loop("Lion", True, times=0.12), *_many(), _muon(), _clipping()):
             yield dataclasses.replace(row, work=f"{row.work}, two threads")
     finally:
         torch.set_num_threads(threads)
 
 
-def _measured(works: dict[str, Work], rounds: int = 25, calls: int = 2) -> dict[str, float]:
-    """Measure works by the time of the processor; with two threads, which wait busily, by the clock."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    return in_turns(works, rounds=rounds, calls=calls, clock=clock)
+def _compared(work: str, ours: Work, peer: str, theirs: Work, times: float, **how: int) -> Row:
+    return compared(work, ours, peer, theirs, times, cpu=torch.get_num_threads() == 1, **how)
 
 
 def _built(model: nn.Module, optimizer: dict[str, Any], **settings: Any) -> Any:
@@ -75,40 +78,77 @@ def _by_hand(model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _filled() -> nn.Module:
-    model = transformer()
+def _filled(make: Callable[[], nn.Module] = transformer) -> nn.Module:
+    model = make()
     fill_grads(model)
     return model
 
 
-def _adamw() -> Iterator[Row]:
-    one = _filled()
-    hand = _by_hand(one)
-
-    def clipped() -> None:
-        nn.utils.clip_grad_norm_(one.parameters(), 1.0)
-        hand.step()
-
+def _adamw(
+    make: Callable[[], nn.Module] = transformer, name: str = MODEL, times: tuple[float, float] = (0.5, 0.4)
+) -> Iterator[Row]:
+    model = _filled(make)
+    hand = _by_hand(model)
     flat = dict(paramwise_cfg=NO_DECAY, flatten=True)
-    found = _measured({"step": _built(_filled(), ADAMW, **flat).step, "hand": hand.step})
-    yield Row(f"AdamW step, {MODEL}", found["step"], "two groups by hand, fused", found["hand"], times=0.5)
-    found = _measured({"clip": _built(_filled(), ADAMW, **flat, **CLIP).step, "hand": clipped})
+    step = _built(_filled(make), ADAMW, **flat).step
+    yield _compared(f"AdamW step, {name}", step, "two groups by hand, fused", hand.step, times[0])
+    step = _built(_filled(make), ADAMW, **flat, **CLIP).step
     peer = "the same by hand, clip_grad_norm_"
-    yield Row(f"AdamW clip and step, {MODEL}", found["clip"], peer, found["hand"], times=0.4)
+    yield _compared(f"AdamW clip and step, {name}", step, peer, _clip_and_step(model, hand), times[1])
 
 
-def _own_loop(name: str, compiled: bool) -> Iterator[Row]:
+def _peers() -> Iterator[Row]:
+    """Yield what other packages take to clip and step, as each does it."""
+    work = f"AdamW clip and step, {MODEL}"
+    flat = _built(_filled(), ADAMW, paramwise_cfg=NO_DECAY, flatten=True, **CLIP).step
+    cfg = dict(optimizer=dict(ADAMW), paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0), **CLIP)
+    wrapper = mmengine.optim.build_optim_wrapper(_filled(), cfg)
+    yield _compared(work, flat, "mmengine", wrapper.step, 1, rounds=8)
+    accelerator, model = Accelerator(cpu=True), _filled()
+    prepared = accelerator.prepare_optimizer(_by_hand(model))
+
+    def accelerated() -> None:
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        prepared.step()
+
+    yield _compared(work, flat, "accelerate, two groups by hand, fused", accelerated, 1)
+    small = _filled(partial(transformer, layers=8))  # heavyball compiles its step for minutes on more
+    compiled = heavyball.AdamW(small.parameters(), lr=1e-4, weight_decay=0.05)
+
+    def heavyballs() -> None:
+        for parameter, grad in zip(params, grads):  # which its step drops
+            parameter.grad = grad
+        compiled.step()
+
+    params = [*small.parameters()]
+    grads = [parameter.grad for parameter in params]
+    flat = _built(_filled(partial(transformer, layers=8)), ADAMW, flatten=True).step
+    yield _compared("AdamW step, transformer of 98 tensors, flat", flat, "heavyball, compiled", heavyballs, 1)
+
+
+def _own_loop(
+    name: str,
+    compiled: bool,
+    make: Callable[[], nn.Module] = transformer,
+    model: str = MODEL,
+    times: float = 0.35,
+) -> Iterator[Row]:
     optimizer = dict(type=name, lr=1e-4)
-    works = {"own": _built(_filled(), optimizer).step, "flat": _built(_filled(), optimizer, flatten=True).step}
+    own = _built(_filled(make), optimizer).step
+    flat = _built(_filled(make), optimizer, flatten=True).step
+    yield _compared(f"{name} step, {model}", flat, "its own step", own, 1.02, rounds=12)
     if compiled:
-        works["compiled"] = _built(_filled(), optimizer, flatten=True, compile=True).step
+        step = _built(_filled(make), optimizer, flatten=True, compile=True).step
         for _ in range(4):
-            works["compiled"]()
-    found = _measured(works, rounds=12)
-    yield Row(f"{name} step, {MODEL}", found["flat"], "its own step", found["own"], times=1.02)
-    if compiled:
-        times = 0.12 if name == "Lion" else 0.35
-        yield Row(f"{name} step, {COMPILED}", found["compiled"], "its own step", found["own"], times=times)
+            step()
+        yield _compared(f"{name} step, {model} and compiled", step, "its own step", own, times, rounds=12)
+
+
+def _many() -> Iterator[Row]:
+    """Yield the steps of 2,000 tensors of 20 million parameters."""
+    name = "2,000 tensors of 96x104, flat"
+    yield from _adamw(small_tensors, name, (1.02, 1.02))
+    yield from _own_loop("Lion", True, small_tensors, name, 1.02)
 
 
 def _muon() -> Row:
@@ -116,23 +156,22 @@ def _muon() -> Row:
     for model in models:
         fill_grads(model)
     hand = torch.optim.Muon(models[0].parameters(), lr=0.02)
-    works = {"hand": hand.step, "optimzoo": _built(models[1], dict(type="Muon", lr=0.02)).step}
-    found = _measured(works, rounds=10, calls=1)
-    return Row("Muon step, 192 matrices of width 64", found["optimzoo"], "torch", found["hand"], times=0.15)
+    step = _built(models[1], dict(type="Muon", lr=0.02)).step
+    return _compared("Muon step, 192 matrices of width 64", step, "torch", hand.step, 0.15, rounds=10, calls=1)
 
 
 def _large() -> Iterator[Row]:
     """Yield the steps of models that are mostly of large tensors, with gradients that are new each time."""
     for name, make in (("ViT-B", ViTB), ("ResNet-50", ResNet50)):
         for optimizer in ("AdamW", "Lion"):
-            works: dict[str, Work] = {}
-            for flatten in (False, True):
+            works: list[Work] = []
+            for flatten in (True, False):
                 model = make()
                 wrapper = _built(model, dict(type=optimizer, lr=1e-4), flatten=flatten)
                 grads = [torch.randn_like(parameter) for parameter in model.parameters()]
-                works[str(flatten)] = _with_new_gradients(wrapper, [*model.parameters()], grads)
-            found = _measured(works, rounds=12, calls=1)
-            yield Row(f"{optimizer} step, {name}, flat", found["True"], "its own step", found["False"], times=1.02)
+                works.append(_with_new_gradients(wrapper, [*model.parameters()], grads))
+            work = f"{optimizer} step, {name}, flat"
+            yield _compared(work, works[0], "its own step", works[1], 1.02, rounds=12, calls=1)
 
 
 def _with_new_gradients(wrapper: Any, params: list[nn.Parameter], grads: list[torch.Tensor]) -> Work:
@@ -162,28 +201,23 @@ def _squares(model: nn.Module) -> torch.Tensor:
 
 
 def _whole(work: str, make: Any, forward: Any, times: float) -> Row:
-    works: dict[str, Work] = {}
-    for flatten in (False, True):
+    works: list[Work] = []
+    for flatten in (True, False):
         torch.manual_seed(0)
         model = make()
         wrapper = _built(model, ADAMW, paramwise_cfg=NO_DECAY, flatten=flatten, **CLIP)
-        works[str(flatten)] = lambda model=model, wrapper=wrapper: wrapper.update_params(forward(model))
-    found = _measured(works, rounds=15, calls=1)
-    return Row(work, found["True"], "as it is", found["False"], times=times)
+        works.append(lambda model=model, wrapper=wrapper: wrapper.update_params(forward(model)))
+    return _compared(work, works[0], "as it is", works[1], times, rounds=15, calls=1)
 
 
 def _clipping() -> Row:
-    works: dict[str, Work] = {}
-    for name in ("hand", "optimzoo"):
-        model = nn.ParameterList(nn.Parameter(torch.randn(1000, 1000)) for _ in range(20))
+    models = [nn.ParameterList(nn.Parameter(torch.randn(1000, 1000)) for _ in range(20)) for _ in range(2)]
+    for model in models:
         fill_grads(model)
-        if name == "optimzoo":
-            works[name] = _built(model, dict(type="AdamW", lr=1e-4), **CLIP).step
-        else:
-            works[name] = _clip_and_step(model, torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True))
-    found = _measured(works, rounds=15, calls=1)
+    step = _built(models[0], dict(type="AdamW", lr=1e-4), **CLIP).step
+    hand = _clip_and_step(models[1], torch.optim.AdamW(models[1].parameters(), lr=1e-4, fused=True))
     peer = "clip_grad_norm_ and the fused step"
-    return Row("AdamW clip and step, 20 tensors of 1 M", found["optimzoo"], peer, found["hand"], times=0.72)
+    return _compared("AdamW clip and step, 20 tensors of 1 M", step, peer, hand, 0.72, rounds=15, calls=1)
 
 
 def _clip_and_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> Work:
@@ -196,11 +230,11 @@ def _clip_and_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> Work:
 
 def draw(found: Iterable[Row]) -> None:
     """Draw the steps of the transformer: each optimizer's own and the flat one, and what the memory allows."""
-    steps = [row for row in found if row.work.endswith(f" step, {MODEL}")]
+    steps = [*{row.work: row for row in reversed([*found]) if row.work.endswith(f" step, {MODEL}")}.values()][::-1]
     compiled = {row.work.partition(" ")[0]: row for row in found if row.work.endswith(f" step, {COMPILED}")}
     source = torch.empty(2**25)
     target = torch.empty_like(source)
-    seconds = _measured({"copy": lambda: target.copy_(source)}, rounds=5)["copy"]
+    seconds = in_turns({"copy": lambda: target.copy_(source)})["copy"]
     size = sum(parameter.numel() for parameter in transformer().parameters())
     limit = ADAMW_BYTES * size / (2 * source.nbytes / seconds)
     names = [row.work.partition(" ")[0] for row in steps]

@@ -25,6 +25,7 @@ class Row:
         times: The mark as a multiple of the peer.
         plus: The mark as an addition to the peer, in the unit's base.
         value: The mark as a value of its own.
+        by_clock: The ratio by the clock, where ours and the peer's are CPU time.
     """
 
     work: str
@@ -35,6 +36,7 @@ class Row:
     times: float | None = None
     plus: float | None = None
     value: float | None = None
+    by_clock: float | None = None
 
     @property
     def mark(self) -> tuple[str, bool] | None:
@@ -52,7 +54,8 @@ class Row:
         """Return the row as cells of a table."""
         mark = ("-", "-") if self.mark is None else (self.mark[0], "yes" if self.mark[1] else "**no**")
         values = show(self.ours, self.unit), self.peer, show(self.theirs, self.unit)
-        return [self.work, *values, f"{self.ours / self.theirs:.3g}", *mark]
+        by_clock = "-" if self.by_clock is None else f"{self.by_clock:.3g}"
+        return [self.work, *values, f"{self.ours / self.theirs:.3g}", by_clock, *mark]
 
 
 SCALES = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6}
@@ -68,7 +71,6 @@ def in_turns(
     rounds: int = 15,
     calls: int = 1,
     before: Work | None = None,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Return the median seconds per call of each work; they run in turns, each first equally often.
 
@@ -77,9 +79,23 @@ def in_turns(
         rounds: Measurements of each.
         calls: Calls in one measurement.
         before: What to do before each measurement.
-        clock: What tells the time; ``time.process_time`` does not count what others do on the machine.
     """
-    return _medians(_measure(works, rounds, calls, before, clock))
+    return _medians(_measure(works, rounds, calls, before))
+
+
+def compared(
+    work: str, ours: Work, peer: str, theirs: Work, times: float, rounds: int = 25, calls: int = 2, cpu: bool = True
+) -> Row:
+    """Measure two works in turns, and return the row that compares their CPU time, with the ratio by the clock beside.
+
+    CPU time does not count what others do on the machine. With ``cpu=False`` the row is of the clock alone: several
+    threads wait busily for each other.
+    """
+    of_cpu: dict[str, list[float]] = {}
+    by_clock = _medians(_measure({"ours": ours, "theirs": theirs}, rounds, calls, cpu=of_cpu))
+    found = _medians(of_cpu) if cpu else by_clock
+    ratio = by_clock["ours"] / by_clock["theirs"] if cpu else None
+    return Row(work, found["ours"], peer, found["theirs"], times=times, by_clock=ratio)
 
 
 def rebuilt(
@@ -113,10 +129,13 @@ def _measure(
     rounds: int,
     calls: int,
     before: Work | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    cpu: dict[str, list[float]] | None = None,
 ) -> dict[str, list[float]]:
+    """Return the seconds of each measurement by the clock, and add those of the processor to ``cpu``."""
     names = list(works)
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    of_cpu = {} if cpu is None else cpu
+    of_cpu.update({name: [] for name in names})
     for name in names:
         works[name]()
     gc.collect()
@@ -127,10 +146,11 @@ def _measure(
                 work = works[name]
                 if before is not None:
                     before()
-                start = clock()
+                start, began = time.perf_counter(), time.process_time()
                 for _ in range(calls):
                     work()
-                seconds[name].append((clock() - start) / calls)
+                of_cpu[name].append((time.process_time() - began) / calls)
+                seconds[name].append((time.perf_counter() - start) / calls)
     finally:
         gc.enable()
     return seconds

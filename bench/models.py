@@ -6,10 +6,15 @@ import torch
 from torch import nn
 
 
-def transformer() -> nn.Module:
-    """Return 48 encoder layers and a norm: 578 tensors, 2.4 million parameters."""
+def transformer(layers: int = 48) -> nn.Module:
+    """Return encoder layers and a norm: by default 578 tensors, 2.4 million parameters."""
     layer = nn.TransformerEncoderLayer(64, 4, 256, batch_first=True)
-    return nn.TransformerEncoder(layer, 48, norm=nn.LayerNorm(64), enable_nested_tensor=False)
+    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(64), enable_nested_tensor=False)
+
+
+def small_tensors() -> nn.Module:
+    """Return 2,000 tensors, 20 million parameters."""
+    return nn.ParameterList(nn.Parameter(torch.randn(96, 104) / 10) for _ in range(2000))
 
 
 class ResNet50(nn.Module):
