@@ -26,11 +26,6 @@ _UNFIT = {
     torch.Tag.dynamic_output_shape: "makes tensors whose shapes depend on numbers",
     torch.Tag.nondeterministic_seeded: "draws random numbers",
 }
-_WEIGHTED = {
-    torch.ops.aten.lerp.Scalar: torch.ops.aten.lerp.Tensor,
-    torch.ops.aten.lerp_.Scalar: torch.ops.aten.lerp_.Tensor,
-}
-"""Operations whose number the compiler compares with another, by those that take it as a tensor."""
 _EXPONENTS = ("aten::pow", "aten::_foreach_pow", "aten::pow_", "aten::_foreach_pow_")
 
 Compiler = Callable[[fx.GraphModule], Callable[..., Any]]
@@ -94,13 +89,25 @@ class Program:
 
         def call(function: Any, args: Any, kwargs: Any) -> fx.Node:
             if function in _WEIGHTED and isinstance(args[2], fx.Node) and args[2].target == "item":
-                weight = graph.call_method("type_as", (args[2].args[0], args[0]))
-                return graph.call_function(_WEIGHTED[function], (*args[:2], weight))
+                return graph.call_function(_WEIGHTED[function], (*args[:2], args[2].args[0]))
             return graph.call_function(function, args, kwargs)
 
         interpret(self.ops, self.outs, values, iter(of_smalls), iter(of_numbers), call)
         graph.output([values[number] for number in self.kept])
         return fx.GraphModule(torch.nn.Module(), graph)
+
+
+def _lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    precise = torch.promote_types(start.dtype, torch.float32)  # as torch computes halves, with a number as weight
+    return torch.lerp(start.to(precise), end.to(precise), weight.to(precise)).to(start.dtype)
+
+
+def _lerp_(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    return start.copy_(_lerp(start, end, weight))
+
+
+_WEIGHTED = {torch.ops.aten.lerp.Scalar: _lerp, torch.ops.aten.lerp_.Scalar: _lerp_}
+"""Operations whose number the compiler compares with another, by those that take it as a tensor."""
 
 
 def interpret(

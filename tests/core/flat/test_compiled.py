@@ -43,6 +43,38 @@ def test_whatever_happens_between_updates_what_is_noted_is_the_same(how, setting
     assert noted
 
 
+def stepped_in(dtype, steps, settings):
+    """Return the weights, in float64, after steps by gradients that are the same in all dtypes."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)).bfloat16().to(dtype)
+    wrapper = build_optim_wrapper(model, settings)
+    for i in range(steps):
+        for n, parameter in enumerate(model.parameters()):
+            generator = torch.Generator().manual_seed(10 * i + n)
+            parameter.grad = torch.randn(parameter.shape, generator=generator).bfloat16().to(dtype)
+        wrapper.step()
+    return torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("optimizer", [UNFUSED, *(dict(type=t) for t in ("NAdam", "RAdam", "Adamax"))], ids=named)
+def test_what_is_noted_in_half_precision_is_the_same(optimizer, dtype, noted):
+    plain = stepped_in(dtype, 20, dict(optimizer=optimizer))
+    assert torch.equal(plain, stepped_in(dtype, 20, dict(optimizer=optimizer, flatten=True, compile=True)))
+    assert noted
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")
+def test_a_compiled_step_in_half_precision_is_nearer_to_the_exact_one():
+    optimizer = dict(type="NAdam", lr=0.01)
+    exact = stepped_in(torch.float64, 60, dict(optimizer=optimizer))
+    plain = stepped_in(torch.bfloat16, 60, dict(optimizer=optimizer))
+    compiled = stepped_in(torch.bfloat16, 60, dict(optimizer=optimizer, flatten=True, compile=True))
+    assert not torch.equal(plain, compiled)
+    assert (compiled - exact).abs().mean() < (plain - exact).abs().mean() < 0.002
+
+
 COMPILED = [
     UNFUSED,
     dict(type="NAdam"),
