@@ -36,6 +36,8 @@ class Split:
 
     def __init__(self, parts: Mapping[str, DescribedPart]) -> None:
         self.tests: dict[str, Holds] = {}
+        wants = ". It takes hidden matrices of more than one row and column"
+        self._wants = {name: wants for name, part in [*parts.items()][:-1] if part.where is None}
         last = [*parts][-1]
         with Problems() as problems:
             for name, part in parts.items():
@@ -82,9 +84,9 @@ class Split:
             found = [each.place for each in taken.values()] + left
             roles = ", ".join(dict.fromkeys(place.role.name for place in found))
             for name in self.tests.keys() - {each.part for each in taken.values()}:
-                problems.add(
-                    ConfigError(f"the part {name!r} takes no parameter of the model, which has these roles: {roles}")
-                )
+                more = self._wants.get(name, "")
+                what = f"the part {name!r} takes no parameter of the model, which has these roles: {roles}{more}"
+                problems.add(ConfigError(what))
         return taken
 
 

@@ -42,7 +42,8 @@ def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
     if inspect.isfunction(target):
         takes = inspect.Signature(list(calls.parameters(target).values()))
         raise ConfigError(
-            f"{dotted(target)} does not say what it returns: write `def {target.__name__}{takes} -> {base.__name__}:`",
+            f"{dotted(target)} does not say that it returns a {base.__name__} (of {base.__module__}): write "
+            f"`def {target.__name__}{takes} -> {base.__name__}:`",
             path,
         )
     given = dotted(target) if inspect.isclass(target) else f"the {type(target).__name__} {shown(target)}"

@@ -47,6 +47,10 @@ def test_a_matrix_of_one_row_or_column_goes_to_the_rest():
     model = nn.Sequential(*(nn.Linear(*size, bias=False) for size in ((4, 4), (4, 1), (1, 4), (4, 4), (4, 2))))
     groups = build_optim_wrapper(model, dict(optimizer=MUON)).optimizer.param_groups
     assert [g["param_names"] for g in groups if g["part"] == "Muon"] == [["0.weight", "3.weight"]]
+    with pytest.raises(
+        ConfigError, match="'Muon' takes no .* roles: matrix, bias. It takes .* than one row and column$"
+    ):
+        build_optim_wrapper(nn.Linear(8, 1), dict(optimizer=MUON))
 
 
 def test_the_steps_are_those_of_the_optimizers_by_hand_over_the_same_parameters():

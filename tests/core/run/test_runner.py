@@ -307,5 +307,5 @@ def test_a_runner_is_printed_as_a_short_table(make_runner, val, tmp_path):
     assert lines[0] == "model      Sequential, 81 parameters on cpu"
     assert lines[1].startswith("optimizer  AdamW: 1 parameter group, fused=True, 4 tensors, 81 elements, lr")
     assert lines[2] == "trained    epoch 3 of 3, 15 iterations of 15"
-    assert [line.split()[0] for line in lines[3:6]] == ["loss", "val_loss", "val_error"]
+    assert [line.split("  ")[0] for line in lines[3:6]] == ["last loss", "val_loss", "val_error"]
     assert runner._repr_html_().count("<tr>") == 7
