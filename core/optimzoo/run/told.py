@@ -9,10 +9,11 @@ from rich.table import Table
 
 from optimzoo.console import as_html, as_text
 from optimzoo.groups.table import in_short
+from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
 from optimzoo.run.store.checkpoint import checkpoints_in
-from optimzoo.run.store.history import MEASURED
+from optimzoo.run.store.history import MEASURED, column_of
 
 
 class Told:
@@ -26,7 +27,7 @@ class Told:
 
 
 def run_table(run: Run) -> Table:
-    """Return what is trained by what, how far it is, the last value of each metric, and where the results are."""
+    """Return what is trained by what, how far it is, the last value of each metric, the best, and where it all is."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, show_header=False, padding=(0, 1, 0, 0))
     elements = sum(parameter.numel() for parameter in run.model.parameters())
     table.add_row("model", f"{type(run.model).__name__}, {elements:,} parameters on {run.device}")
@@ -36,7 +37,14 @@ def run_table(run: Run) -> Table:
     table.add_row("trained", f"{length}{run.iter} iterations" + (f" of {run.max_iters}" if run.max_iters else ""))
     for name in run.history.columns:
         if name == "loss" or MEASURED.match(name):
-            table.add_row(name, f"{run.history.column(name)[-1][1]:.4g}")
+            table.add_row("last loss" if name == "loss" else name, f"{run.history.column(name)[-1][1]:.4g}")
+    for saver in run.hooks:
+        if isinstance(saver, CheckpointHook) and saver.best is not None and saver.best_value is not None:
+            name, best = column_of(saver.best), saver.best_value
+            ends = run.history.epoch_ends().items()
+            steps = [step for step, value in run.history.column(name) if value == best][:1]
+            at = [f" of epoch {min(epoch for epoch, end in ends if end >= step)}, step {step}" for step in steps]
+            table.add_row("best", "".join((f"best.pt, {name} {best:.4g}", *at)))
     files = [run.work_dir / name for name in ("curves.png", "metrics.csv", "config.yaml")]
     left = [file.name for file in (*files, *checkpoints_in(run.work_dir)[-1:]) if file.exists()]
     table.add_row("results", f"{run.work_dir}{': ' * bool(left)}{', '.join(left)}")

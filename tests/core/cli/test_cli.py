@@ -58,8 +58,9 @@ class TestTrain:
         done = optimzoo("train", config)
         assert "AdamW: 2 parameter groups" in done.stdout
         assert "bias_decay_mult" in done.stdout
-        assert re.search(r"epoch 2/2  loss \S+  lr 0\.01  val_loss \S+  val_error \S+", done.stdout)
+        assert re.search(r"epoch 2/2  mean loss \S+  lr 0\.01  val_loss \S+  val_error \S+", done.stdout)
         assert re.search(r"^trained +epoch 2 of 2, \d+ iterations", done.stdout, re.M)
+        assert re.search(r"^last loss +\d", done.stdout, re.M)
         assert re.search(r"^val_loss +\d", done.stdout, re.M)
         assert re.search(r"^results +runs/task: curves.png, metrics.csv, config.yaml, checkpoint_", done.stdout, re.M)
         assert (tmp_path / "runs" / "task" / "curves.png").stat().st_size > 1000
@@ -131,7 +132,7 @@ class TestTrain:
             shutil.rmtree(tmp_path / "runs")
             sent = _in_a_terminal(arguments, tmp_path, term)
             assert _left_of(sent) == [line.rstrip() for line in written.split("\n")]
-            assert bool(re.search(r"epoch \d/4  loss \S+  lr \S+ .*━", sent)) == ("\x1b" in sent) == (term != "dumb")
+            assert bool(re.search(r"epoch \d/4  mean loss \S+  lr .*━", sent)) == ("\x1b" in sent) == (term != "dumb")
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

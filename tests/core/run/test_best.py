@@ -33,6 +33,8 @@ class TestBest:
         best = load_checkpoint(tmp_path / "run" / "best.pt")
         assert best["epoch"] == epochs
         assert runner.hooks[-1].best_value == value
+        of = f"val_{cfg['best'].removeprefix('val_')} {value:g} of epoch {epochs}, step {5 * epochs}"
+        assert f" best best.pt, {of} results " in " ".join(repr(runner).split())
 
     def test_the_best_value_outlives_a_resume(self, make_runner, tmp_path, val):
         grades = iter([0, 9, 1, 2, 3])

@@ -7,6 +7,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,7 @@ class LoggerHook(Hook):
         self._waiting: list[dict[str, Any]] = []
         self._losses: collections.deque[float] = collections.deque()
         self._last: dict[str, float] = {}
+        self._moved_to: Path | None = None
         self._columns: dict[str, tuple[dict[str, Any], str]] = {}
 
     def before_train(self, runner: Run) -> None:
@@ -56,8 +58,6 @@ class LoggerHook(Hook):
             if name:
                 self._print(f"{name}:")
             self._print(group_table(member))
-        if runner.moved_to is not None:
-            self._print(f"what an earlier run left in {runner.work_dir} is now in {runner.moved_to}")
         if runner.resumed_from is not None:
             self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
         if runner.finished:
@@ -72,6 +72,9 @@ class LoggerHook(Hook):
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Note the iteration; values on a device stay there until the next flush."""
+        if runner.moved_to != self._moved_to:
+            self._moved_to = runner.moved_to
+            self._print(f"what an earlier run left in {runner.work_dir} is now in {runner.moved_to}")
         numbers: dict[str, Any] = {
             k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))
         }
@@ -115,9 +118,10 @@ class LoggerHook(Hook):
         """Finish the bar, write what was noted, and tell who interrupts the run how to go on."""
         self._stop(runner)
         if isinstance(error, (KeyboardInterrupt, Stopped)):
-            saved = checkpoints_in(runner.work_dir)
-            resume = f"{saved[-1]} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
-            self._print(f"interrupted after step {runner.iter}; {resume if saved else 'there is no checkpoint yet'}")
+            resume = "there is no checkpoint yet"
+            for last in checkpoints_in(runner.work_dir)[-1:]:
+                resume = f"{last} is the last checkpoint; --resume, or Runner(resume=True), continues from it"
+            self._print(f"interrupted after step {runner.iter}; {resume}")
 
     def _print(self, what: Any) -> None:
         wrap = isinstance(what, str)
@@ -170,7 +174,7 @@ class LoggerHook(Hook):
 
     def _shown(self) -> dict[str, float]:
         """Return the loss, averaged over the last log interval, and the other values of the last iteration."""
-        loss = {"loss": sum(self._losses) / len(self._losses)} if self._losses else {}
+        loss = {"mean loss": sum(self._losses) / len(self._losses)} if self._losses else {}
         return {**loss, **self._last}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,10 @@ class Run(Protocol):
     validation_due: bool
     resumed_from: Path | None
     moved_to: Path | None
+
+    @property
+    def hooks(self) -> Sequence[Any]:
+        """The hooks, in the order in which they are called."""
 
     @property
     def current_epoch(self) -> int:
