@@ -34,6 +34,9 @@ class Trained(Whole, Protocol):
     def evaluated(self) -> AbstractContextManager[Iterator[tuple[dict[str, Any], int]]]:
         """Return the context of the values of each validation batch, and of how many samples they are the means."""
 
+    def begin(self) -> None:
+        """Make room in the folder of the run, unless that is done."""
+
     def keep_folder(self) -> None:
         """Make the folder of the run anew, if it was removed."""
 
@@ -67,6 +70,7 @@ class Course:
                 run.random.now = random_state()
                 while not run.finished:
                     self._train_epoch()
+                run.begin()
                 run.hooks.call("after_train", run)
         except BaseException as error:
             run.random.now = random_state()  # for another call of train
@@ -140,6 +144,7 @@ class Course:
         run = self.run
         run.hooks.call("before_iter", run, batch)
         outcome, logs = run.train_step(batch)
+        run.begin()
         logs = dict(run.processes.mean(logs))
         run.iter += 1
         run.iter_in_epoch += 1
@@ -170,6 +175,7 @@ class Course:
                 set_random_state(before)
                 raise
         run.validation_due = False
+        run.begin()
         run.hooks.call("after_val", run, metrics)
 
     @contextlib.contextmanager

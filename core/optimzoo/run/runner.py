@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.weights import load_weights
-from optimzoo.run.store.work_dir import folder_of, hold, insist, make_room, write_config
+from optimzoo.run.store.work_dir import begin, check_room, folder_of, hold, insist
 from optimzoo.run.told import Told
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
@@ -53,7 +54,7 @@ NOT_OF_THE_CONFIG = ("resume", "on_change")
 
 
 class Runner(Told):
-    """Trains a model as a config says. Nothing is written before ``train``.
+    """Trains a model as a config says. Nothing is written before the first step is made.
 
     Args:
         model: A module, or a dict with ``type`` (a dotted path) and its arguments. A model with a method
@@ -250,12 +251,10 @@ class Runner(Told):
             stack.enter_context(modules_in(self._code_dir))
             stack.enter_context(self.processes.together())
             self.processes.on_first(lambda: stack.enter_context(hold(self.work_dir)))
+            self.processes.on_first(lambda: check_room(self.work_dir, self.resumed_from))
             stack.enter_context(self._course.signals)
             self._held = stack
             stack.callback(setattr, self, "_held", None)
-            if not self._begun:
-                self.moved_to = self.processes.on_first(self._begin)
-                self._begun = True
             self.train_step.begin(self.iter, self.max_iters or -1)
             self.modes.train()
             self._course.train()
@@ -344,6 +343,7 @@ class Runner(Told):
                 f"{type(hook).__name__}.{event} cannot save a checkpoint, for schedules and log have yet to note what "
                 "has happened: save in checkpoint_due, or after train()"
             )
+        self.begin()
         if self._begun:
             self.hooks.call("before_checkpoint", self)
         state = self.state_dict()
@@ -359,23 +359,28 @@ class Runner(Told):
         self.watch.check_parameters(self.model, self.iter, self.processes)
         return state_of(self)
 
+    def begin(self) -> None:
+        """Move what an earlier run left, and write the config, when the first step is made; all processes call it."""
+        held = self._held
+        if held is not None and not self._begun:
+            write = partial(begin, self.work_dir, self.resumed_from, self.config)
+            self.moved_to = self.processes.on_first(lambda: insist(write, self.work_dir, self.config, held))
+            self._begun = True
+
     def keep_folder(self) -> None:
         """Make the folder of the run anew, if it was removed while the run is in it; all processes call it."""
         self.processes.on_first(lambda: self._into_folder(lambda: None))
 
     def _into_folder(self, write: Callable[[], None]) -> None:
-        insist(write, self.work_dir, self.config, self._held) if self._held else write()
+        if self._held is None:
+            write()
+        elif self._begun:
+            insist(write, self.work_dir, self.config, self._held)
 
     def _find(self, resume: bool | str | Path) -> tuple[Path, dict[str, Any]]:
         path, state = find_checkpoint(resume, self.work_dir)
         check_state(state, path)
         return path, state
-
-    def _begin(self) -> Path | None:
-        """Make room in the folder of the run, and write its config there."""
-        moved_to = make_room(self.work_dir, self.resumed_from)
-        write_config(self.config, self.work_dir)
-        return moved_to
 
     def _loss_as_metric(self, model: nn.Module, batch: Any) -> dict[str, Any]:
         return {"loss": self.train_step.loss(model, batch)}

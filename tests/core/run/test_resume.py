@@ -17,7 +17,8 @@ from optimzoo.run import Hook
 from optimzoo.run.loop.randomness import random_state, set_random_state
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint
 
-from .network import ADAMW, SCHEDULES, Interrupt, Noisy, dataset, fail, files, mse, network, parameters
+from .network import ADAMW, SCHEDULES, Interrupt, Noisy, dataset, files, mse, network, parameters
+from .plugin import Stop
 
 
 @pytest.mark.parametrize(
@@ -178,10 +179,11 @@ class TestWhichCheckpoint:
             make_runner(resume=True)
         assert not (tmp_path / "run").exists()
 
-    def test_one_that_was_moved_aside_is_pointed_to(self, make_runner, tmp_path):
+    def test_one_that_was_moved_aside_is_pointed_to(self, make_runner, tmp_path, capsys):
         make_runner().train()
-        with pytest.raises(RuntimeError):
-            make_runner(loss=fail).train()
+        with pytest.raises(KeyboardInterrupt):
+            make_runner(hooks=[Stop(1)]).train()
+        assert "interrupted after step 1; there is no checkpoint yet" in capsys.readouterr().out
         with pytest.raises(CheckpointError, match=r"An earlier run left .*previous-1/checkpoint_00000015\.pt"):
             make_runner(resume=True)
 

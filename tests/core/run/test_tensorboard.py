@@ -47,7 +47,8 @@ def test_they_can_be_watched_while_the_run_goes_on(make_runner, scalars, tmp_pat
 
     class Watch(Hook):
         def after_iter(self, runner, outcome, logs):
-            seen.append(len(scalars(tmp_path / "run").get("loss", ())))
+            written = (tmp_path / "run" / "tensorboard").exists()
+            seen.append(len(scalars(tmp_path / "run").get("loss", ())) if written else 0)
 
     make_runner(hooks=[Watch()], log_interval=4).train()
     assert seen == [0, 0, 0, 0, 4, 5, 5, 5, 8, 8, 10, 10, 12, 12, 12]

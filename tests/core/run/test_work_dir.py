@@ -13,7 +13,15 @@ from optimzoo.errors import ConfigError
 from optimzoo.run import Hook
 from optimzoo.run.store.checkpoint import checkpoints_in
 
-from .network import ADAMW, Interrupt, Noisy, fail, files, parameters
+from .network import ADAMW, Interrupt, Noisy, dataset, fail, files, parameters
+from .network import error as metric
+
+VAL = dict(val_dataloader=dict(dataset=dataset(8), batch_size=8), metrics=metric)
+
+
+class FailsAt(Hook):
+    def __init__(self, event):
+        setattr(self, event, lambda runner, *batch: fail(None, batch))
 
 
 class TestWorkDir:
@@ -27,14 +35,42 @@ class TestWorkDir:
         assert len(checkpoints_in(folder / "previous-1")) == 2
         assert {"metrics.csv", "config.yaml", "curves.png"} <= {p.name for p in (folder / "previous-1").iterdir()}
 
-    def test_attempts_that_fail_early_do_not_pile_up(self, make_runner, tmp_path):
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            (dict(loss=fail), RuntimeError),
+            (dict(train_dataloader=[]), ConfigError),
+            (dict(train_dataloader=[torch.zeros(4, 9)]), Exception),
+            (dict(VAL, metrics=fail, checkpoint=dict(best="error")), RuntimeError),
+            (dict(**VAL, checkpoint=dict(best="eror")), ConfigError),
+            (dict(**VAL, param_scheduler=dict(type="ReduceOnPlateauLR", monitor="eror")), ConfigError),
+            (dict(hooks=[FailsAt("before_train")]), RuntimeError),
+            (dict(hooks=[FailsAt("before_epoch")]), RuntimeError),
+            (dict(hooks=[FailsAt("before_iter")]), RuntimeError),
+            (dict(loss=fail, resume=True, train_cfg=dict(max_epochs=4)), RuntimeError),
+            (dict(loss=fail, resume="run/checkpoint_00000010.pt"), RuntimeError),
+        ],
+        ids=str,
+    )
+    @pytest.mark.filterwarnings("ignore:the config differs")
+    def test_an_attempt_that_fails_in_its_first_step_leaves_an_earlier_run_as_it_is(
+        self, change, error, make_runner, tmp_path, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
         make_runner().train()
-        for _ in range(3):
-            with pytest.raises(RuntimeError):
-                make_runner(loss=fail).train()
+        before = files(tmp_path / "run")
+        for _ in range(2):
+            with pytest.raises(error):
+                make_runner(**change).train()
+        assert files(tmp_path / "run") == before
         make_runner().train()
-        assert sorted(p.name for p in (tmp_path / "run").glob("previous-*")) == ["previous-1", "previous-2"]
+        assert [p.name for p in (tmp_path / "run").glob("previous-*")] == ["previous-1"]
         assert len(checkpoints_in(tmp_path / "run" / "previous-1")) == 2
+
+    def test_one_that_fails_at_once_in_a_new_folder_leaves_nothing_there(self, make_runner, tmp_path):
+        with pytest.raises(RuntimeError):
+            make_runner(loss=fail).train()
+        assert files(tmp_path / "run") == {}
 
     def test_the_records_of_a_run_outlive_its_checkpoints(self, make_runner, tmp_path):
         make_runner().train()

@@ -21,6 +21,11 @@ class TensorBoardHook(LogTo):
     def __init__(self) -> None:
         self._logger, self._written = None, 0
         self._writer: Any = None
+        self._waits, self._start = True, 0
+
+    def before_train(self, runner: Run) -> None:
+        """Wait for the first row, by when what an earlier run left is moved."""
+        self._written, self._waits, self._start = len(runner.history), True, runner.iter
 
     def open(self, runner: Run) -> Logger | None:
         """Open a file; in a new folder it gets the rows before a resume too."""
@@ -33,12 +38,14 @@ class TensorBoardHook(LogTo):
             warnings.warn(message, OptimzooWarning, stacklevel=2)
             return None
         folder = runner.work_dir / "tensorboard"
-        self._written = runner.history.first_row_of(runner.iter) if folder.exists() else 0
-        self._writer = SummaryWriter(folder, purge_step=runner.iter)
+        self._written = runner.history.first_row_of(self._start) if folder.exists() else 0
+        self._writer = SummaryWriter(folder, purge_step=self._start)
         return _TensorBoard(self._writer)
 
     def _update(self, runner: Run) -> None:
-        if self._logger is not None and not (runner.work_dir / "tensorboard").exists():  # removed during the run
+        is_gone = self._logger is not None and not (runner.work_dir / "tensorboard").exists()  # during the run
+        if is_gone or (self._waits and len(runner.history) > self._written):
+            self._waits = False
             with self._or_without():
                 self._logger = self.open(runner)
         super()._update(runner)

@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optimzoo.config.load import config_text
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
@@ -20,6 +20,8 @@ try:
     import fcntl
 except ImportError:  # on Windows two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
 
 LOCK = ".lock"
 TRIES = 5
@@ -70,7 +72,21 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def insist(write: Callable[[], None], folder: Path, config: Mapping[str, Any], held: contextlib.ExitStack) -> None:
+def check_room(folder: Path, start: Path | None) -> None:
+    """Look whether all that ``begin`` would move was written by a run.
+
+    Raises:
+        ConfigError: It was not.
+    """
+    foreign = _records(folder) if _continues(folder, start) else [*_records(folder), *checkpoints_in(folder)]
+    config = folder / "config.yaml"
+    if foreign and not (config.is_file() and config.read_bytes().startswith(MARKER.encode())):
+        raise ConfigError(
+            f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
+        )
+
+
+def insist(write: Callable[[], T], folder: Path, config: Mapping[str, Any], held: contextlib.ExitStack) -> T:
     """Write into the folder of a run; if it was removed since, it is made anew, and that is tried again.
 
     Raises:
@@ -87,34 +103,33 @@ def insist(write: Callable[[], None], folder: Path, config: Mapping[str, Any], h
         except OptimzooError as error:
             if not left or not isinstance(error.__cause__, (FileNotFoundError, RuntimeError)):
                 raise
+    raise AssertionError  # the last try returns or raises
 
 
-def make_room(folder: Path, start: Path | None) -> Path | None:
-    """Move what an earlier run left in ``folder`` into a subfolder, ``previous-1``, ``previous-2``, ...
+def begin(folder: Path, start: Path | None, config: Mapping[str, Any]) -> Path | None:
+    """Move what an earlier run left in ``folder`` into a subfolder, ``previous-1``, ..., and write the config of a run.
 
     Args:
         folder: The folder.
         start: The checkpoint that the new run continues from. If it is in ``folder``, the checkpoints up to it stay
             (none, if it is ``best.pt``), and the rest of what the run left is copied.
+        config: The config.
 
     Returns:
-        The subfolder, or None if there was nothing to move. One of an attempt that failed before its first iteration is
-        used again, so that these do not pile up.
+        The subfolder, or None if there was nothing to move.
 
     Raises:
-        ConfigError: A file that no run wrote is in the way.
         WriteError: The folder cannot be written to.
     """
+    moved_to = _make_room(folder, start)
+    write_config(config, folder)
+    return moved_to
+
+
+def _make_room(folder: Path, start: Path | None) -> Path | None:
     saved = checkpoints_in(folder)
     kept = next((n for n, path in enumerate(saved, 1) if start is not None and path.samefile(start)), 0)
-    continued = start is not None and start.parent.samefile(folder)
-    records = [folder / name for name in RECORDS if (folder / name).exists()]
-    foreign = records if continued else [*records, *saved]
-    config = folder / "config.yaml"
-    if foreign and not (config.is_file() and config.read_bytes().startswith(MARKER.encode())):
-        raise ConfigError(
-            f"{foreign[0]} was not written by a run and would be overwritten; choose another folder", "work_dir"
-        )
+    continued, records = _continues(folder, start), _records(folder)
     copied = sum(file.stat().st_size for path in records for file in (path, *path.rglob("*"))) if continued else 0
     with telling(folder / "previous-N", copied):
         for partial in folder.glob("checkpoint_*.partial"):
@@ -150,14 +165,17 @@ def earlier_runs(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def _records(folder: Path) -> list[Path]:
+    return [folder / name for name in RECORDS if (folder / name).exists()]
+
+
+def _continues(folder: Path, start: Path | None) -> bool:
+    return start is not None and start.parent.samefile(folder)
+
+
 def _aside(folder: Path) -> Path:
-    """Return the subfolder to move an earlier run into."""
-    earlier = earlier_runs(folder)
-    last = earlier[-1] if earlier else folder / "previous-0"
-    log = last / "metrics.csv"
-    if not earlier or any(last.glob("*.pt")) or (log.is_file() and log.read_bytes().count(b"\n") > 1):
-        last = folder / f"previous-{int(last.name.partition('-')[2]) + 1}"
-        last.mkdir()
-    for path in (last / name for name in RECORDS):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return last
+    """Return a new subfolder to move an earlier run into."""
+    last = [int(path.name.partition("-")[2]) for path in earlier_runs(folder)][-1:]
+    aside = folder / f"previous-{sum(last) + 1}"
+    aside.mkdir()
+    return aside
