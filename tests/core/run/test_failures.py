@@ -73,7 +73,7 @@ class TestFaults:
             (dict(metrics=[error, 3]), "metrics[1]", r"such as `def metrics\(model, batch\): ...`, got 3"),
             (dict(model=3), "model", "Module is wanted"),
             (dict(model=dict(type="torch.optim:SGD")), "model.type", "a subclass of torch.nn"),
-            (dict(model=dict(type=dataset)), "model.type", r"a Module .of .*: write `def dataset\(count=20\) -> Module:`"),
+            (dict(model=dict(type=dataset)), "model.type", r"a Module .of .*: write `def dataset\(count=20\) ->"),
             (dict(model=dict(type="torch.nn.Linear")), "model.type", r"Did you mean 'torch\.nn:Linear'"),
             (dict(train_cfg=dict(epochs=1)), "train_cfg.epochs", "train_cfg has no argument 'epochs'. .* 'max_epochs'"),
             (dict(model=dict(type="torch.nn:Linear", in_features=1)), "model.out_features", "needs a value"),
