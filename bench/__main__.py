@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import build, checkpoint, flat, gpu, process, schedulers, step
+from bench import build, checkpoint, flat, gpu, least, process, schedulers, step
 from bench.measure import Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -52,7 +52,7 @@ def main() -> None:
     start = time.perf_counter()
     found: list[Row] = []
     cuda = torch.cuda.is_available()
-    for module in (process, step, flat, schedulers, build, checkpoint, *([gpu] if cuda else [])):
+    for module in (process, step, flat, least, schedulers, build, checkpoint, *([gpu] if cuda else [])):
         for row in module.rows():
             found.append(row)
             print("  ".join(row.cells()), flush=True)

@@ -65,9 +65,10 @@ def _compared(work: str, ours: Work, peer: str, theirs: Work, times: float, **ho
     return compared(work, ours, peer, theirs, times, cpu=torch.get_num_threads() == 1, **how)
 
 
-def _built(model: nn.Module, optimizer: dict[str, Any], **settings: Any) -> Any:
+def built(model: nn.Module, optimizer: dict[str, Any], **settings: Any) -> Any:
+    """Return the wrapper, built without a word about what is known of the optimizer."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is known of an optimizer
+        warnings.simplefilter("ignore")
         return build_optim_wrapper(model, dict(optimizer=optimizer, **settings))
 
 
@@ -78,7 +79,8 @@ def _by_hand(model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _filled(make: Callable[[], nn.Module] = transformer) -> nn.Module:
+def filled(make: Callable[[], nn.Module] = transformer) -> nn.Module:
+    """Return a model with gradients."""
     model = make()
     fill_grads(model)
     return model
@@ -87,12 +89,12 @@ def _filled(make: Callable[[], nn.Module] = transformer) -> nn.Module:
 def _adamw(
     make: Callable[[], nn.Module] = transformer, name: str = MODEL, times: tuple[float, float] = (0.5, 0.4)
 ) -> Iterator[Row]:
-    model = _filled(make)
+    model = filled(make)
     hand = _by_hand(model)
     flat = dict(paramwise_cfg=NO_DECAY, flatten=True)
-    step = _built(_filled(make), ADAMW, **flat).step
+    step = built(filled(make), ADAMW, **flat).step
     yield _compared(f"AdamW step, {name}", step, "two groups by hand, fused", hand.step, times[0])
-    step = _built(_filled(make), ADAMW, **flat, **CLIP).step
+    step = built(filled(make), ADAMW, **flat, **CLIP).step
     peer = "the same by hand, clip_grad_norm_"
     yield _compared(f"AdamW clip and step, {name}", step, peer, _clip_and_step(model, hand), times[1])
 
@@ -100,11 +102,11 @@ def _adamw(
 def _peers() -> Iterator[Row]:
     """Yield what other packages take to clip and step, as each does it."""
     work = f"AdamW clip and step, {MODEL}"
-    flat = _built(_filled(), ADAMW, paramwise_cfg=NO_DECAY, flatten=True, **CLIP).step
+    flat = built(filled(), ADAMW, paramwise_cfg=NO_DECAY, flatten=True, **CLIP).step
     cfg = dict(optimizer=dict(ADAMW), paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0), **CLIP)
-    wrapper = mmengine.optim.build_optim_wrapper(_filled(), cfg)
+    wrapper = mmengine.optim.build_optim_wrapper(filled(), cfg)
     yield _compared(work, flat, "mmengine", wrapper.step, 1, rounds=8)
-    accelerator, model = Accelerator(cpu=True), _filled()
+    accelerator, model = Accelerator(cpu=True), filled()
     prepared = accelerator.prepare_optimizer(_by_hand(model))
 
     def accelerated() -> None:
@@ -112,7 +114,7 @@ def _peers() -> Iterator[Row]:
         prepared.step()
 
     yield _compared(work, flat, "accelerate, two groups by hand, fused", accelerated, 1)
-    small = _filled(partial(transformer, layers=8))  # heavyball compiles its step for minutes on more
+    small = filled(partial(transformer, layers=8))  # heavyball compiles its step for minutes on more
     compiled = heavyball.AdamW(small.parameters(), lr=1e-4, weight_decay=0.05)
 
     def heavyballs() -> None:
@@ -122,7 +124,7 @@ def _peers() -> Iterator[Row]:
 
     params = [*small.parameters()]
     grads = [parameter.grad for parameter in params]
-    flat = _built(_filled(partial(transformer, layers=8)), ADAMW, flatten=True).step
+    flat = built(filled(partial(transformer, layers=8)), ADAMW, flatten=True).step
     yield _compared("AdamW step, transformer of 98 tensors, flat", flat, "heavyball, compiled", heavyballs, 1)
 
 
@@ -134,11 +136,11 @@ def _own_loop(
     times: float = 0.35,
 ) -> Iterator[Row]:
     optimizer = dict(type=name, lr=1e-4)
-    own = _built(_filled(make), optimizer).step
-    flat = _built(_filled(make), optimizer, flatten=True).step
+    own = built(filled(make), optimizer).step
+    flat = built(filled(make), optimizer, flatten=True).step
     yield _compared(f"{name} step, {model}", flat, "its own step", own, 1.02, rounds=12)
     if compiled:
-        step = _built(_filled(make), optimizer, flatten=True, compile=True).step
+        step = built(filled(make), optimizer, flatten=True, compile=True).step
         for _ in range(4):
             step()
         yield _compared(f"{name} step, {model} and compiled", step, "its own step", own, times, rounds=12)
@@ -156,7 +158,7 @@ def _muon() -> Row:
     for model in models:
         fill_grads(model)
     hand = torch.optim.Muon(models[0].parameters(), lr=0.02)
-    step = _built(models[1], dict(type="Muon", lr=0.02)).step
+    step = built(models[1], dict(type="Muon", lr=0.02)).step
     return _compared("Muon step, 192 matrices of width 64", step, "torch", hand.step, 0.15, rounds=10, calls=1)
 
 
@@ -167,7 +169,7 @@ def _large() -> Iterator[Row]:
             works: list[Work] = []
             for flatten in (True, False):
                 model = make()
-                wrapper = _built(model, dict(type=optimizer, lr=1e-4), flatten=flatten)
+                wrapper = built(model, dict(type=optimizer, lr=1e-4), flatten=flatten)
                 grads = [torch.randn_like(parameter) for parameter in model.parameters()]
                 works.append(_with_new_gradients(wrapper, [*model.parameters()], grads))
             work = f"{optimizer} step, {name}, flat"
@@ -205,7 +207,7 @@ def _whole(work: str, make: Any, forward: Any, times: float) -> Row:
     for flatten in (True, False):
         torch.manual_seed(0)
         model = make()
-        wrapper = _built(model, ADAMW, paramwise_cfg=NO_DECAY, flatten=flatten, **CLIP)
+        wrapper = built(model, ADAMW, paramwise_cfg=NO_DECAY, flatten=flatten, **CLIP)
         works.append(lambda model=model, wrapper=wrapper: wrapper.update_params(forward(model)))
     return _compared(work, works[0], "as it is", works[1], times, rounds=15, calls=1)
 
@@ -214,7 +216,7 @@ def _clipping() -> Row:
     models = [nn.ParameterList(nn.Parameter(torch.randn(1000, 1000)) for _ in range(20)) for _ in range(2)]
     for model in models:
         fill_grads(model)
-    step = _built(models[0], dict(type="AdamW", lr=1e-4), **CLIP).step
+    step = built(models[0], dict(type="AdamW", lr=1e-4), **CLIP).step
     hand = _clip_and_step(models[1], torch.optim.AdamW(models[1].parameters(), lr=1e-4, fused=True))
     peer = "clip_grad_norm_ and the fused step"
     return _compared("AdamW clip and step, 20 tensors of 1 M", step, peer, hand, 0.72, rounds=15, calls=1)

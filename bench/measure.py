@@ -84,7 +84,14 @@ def in_turns(
 
 
 def compared(
-    work: str, ours: Work, peer: str, theirs: Work, times: float, rounds: int = 25, calls: int = 2, cpu: bool = True
+    work: str,
+    ours: Work,
+    peer: str,
+    theirs: Work,
+    times: float | None = None,
+    rounds: int = 25,
+    calls: int = 2,
+    cpu: bool = True,
 ) -> Row:
     """Measure two works in turns, and return the row that compares their CPU time, with the ratio by the clock beside.
 

@@ -167,24 +167,34 @@ def _step(
     ns_steps: int,
     adjust_lr_fn: str | None,
 ) -> None:
-    params, grads, momenta = (list(each) for each in zip(*matrices))
-    torch._foreach_lerp_(momenta, grads, 1 - momentum)
-    updates = torch._foreach_lerp(grads, momenta, momentum) if nesterov else momenta
-    found = _orthogonalized(torch.stack(updates), ns_coefficients, ns_steps, eps)
+    params, grads, momenta = zip(*matrices)
+    updates = torch.empty(len(params), *params[0].shape, dtype=torch.bfloat16, device=params[0].device)
+    for update, grad, mean in _in_turn(updates.unbind(), grads, momenta):
+        torch._foreach_lerp_(mean, grad, 1 - momentum)
+        torch._foreach_copy_(update, torch._foreach_lerp(grad, mean, momentum) if nesterov else mean)
+    found = _orthogonalized(updates, ns_coefficients, ns_steps, eps)
     rate = float(lr)
-    torch._foreach_mul_(params, 1 - rate * weight_decay)
     adjusted = torch.optim._muon._adjust_lr(rate, adjust_lr_fn, params[0].shape)
-    torch._foreach_add_(params, found.unbind(), alpha=-adjusted)
+    for parameter, update in _in_turn(params, found.unbind()):
+        torch._foreach_mul_(parameter, 1 - rate * weight_decay)
+        torch._foreach_add_(parameter, update, alpha=-adjusted)
 
 
-def _orthogonalized(updates: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """Return what Newton-Schulz iterations make of matrices (n, rows, columns), in bfloat16."""
+def _in_turn(*lists: Sequence[Tensor]) -> Iterable[Any]:
+    """Yield parts of the lists: all on an accelerator; on a CPU one tensor of each, which stays in its caches."""
+    if lists[0][0].device.type != "cpu":
+        return [lists]
+    return zip(*([[tensor] for tensor in each] for each in lists))
+
+
+def _orthogonalized(found: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Return what Newton-Schulz iterations make of matrices (n, rows, columns) in bfloat16, which is overwritten."""
     a, b, c = coefficients
-    found = updates.bfloat16()
+    norms = torch.linalg.vector_norm(found.flatten(1), dim=1)
     is_tall = found.shape[1] > found.shape[2]
     if is_tall:
         found = found.mT
-    found.div_(torch.stack([each.norm() for each in found]).clamp(min=eps)[:, None, None])
+    found.div_(norms.clamp(min=eps)[:, None, None])
     for _ in range(steps):
         gram = torch.bmm(found, found.mT)
         gram = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
