@@ -46,7 +46,7 @@ class Flat:
         self._seen: list[Any] = []
         self._stepping = self._notes = False
         self._depth = 0
-        self._flattened = [*self._try_parts()]
+        self._flattened = {*self._try_parts()}
         for part in each_of(optimizer):
             part.register_step_pre_hook(self._before_any_step)
             part.register_load_state_dict_post_hook(self._after_loading)
@@ -66,7 +66,7 @@ class Flat:
                 self._plans.append(Plan())
             plan, part = self._plans[number], part_of(self._optimizer, group)
             if not plan.gather(group["params"], part.state, changed):
-                stays = part not in self._flattened
+                stays = self._place(part) not in self._flattened
                 if not stays:
                     self._try(part, group)
                 in_kernel = bool(group.get("fused"))
@@ -171,10 +171,13 @@ class Flat:
     def _states(self) -> list[Any]:
         return [state for part in each_of(self._optimizer) for state in part.state.values()]
 
-    def _try_parts(self) -> Iterator[Optimizer]:
-        """Yield the parts that can be flattened, or the optimizer that has none; one has to be."""
+    def _place(self, part: Optimizer) -> int:
+        return next(number for number, each in enumerate(each_of(self._optimizer)) if each is part)
+
+    def _try_parts(self) -> Iterator[int]:
+        """Yield the places of the parts that can be flattened, of which there has to be one."""
         parts, refused = each_of(self._optimizer), []
-        for part in parts:
+        for place, part in enumerate(parts):
             try:
                 check_facts(part)
                 for group in part.param_groups:
@@ -184,7 +187,7 @@ class Flat:
                 if len(refused) == len(parts):
                     raise
             else:
-                yield part
+                yield place
 
     def _try(self, part: Optimizer, group: Mapping[str, Any]) -> None:
         """Try a group's settings, other than those whose value makes no other algorithm."""

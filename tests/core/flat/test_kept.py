@@ -131,8 +131,9 @@ def test_parts_none_of_which_can_be_flattened_are_refused_and_none_is_compiled()
         build_optim_wrapper(model, dict(optimizer=dict(type="Muon", rest=ADAMW), flatten=True, compile=True))
 
 
-def test_a_copied_or_pickled_wrapper_goes_on_as_the_original():
-    model, wrapper, _ = play(ADAMW, plain, CLIP, True, 5)
+@pytest.mark.parametrize("optimizer", [ADAMW, dict(type="Muon", rest=ADAMW)], ids=lambda o: o["type"])
+def test_a_copied_or_pickled_wrapper_goes_on_as_the_original(optimizer):
+    model, wrapper, _ = play(optimizer, plain, CLIP, True, 5)
     for joined, copied in ((True, copy.deepcopy), (False, lambda both: pickle.loads(pickle.dumps(both)))):
         plain(model, wrapper, 5)
         twin, second = copied((model, wrapper))
@@ -141,6 +142,7 @@ def test_a_copied_or_pickled_wrapper_goes_on_as_the_original():
             plain(twin, second, i)
         assert_same(model.state_dict(), twin.state_dict())
         assert not joined or len(storages(twin)) < len([*twin.parameters()]) - 3
+        assert len(wrapper._flat.gather()) == len(second._flat.gather())
 
 
 def test_a_copied_optimizer_shares_nothing_with_the_one_that_is_flat():
