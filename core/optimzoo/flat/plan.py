@@ -13,7 +13,9 @@ from optimzoo.flat.chunk import Chunk, is_part, padded, steps_in_vectors
 
 LARGEST = 2**14
 """The most elements of a parameter that gains by it: to copy the gradient of a larger one takes longer than its step
-saves. Measured on one core, as the next."""
+saves. Measured on one core, as the next two."""
+FEWEST, FEWEST_FUSED = 3, 12
+"""How many parameters a buffer has at least, and where the step is one kernel: fewer cost more than they save."""
 BUFFER = 2**18
 """Elements of a buffer that is stepped operation by operation: more leave the caches of the processor between them."""
 _LAYOUTS = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
@@ -60,8 +62,15 @@ class Plan:
             self._step(active)
         return settled and all(p.grad is None for p in self._waiting)
 
-    def join(self, states: Any, largest: int, buffer: int) -> None:
-        """Join what can be joined of the parameters of at most ``largest`` elements, in buffers of ``buffer``."""
+    def join(self, states: Any, largest: int, fewest: int, buffer: int) -> None:
+        """Join what can be joined of the parameters of at most ``largest`` elements.
+
+        Args:
+            states: The states of the parameters.
+            largest: That size.
+            fewest: How many parameters a buffer has at least.
+            buffer: How many elements it has at most.
+        """
         held = {parameter for chunk in self.chunks for parameter in chunk.params}
         self._waiting = []
         alike: dict[Any, list[list[Tensor]]] = {}
@@ -80,13 +89,18 @@ class Plan:
                 if sum(map(Tensor.numel, runs[-1])) + parameter.numel() > buffer:
                     runs.append([])
                 runs[-1].append(parameter)
-        made = [Chunk(run, states) for runs in alike.values() for run in runs if len(run) > 1]
+        made = [Chunk(run, states) for runs in alike.values() for run in runs if len(run) >= fewest]
         for chunk in made:
             chunk.gather()
         self.chunks += made
         held.update(parameter for chunk in made for parameter in chunk.params)
         self._alone = [parameter for parameter in self.params if parameter not in held]
         self._step(self.active + made)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no parameter is joined, nor waits for a gradient to be."""
+        return not self.chunks and not self._waiting
 
     def norms(self) -> list[Tensor]:
         """Return the norms of the gradients, in the order of the parameters, as one tensor or none."""

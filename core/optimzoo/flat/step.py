@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.flat.fit import check_compiled, check_facts, check_group
-from optimzoo.flat.plan import BUFFER, LARGEST, Plan
+from optimzoo.flat.plan import BUFFER, FEWEST, FEWEST_FUSED, LARGEST, Plan
 from optimzoo.flat.tape import Tape
 from optimzoo.optimizers.create import BeforeFused
 from optimzoo.optimizers.parts import each_of, part_of
@@ -46,6 +46,7 @@ class Flat:
         self._seen: list[Any] = []
         self._stepping = self._notes = False
         self._depth = 0
+        self._idle = -1  # or of how many parameters nothing can be joined
         self._flattened = {*self._try_parts()}
         for part in each_of(optimizer):
             part.register_step_pre_hook(self._before_any_step)
@@ -71,15 +72,23 @@ class Flat:
                     self._try(part, group)
                 in_kernel = bool(group.get("fused"))
                 stays |= in_kernel and isinstance(part, torch.optim.SGD)  # whose kernel takes many as one
+                fewest = 2 if self._tape else FEWEST_FUSED if in_kernel else FEWEST
                 buffer = sys.maxsize if in_kernel or self._tape else BUFFER
-                plan.join(part.state, 0 if stays else LARGEST, buffer)
+                plan.join(part.state, 0 if stays else LARGEST, fewest, buffer)
                 changed = True
         self._seen = self._states()
+        self._idle = _count(groups) if self._tape is None and all(plan.is_idle for plan in self._plans) else -1
         return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
 
     def step(self, **kwargs: Any) -> Any:
         """Step the optimizer; its hooks see the parameters one by one."""
         optimizer: Any = self._optimizer
+        if self._idle == _count(optimizer.param_groups):
+            self._stepping = True
+            try:
+                return optimizer.step(**kwargs)
+            finally:
+                self._stepping = False
         before = optimizer.register_step_pre_hook(lambda *_: self._enter(begins=True))
         hooks = optimizer._optimizer_step_pre_hooks
         for key in [key for key, hook in hooks.items() if isinstance(hook, BeforeFused)]:
@@ -206,6 +215,10 @@ class Flat:
     def _as_saved(self, _: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
         state = {key: getattr(value, "alone", lambda v=value: v)() for key, value in state_dict["state"].items()}
         return {**state_dict, "state": state}
+
+
+def _count(groups: Iterable[Mapping[str, Any]]) -> int:
+    return sum(len(group["params"]) for group in groups)
 
 
 def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

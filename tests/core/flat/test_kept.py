@@ -98,6 +98,23 @@ def test_a_checkpoint_of_one_goes_on_in_the_other(optimizer, flat_first):
     assert_same(wrapper.state_dict()["state"], second.state_dict()["state"])
 
 
+@pytest.mark.parametrize(("optimizer", "least"), [("AdamW", 12), ("Lion", 3)])
+def test_few_parameters_are_stepped_as_they_are_until_there_are_more(optimizer, least, monkeypatch):
+    monkeypatch.undo()
+    models = [nn.ParameterList(nn.Parameter(torch.ones(64)) for _ in range(least - 1)) for _ in range(2)]
+    cfg = dict(optimizer=dict(type=optimizer, lr=0.01))
+    wrappers = [build_optim_wrapper(model, dict(cfg, flatten=f)) for model, f in zip(models, (False, True))]
+    for i in range(6):
+        for model, wrapper in zip(models, wrappers):
+            for n in range(least if i == 3 else 0):
+                model.append(nn.Parameter(torch.ones(64)))
+                wrapper.optimizer.param_groups[0]["params"].append(model[-1])
+                wrapper.optimizer.param_groups[0]["param_names"].append(f"late{n}")
+            wrapper.update_params(sum(parameter.square().sum() for parameter in model))
+        assert_same(models[0].state_dict(), models[1].state_dict())
+        assert len(storages(models[1])) == (least - 1 if i < 3 else least)
+
+
 def test_what_was_joined_is_joined_again_after_a_checkpoint_was_loaded():
     model, wrapper, _ = play(ADAMW, plain, {}, True, 5)
     loss_of(model, 5).backward()
