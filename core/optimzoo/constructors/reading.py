@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.constructors.default import DefaultOptimWrapperConstructor
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, shown
-from optimzoo.names.entry import OWN_MODULES
+from optimzoo.names.entry import is_own
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from optimzoo.values import MARKS, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -100,7 +100,7 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     except ConfigError as error:
         wanted = "a class is wanted that is called with optim_wrapper_cfg and paramwise_cfg"
         raise ConfigError(f"{wanted}: {error.problems[0].problem}", "constructor") from error
-    if cls.__module__.partition(".")[0] in OWN_MODULES:
+    if is_own(cls):
         return WrapperRecord(call.build(), cls.__name__)
     return WrapperRecord(call, call.label)
 

@@ -247,6 +247,11 @@ def is_installed(module: str) -> bool:
 
 
 @functools.cache
+def is_own(target: Any) -> bool:
+    """Whether a class or function is of this package, so that it may be called to see what is wrong with a config."""
+    return str(getattr(target, "__module__", "")).partition(".")[0] in OWN_MODULES
+
+
 def library_version(library: str) -> str:
     """Return the installed version of the distribution that brings the top-level module ``library``, or ``""``."""
     try:

@@ -37,7 +37,7 @@ def find_factory(target: Any, base: type, path: str) -> Callable[..., Any]:
     """
     if isinstance(target, str):
         target = import_dotted(target, path, "object")
-    if _makes(target, base):
+    if makes(target, base):
         return target  # type: ignore[no-any-return]
     if inspect.isfunction(target):
         takes = inspect.Signature(list(calls.parameters(target).values()))
@@ -76,7 +76,8 @@ def _name(function: Callable[..., Any]) -> str:
     return dotted(function) if hasattr(function, "__qualname__") else shown(function)
 
 
-def _makes(target: Any, base: type) -> bool:
+def makes(target: Any, base: type) -> bool:
+    """Whether it is a subclass of ``base``, or a function annotated to return one."""
     if inspect.isclass(target):
         return issubclass(target, base)
     if not inspect.isfunction(target):

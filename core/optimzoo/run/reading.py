@@ -27,7 +27,7 @@ from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.objects import find_function, read_object
 from optimzoo.run.spread.strategy import read_strategy
 from optimzoo.run.store.weights import weights_file
-from optimzoo.run.store.work_dir import folder_of
+from optimzoo.run.store.work_dir import folder_of, work_dir_of
 from optimzoo.schedules.build import Records, read_param_scheduler
 from optimzoo.values import one_of, plain, whole_number
 
@@ -121,7 +121,7 @@ def _placed(path: str, read: Callable[[Any], Any], value: Any) -> Any:
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "model": partial(read_object, base=nn.Module, path="model"),
-    "work_dir": folder_of,
+    "work_dir": work_dir_of,
     "train_dataloader": partial(read_dataloader, path="train_dataloader"),
     "val_dataloader": partial(read_dataloader, path="val_dataloader"),
     "train_cfg": TrainPlan.from_cfg,

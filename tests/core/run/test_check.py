@@ -1,16 +1,17 @@
 """A config is checked without training: what it says of the mistakes that training would meet."""
 
+import importlib.util
 import re
 import sys
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from optimzoo import DefaultOptimWrapperConstructor, OptimWrapper, Runner, build_param_scheduler
 from optimzoo.errors import ConfigError, OptimzooWarning
-from optimzoo.run import Hook
+from optimzoo.run import Hook, LogTo
 from optimzoo.run.check import config_problems
 
 from .network import dataset, error, mse
@@ -85,6 +86,58 @@ class Greedy(DefaultOptimWrapperConstructor):
 )  # fmt: skip
 def test_each_mistake_is_found(change, paths, config):
     assert [problem.path for problem in config_problems({**config, **change})] == paths
+
+
+class Stream(IterableDataset):
+    def __init__(self):
+        raise AssertionError("a check builds no data set")
+
+
+def stream() -> IterableDataset:
+    return Stream()
+
+
+BATCHES = BatchSampler(SequentialSampler(range(8)), 4, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(
+            (dict(train_dataloader=dict(dict(dataset=dataset()), **loader)), f"train_dataloader: DataLoader .*{said}")
+            for loader, said in [
+                (dict(batch_sampler=BATCHES, batch_size=4), "mutually exclusive with batch_size"),
+                (dict(batch_sampler=BATCHES, shuffle=True), "mutually exclusive with batch_size"),
+                (dict(sampler=[1, 2], shuffle=True), "mutually exclusive with shuffle"),
+                (dict(batch_size=None, drop_last=True), "mutually exclusive with drop_last"),
+                (dict(persistent_workers=True), "needs num_workers > 0"),
+                (dict(prefetch_factor=2), "num_workers > 0"),
+                (dict(multiprocessing_context="spawn"), "num_workers > 0"),
+                (dict(timeout=-1), "should be non-negative"),
+                (dict(dataset=dict(type=Stream), shuffle=True), "IterableDataset.* shuffle=True"),
+                (dict(dataset=dict(type=stream), shuffle=True), "IterableDataset.* shuffle=True"),
+            ]
+        ),
+        (dict(strategy=dict(type="ddp", timeout=9)), r"strategy\.timeout: a number from 10 .*, got 9"),
+        (dict(strategy=dict(type="fsdp2", timeout=float("inf"))), r"strategy\.timeout: a number from 10 .*, got inf"),
+        (dict(hooks=[dict(type="WandbHook", project="x")]), r"hooks\[0\]: wandb is not installed: pip install wandb"),
+        (dict(hooks=[dict(type="MLflowHook", experiment="x")]), r"hooks\[0\]: mlflow is not installed: pip"),
+        (dict(hooks=[Hook(), dict(type=LogTo, logger=3)]), r"hooks\[1\]\.logger: a logger has log.*, got 3"),
+        (dict(hooks=[dict(type="EMAHook", decay=2)]), r"hooks\[0\]\.decay: a number from 0 to 1"),
+        (dict(work_dir=__file__), r"work_dir: \S+ cannot be written to \(\S+ is a file\); choose another"),
+        (dict(work_dir=f"{__file__}/runs/one"), r"work_dir: \S+/runs/one cannot be written to \(\S+\.py is a file\)"),
+    ],
+)
+def test_a_check_says_it_in_the_words_of_the_run(change, said, config, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *_: None if name in ("wandb", "mlflow") else found(name)
+    )
+    (problem,) = config_problems({**config, **change})
+    assert re.match(said, str(problem))
+    with pytest.raises(type(problem)) as raised:
+        Runner.from_cfg({**config, **change})
+    assert str(raised.value) == str(problem)
 
 
 def test_a_users_constructor_is_not_called_by_a_check_but_once_by_the_run(config):

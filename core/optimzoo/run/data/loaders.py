@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import itertools
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, Problems, shown
-from optimzoo.run.objects import find_function, read_object
+from optimzoo.run.objects import find_function, makes, read_object
 from optimzoo.values import MARKS, one_of, plain, whole_number
 
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
@@ -68,7 +70,19 @@ def read_dataloader(cfg: Any, path: str) -> Any:
             problems.add(
                 ConfigError(f"at most {MOST_WORKERS} processes are started, got {workers}", f"{path}.num_workers")
             )
+        if call is not None and not problems.found:
+            problems.catch(_try, call)
     return call
+
+
+def _try(call: calls.Call) -> None:
+    """Make the loader with a stand-in for the data set: which arguments exclude each other, it says itself."""
+    dataset = call.kwargs["dataset"]
+    is_stream = makes(dataset.target if isinstance(dataset, calls.Call) else type(dataset), IterableDataset)
+    stand_in: Any = ChainDataset([]) if is_stream else TensorDataset(torch.zeros(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what depends on the machine, which the run tells
+        replace(call, kwargs={**call.kwargs, "dataset": stand_in}).build()
 
 
 def build_dataloader(cfg: Any, path: str, seed: int) -> Iterable[Any]:

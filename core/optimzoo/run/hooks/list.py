@@ -9,7 +9,7 @@ from typing import Any
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooWarning, Problems, shown
-from optimzoo.names.entry import dotted
+from optimzoo.names.entry import dotted, is_own
 from optimzoo.names.zoo import HOOKS
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
@@ -90,16 +90,22 @@ def _name(target: str) -> str:
 def read_hooks(hooks: Any) -> tuple[Hook | calls.Call, ...]:
     """Return the calls that make the hooks of a config, or the hooks themselves where they are made.
 
+    Those of optimzoo are made, which shows what else is wrong with their arguments.
+
     Raises:
         ConfigError: One is described wrongly.
     """
     hooks = plain(hooks, "hooks")
     if not isinstance(hooks, (list, tuple)):
         raise ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {shown(hooks)}", "hooks")
-    made = (Hook, calls.Call)
     with Problems() as problems:
-        return tuple(
-            hook if isinstance(hook, made) else problems.catch(HOOKS.read, hook, f"hooks[{index}]")
-            for index, hook in enumerate(few(hooks, "hooks"))
-        )
+        return tuple(problems.catch(_read, hook, f"hooks[{index}]") for index, hook in enumerate(few(hooks, "hooks")))
     raise AssertionError  # the block returns or raises
+
+
+def _read(hook: Any, path: str) -> Hook | calls.Call:
+    if isinstance(hook, (Hook, calls.Call)):
+        return hook
+    call = HOOKS.read(hook, path)
+    made: Hook | calls.Call = call.build() if is_own(call.target) else call
+    return made

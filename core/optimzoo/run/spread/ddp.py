@@ -17,7 +17,6 @@ from optimzoo.run.data.sampling import split_loader
 from optimzoo.run.spread.process_group import Processes
 from optimzoo.run.spread.processes import OneProcess
 from optimzoo.run.spread.strategy import Strategy, trains
-from optimzoo.values import number
 from optimzoo.wrappers import BaseOptimWrapper
 
 
@@ -33,13 +32,14 @@ class DDP(Strategy):
         Li and others, *PyTorch Distributed*, https://arxiv.org/abs/2006.15704.
     """
 
+    ranges: Mapping[str, tuple[float, float]] = {"timeout": (10, 10**8)}
     cannot: Mapping[str, str] = {
         "closure": "decides by its own loss how often to evaluate, which may differ between the processes",
         "loss": "takes its step from the loss, of which each process has its own",
     }
 
     def __init__(self, device: torch.device, timeout: float = 600.0, find_unused_parameters: bool = False) -> None:
-        self.processes: OneProcess = Processes(device, number(timeout, "timeout", 10))
+        self.processes: OneProcess = Processes(device, timeout)
         self._find_unused_parameters = find_unused_parameters
 
     def shard(self, model: nn.Module) -> nn.Module:

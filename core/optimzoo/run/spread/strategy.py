@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError, Problems
 from optimzoo.names.zoo import STRATEGIES, needs_of
 from optimzoo.run.members import members
 from optimzoo.run.spread.processes import OneProcess, launched
-from optimzoo.values import plain
+from optimzoo.values import number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 
@@ -37,6 +37,8 @@ class Strategy:
         processes: Those of the run.
     """
 
+    ranges: Mapping[str, tuple[float, float]] = {}
+    """The least and the most that arguments of a config may be."""
     cannot: Mapping[str, str] = {}
     """The needs of optimizers and hooks (``optimzoo.names.entry.NEEDS``) that cannot be met, each with the reason."""
 
@@ -136,7 +138,12 @@ def read_strategy(cfg: Any) -> calls.Call:
     cfg = ("ddp" if launched() > 1 else "single") if cfg is None else plain(cfg, "strategy")
     if isinstance(cfg, str):
         return calls.read(STRATEGIES.get(cfg, "strategy"), {}, "strategy", ("device",))
-    return STRATEGIES.read(cfg, "strategy", ("device",))
+    call = STRATEGIES.read(cfg, "strategy", ("device",))
+    with Problems() as problems:
+        for key, bounds in getattr(call.target, "ranges", {}).items():
+            if key in call.kwargs:
+                problems.catch(number, call.kwargs[key], f"strategy.{key}", *bounds)
+    return call
 
 
 def build_strategy(cfg: Any, device: torch.device) -> Strategy:

@@ -42,6 +42,18 @@ def folder_of(value: Any, key: str = "work_dir") -> Path:
     return Path(value)
 
 
+def work_dir_of(value: Any) -> Path:
+    """Return the folder of a run; one that cannot be made, below a file, is an error."""
+    folder = folder_of(value)
+    for file in filter(os.path.isfile, (folder, *folder.parents)):
+        raise _unwritable(folder, f"{file} is a file")
+    return folder
+
+
+def _unwritable(folder: Path, why: object) -> ConfigError:
+    return ConfigError(f"{folder} cannot be written to ({why}); choose another folder", "work_dir")
+
+
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Create ``folder``, and keep other runs out of it; the system lets go when the process ends, however it ends.
@@ -53,7 +65,7 @@ def hold(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written to ({error}); choose another folder", "work_dir") from error
+        raise _unwritable(folder, error) from error
     with lock:
         try:
             if fcntl is not None:
