@@ -23,10 +23,11 @@ from optimzoo.names.zoo import REGISTRIES
 
 KINDS = {kind.split()[-1]: registry for kind, registry in REGISTRIES.items()}
 """The registries by the words of the command line: ``wrapper`` for optimizer wrappers."""
+PATTERN = "a part of a name or library, or the whole of one with *, ? or [] in it, such as '*8bit'"
 
 
 def list_names(
-    pattern: Annotated[str, typer.Argument(help="A part of a name or library, or a pattern such as '*8bit'.")] = "",
+    pattern: Annotated[str, typer.Argument(help=f"{PATTERN.capitalize()}.")] = "",
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = "",
     where: Annotated[
         str, typer.Option(metavar="FACTS", help="Measured facts, such as 'resume=exact elementwise state<=4'.")
@@ -56,11 +57,9 @@ def list_names(
     for command in dict.fromkeys(entry.install for entry in missing if entry.install):
         out.print(f"to install what is missing: {command}", highlight=False, markup=False, soft_wrap=True)
     if not any(found.values()):
-        hint = (
-            did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry]))
-            if pattern and not where
-            else ""
-        )
+        hint = f" A pattern is {PATTERN}." if pattern else ""
+        if pattern and not where:
+            hint = did_you_mean(near(pattern, [n for registry in chosen.values() for n in registry])) + hint
         out.print(f"no name matches {' '.join(filter(None, (pattern, where)))!r}.{hint}", highlight=False, markup=False)
         raise typer.Exit(1)
 

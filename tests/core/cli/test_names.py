@@ -233,3 +233,9 @@ def test_ten_thousand_names_are_listed_row_by_row(optimzoo, install_plugin):
     assert sum("Bright" in line for line in lines) == 10_000
     assert {len(line) for line in lines[1:]} == {len(lines[1])}
     assert len(json.loads(optimzoo("list", "nova*", "--json", path=[folder]).stdout)) == 10_001
+
+
+def test_what_a_pattern_is_is_told_where_none_matches():
+    done = CliRunner().invoke(app, ["list", "^ADOPT"], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "'^ADOPT'. Did you mean 'ADOPT'? A pattern is a part of a name or library, or" in done.stdout
