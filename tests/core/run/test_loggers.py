@@ -6,7 +6,7 @@ import torch
 from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning
 from optimzoo.run import Hook, LogTo
 
-from .network import dataset, error
+from .network import dataset, error, fail
 from .plugin import Stop
 
 
@@ -50,6 +50,20 @@ class TestLogTo:
         runner.train()
         assert (first.closed, second.closed) == (1, 1)
         assert second.rows == [row for row in rows_of(runner) if row[0] > 5]
+
+    def test_it_is_opened_with_its_first_rows(self, make_runner):
+        opened = []
+
+        class Opens(LogTo):
+            def open(self, runner):
+                opened.append(runner.iter)
+                return super().open(runner)
+
+        with pytest.raises(RuntimeError, match="no loss today"):
+            make_runner(loss=fail, hooks=[Opens(Keeps())]).train()
+        assert opened == []
+        make_runner(hooks=[Opens(Keeps())], log_interval=4).train()
+        assert opened == [4]
 
     def test_one_that_fails_stops_no_run(self, make_runner):
         kept = Keeps(fails_at=5)

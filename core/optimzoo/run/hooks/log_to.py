@@ -51,6 +51,8 @@ class LogTo(Hook):
         >>> hook = LogTo(Prints())
     """
 
+    _waits = False
+
     def __init__(self, logger: Logger) -> None:
         if not all(callable(getattr(logger, name, None)) for name in ("log", "close")):
             raise ConfigError(f"a logger has log(step, values) and close(), got {shown(logger)}", "logger")
@@ -62,10 +64,8 @@ class LogTo(Hook):
         return self._logger
 
     def before_train(self, runner: Run) -> None:
-        """Open the logger."""
-        self._written = len(runner.history)
-        with self._or_without():
-            self._logger = self.open(runner)
+        """Wait for the first row, with which the logger is opened: what fails before leaves no trace."""
+        self._written, self._waits = len(runner.history), True
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
         """Log what there is after a log interval."""
@@ -94,6 +94,9 @@ class LogTo(Hook):
 
     def _update(self, runner: Run) -> None:
         with self._or_without():
+            if self._waits and len(runner.history) > self._written:
+                self._waits = False
+                self._logger = self.open(runner)
             for row in runner.history.rows(self._written) if self._logger else ():
                 values = {name: value for name, value in row.items() if name not in ("iter", "epoch")}
                 self._logger.log(int(row["iter"]), values)  # type: ignore[union-attr]

@@ -21,11 +21,12 @@ class TensorBoardHook(LogTo):
     def __init__(self) -> None:
         self._logger, self._written = None, 0
         self._writer: Any = None
-        self._waits, self._start = True, 0
+        self._start = 0
 
     def before_train(self, runner: Run) -> None:
-        """Wait for the first row, by when what an earlier run left is moved."""
-        self._written, self._waits, self._start = len(runner.history), True, runner.iter
+        """Note where the run begins."""
+        super().before_train(runner)
+        self._start = runner.iter
 
     def open(self, runner: Run) -> Logger | None:
         """Open a file; in a new folder it gets the rows before a resume too."""
@@ -43,9 +44,7 @@ class TensorBoardHook(LogTo):
         return _TensorBoard(self._writer)
 
     def _update(self, runner: Run) -> None:
-        is_gone = self._logger is not None and not (runner.work_dir / "tensorboard").exists()  # during the run
-        if is_gone or (self._waits and len(runner.history) > self._written):
-            self._waits = False
+        if self._logger is not None and not (runner.work_dir / "tensorboard").exists():  # removed during the run
             with self._or_without():
                 self._logger = self.open(runner)
         super()._update(runner)
