@@ -121,6 +121,27 @@ def test_a_resumed_one_goes_on(cfg, at, first, tmp_path):
     assert after_each(parts["scheduler"], target, 10) == seen
 
 
+@pytest.mark.parametrize("first", ["optimizer", "scheduler"])
+@pytest.mark.parametrize(("on_change", "as_if_of"), [("config", 20), ("restore", 10)])
+def test_a_longer_run_goes_on_as_on_change_says(on_change, as_if_of, first):
+    cosine = dict(type="CosineAnnealingLR", by_epoch=False)
+    target = optimizer()
+    scheduler = torch_scheduler(target, cosine, total_updates=10)
+    after_each(scheduler, target, 6)
+    saved = {"optimizer": target.state_dict(), "scheduler": scheduler.state_dict()}
+    target = optimizer()
+    with pytest.raises(CheckpointError, match="end of CosineAnnealingLR was 10, and is 20"):
+        torch_scheduler(target, cosine, total_updates=20).load_state_dict(saved["scheduler"])
+    target = optimizer()
+    parts = {"optimizer": target, "scheduler": torch_scheduler(target, cosine, 20, on_change=on_change)}
+    for name in sorted(parts, key=lambda name: name != first):
+        parts[name].load_state_dict(saved[name])
+    seen = after_each(parts["scheduler"], target, 4)
+    whole = optimizer()
+    wanted = after_each(torch_scheduler(whole, cosine, total_updates=as_if_of), whole, 10)[6:]
+    assert [group for step in seen for group in step] == [pytest.approx(group) for step in wanted for group in step]
+
+
 class TestTorchsCompositions:
     @pytest.mark.parametrize("ours_first", [True, False])
     def test_sequential(self, ours_first):
@@ -178,6 +199,18 @@ class TestRefused:
         target = optimizer()
         with pytest.raises(OptimzooError, match="cannot be set to a step"):
             torch_scheduler(target, WARM, total_updates=20).step(3)
+
+    def test_what_to_do_about_another_state(self):
+        with pytest.raises(ConfigError, match="on_change"):
+            torch_scheduler(optimizer(), WARM, on_change="go on")
+
+    def test_a_handler_that_asks_for_rates_and_makes_no_step(self):
+        handlers = pytest.importorskip("ignite.handlers")
+        engine = pytest.importorskip("ignite.engine").Engine(lambda *_: None)
+        scheduler = torch_scheduler(optimizer(), WARM, total_updates=20)
+        with pytest.raises(OptimzooError, match="no schedule moves: call step"):
+            handlers.LRScheduler(scheduler)(engine)
+        assert scheduler.get_lr() == scheduler.get_last_lr()
 
     @pytest.mark.parametrize("other", ["ExponentialLR", "epoch", "torch"])
     def test_another_state(self, other):

@@ -48,6 +48,7 @@ def lightning_optimizers(
     param_scheduler: Mapping[str, Any] | Sequence[Any] | None = None,
     total_updates: int | None = None,
     updates_per_epoch: int | None = None,
+    on_change: str = "error",
 ) -> Any:
     """Return what ``configure_optimizers`` returns: the optimizer, and its schedules as one ``lr_scheduler``.
 
@@ -62,6 +63,7 @@ def lightning_optimizers(
         total_updates: Updates in the run; by default what the Trainer estimates of its batches, which are as many in
             manual optimization as its batches.
         updates_per_epoch: Updates in an epoch; by default likewise.
+        on_change: What to do with a checkpoint of other schedules, as of a shorter run; see ``torch_scheduler``.
 
     Raises:
         ConfigError: A config is wrong, or has what Lightning decides itself or cannot honour.
@@ -101,7 +103,7 @@ def lightning_optimizers(
         _name_groups(optimizer)
         found.append({"optimizer": optimizer})
         if name in schedules:
-            scheduler = torch_scheduler(optimizer, schedules[name], total_updates, updates_per_epoch)
+            scheduler = torch_scheduler(optimizer, schedules[name], total_updates, updates_per_epoch, on_change)
             interval = "step" if scheduler.unit == "update" else "epoch"
             found[-1]["lr_scheduler"] = {"scheduler": scheduler, "interval": interval}
     return found if len(found) > 1 else found[0]

@@ -15,8 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.schedules import ParamScheduler
 from optimzoo.schedules.build import Records, ScheduleRecord, build_param_scheduler, read_param_scheduler
+from optimzoo.schedules.resume import ON_CHANGE
 from optimzoo.schedules.state import unit_of
 from optimzoo.trainers.common import bare
+from optimzoo.values import one_of
 from optimzoo.wrappers import StepOutcome
 
 
@@ -25,6 +27,7 @@ def torch_scheduler(
     cfg: Mapping[str, Any] | Sequence[Any],
     total_updates: int | None = None,
     updates_per_epoch: int | None = None,
+    on_change: str = "error",
 ) -> TorchScheduler:
     """Build the schedules that ``cfg`` describes as one scheduler of torch.
 
@@ -34,6 +37,8 @@ def torch_scheduler(
         total_updates: Updates in the run, for shares such as ``"5%"`` and for a missing ``end``.
         updates_per_epoch: Updates in an epoch. With it ``step()`` is always an update, and schedules by epoch move at
             the end of each epoch. Without it schedules by epoch alone give a scheduler whose ``step()`` is an epoch.
+        on_change: What to do with the state of other schedules, as of a shorter run: ``"error"``, ``"restore"`` these,
+            or ``"config"``, go on with those of ``cfg`` as if they had run from the start.
 
     Returns:
         A scheduler with ``unit``: ``"update"`` or ``"epoch"``, what one call of ``step()`` stands for.
@@ -54,7 +59,7 @@ def torch_scheduler(
         >>> scheduler.unit, scheduler.get_last_lr()
         ('update', [0.5])
     """
-    return TorchScheduler(optimizer, cfg, total_updates, updates_per_epoch)
+    return TorchScheduler(optimizer, cfg, total_updates, updates_per_epoch, on_change)
 
 
 class TorchScheduler(LRScheduler):
@@ -70,7 +75,9 @@ class TorchScheduler(LRScheduler):
         cfg: Mapping[str, Any] | Sequence[Any],
         total_updates: int | None = None,
         updates_per_epoch: int | None = None,
+        on_change: str = "error",
     ) -> None:
+        self._on_change = one_of(on_change, ON_CHANGE, "on_change")
         optimizer = bare(optimizer)
         self._units = units = {_unit(schedule) for schedule in _read(cfg)}
         if not units:
@@ -157,7 +164,16 @@ class TorchScheduler(LRScheduler):
         self._last_lr = self.get_lr()
 
     def get_lr(self) -> list[float | Tensor]:
-        """Return the present learning rate of each group."""
+        """Return the present learning rate of each group.
+
+        Raises:
+            OptimzooError: A handler of ignite asks, which never calls ``step()``: no schedule would move.
+        """
+        if vars(self).pop("_get_lr_called_within_step", False):
+            raise OptimzooError(
+                "ignite's LRScheduler asks for rates and makes no step, so that no schedule moves: call step() of this "
+                "scheduler yourself, in a handler of Events.ITERATION_COMPLETED"
+            )
         rates: list[float | Tensor] = [group.get("lr", 0.0) for group in self.optimizer.param_groups]
         return [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
 
@@ -169,7 +185,8 @@ class TorchScheduler(LRScheduler):
         """Continue where ``state_dict`` was taken, before or after the optimizer's state is loaded.
 
         Raises:
-            CheckpointError: It is the state of other schedules, or counts in another unit.
+            CheckpointError: It is the state of other schedules, and ``on_change`` is "error"; or it counts in another
+                unit.
         """
         if set(state_dict) != {"schedules", "unit", "last_epoch"}:
             raise CheckpointError(
@@ -180,7 +197,7 @@ class TorchScheduler(LRScheduler):
                 f"the state counts each {state_dict['unit']}, and this scheduler each {self.unit}: "
                 "updates_per_epoch was given to one of them only"
             )
-        self._schedules.load_state_dict(state_dict["schedules"])
+        self._schedules.load_state_dict(state_dict["schedules"], self._on_change)
         self.last_epoch = state_dict["last_epoch"]
         self._step_count = self.last_epoch + 1
         self._last_lr = self.get_lr()
