@@ -287,7 +287,7 @@ class DefaultOptimWrapperConstructor:
             for key in rule:
                 takers = [rule[key]] if key == PART else [] if PART in rule else self._takers(key)
                 if takers and met.isdisjoint(takers):
-                    what = f"it is for {' and '.join(takers)}, and meets only parameters of other parts"
+                    what = f"it is for {' and '.join(takers)}, and meets only parameters of others (`optimzoo groups`)"
                     raise ConfigError(what, f"paramwise_cfg.{label}.{key}")
         return groups
 

@@ -246,17 +246,16 @@ def test_mistakes_are_told_with_their_place(optimizer, message):
     ("cfg", "message"),
     [
         (dict(clip_grad=dict(max_norm=1, parts=["res"])), r"clip_grad\.parts: .* of Muon, rest, got \['res'\]"),
-        (dict(flatten=True), r"flatten: the optimizer is one of 2 parts"),
         (dict(paramwise_cfg=dict(rules=[dict(part="res", ndim=1, lr_mult=2)])), r"rules\[0\]\.part: .*'rest'\?"),
         (dict(paramwise_cfg=dict(rules=[dict(role="heads", lr_mult=2)])), r"rules\[0\]\.role: .*'head'\?"),
         (dict(paramwise_cfg=dict(rules=[dict(part="Muon", ndim=2, betas=(0, 0))])), r"rules\[0\]\.betas: Muon has no"),
         (
             dict(paramwise_cfg=dict(rules=[dict(part="Muon", role="head", lr_mult=2)])),
-            r"rules\[0\]\.part: it is for Muon, and meets only parameters of other parts",
+            r"rules\[0\]\.part: it is for Muon, and meets only parameters of others .`optimzoo groups`.",
         ),
         (
             dict(paramwise_cfg=dict(rules=[dict(role="head", lr_mult=2, momentum=0.5)])),
-            r"rules\[0\]\.momentum: it is for Muon, and meets only parameters of other parts",
+            r"rules\[0\]\.momentum: it is for Muon, and meets only parameters of others .`optimzoo groups`.",
         ),
     ],
 )
