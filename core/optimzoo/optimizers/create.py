@@ -15,7 +15,7 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
-from optimzoo.optimizers.heeded import heed, measure
+from optimzoo.optimizers.heeded import heed, heed_rounding, measure
 from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
@@ -131,8 +131,10 @@ def _create(
         heed(cls, "groups")
     if any("weight_decay" in group for group in groups):
         heed(cls, "decay_of_groups")
-    if any(p.dtype is torch.bfloat16 for group in groups for p in group["params"]):
+    dtypes = {p.dtype for group in groups for p in group["params"]}
+    if torch.bfloat16 in dtypes:
         heed(cls, "bfloat16")
+    heed_rounding(cls, [{**given, **group} for group in groups], dtypes)
     heed(cls, "arguments", described.changed - described.notes.keys())
 
     def build(**extra: Any) -> Optimizer:

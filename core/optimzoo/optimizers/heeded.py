@@ -51,6 +51,15 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
 fault whose value names one of the keys that a config gives."""
 
 
+AVERAGES: dict[type, tuple[str, int | None]] = {
+    **dict.fromkeys((torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam), ("betas", 1)),
+    torch.optim.Adamax: ("betas", 1),
+    torch.optim.RMSprop: ("alpha", None),
+}
+"""torch's optimizers that keep an average, or a maximum, of the sizes of gradients in the dtype of the parameters, and
+the argument that says by what factor it falls in a step."""
+
+
 def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
     """Warn if a fact about ``cls`` matters in the ``situation``, a key of ``HEEDED``, or to the ``keys`` given."""
     facts = known_facts(cls)
@@ -68,6 +77,35 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
                 OptimzooWarning,
                 stacklevel=3,
             )
+
+
+def heed_rounding(cls: type, settings: Iterable[Mapping[str, Any]], dtypes: Iterable[torch.dtype]) -> None:
+    """Warn if an average of squared gradients, which torch keeps in the dtype of the parameters, can never fall.
+
+    Args:
+        cls: The class; others than those in ``AVERAGES`` may keep theirs in float32.
+        settings: The settings of each group.
+        dtypes: The dtypes of the parameters.
+    """
+    if cls not in AVERAGES:
+        return
+    name, place = AVERAGES[cls]
+    default = inspect.signature(cls).parameters[name].default
+    factors = [given if place is None else given[place] for given in (each.get(name, default) for each in settings)]
+    for dtype in dtypes:
+        # A number times a factor is rounded back to it if it falls by less than half of the distance to the next one.
+        still = [factor for factor in map(float, factors) if 0 < 1 - factor < torch.finfo(dtype).eps / 2]
+        if still and dtype.itemsize < 4:
+            argument = name if place is None else f"{name}[{place}]"
+            kind = str(dtype).removeprefix("torch.")
+            warnings.warn(
+                f"{cls.__name__} averages squared gradients in {kind}, where {argument}={still[0]:g} lets the average "
+                "rise, and rounding keeps it from falling: a large gradient makes all later steps small. Keep the "
+                f"parameters in float32, as under AmpOptimWrapper with dtype={kind!r}, or take a smaller {argument}",
+                OptimzooWarning,
+                stacklevel=4,
+            )
+            return
 
 
 def known_facts(cls: type) -> Facts | None:

@@ -137,7 +137,7 @@ class TestTheFastestKernel:
         for said in (dict(), dict(fused=False)):
             torch.manual_seed(0)
             model = nn.Linear(4, 4, dtype=dtype)
-            optimizer = build_optimizer(model, dict(type="AdamW", lr=0.1, **said))
+            optimizer = build_optimizer(model, dict(type="AdamW", lr=0.1, betas=(0.9, 0.99), **said))
             for _ in range(3):
                 model(torch.ones(4, dtype=dtype)).square().sum().backward()
                 optimizer.step()

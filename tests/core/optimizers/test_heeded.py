@@ -160,11 +160,48 @@ def test_a_schedule_of_an_optimizer_of_torch_that_does_not_follow_it_is_told(nam
         schedule(name)
 
 
-@pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint, bare, bfloat16, arguments])
+@pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint, bare, arguments])
 def test_nothing_is_said_of_adamw(build):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build("AdamW")
+
+
+def after_a_large_gradient(cls, dtype, settings):
+    """Return the average of squares after a gradient of 100 and 3000 of 1."""
+    weight = nn.Parameter(torch.zeros(8, dtype=dtype))
+    optimizer = cls([weight], lr=1e-3, **settings)
+    for gradient in (100.0, *[1.0] * 3000):
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+    (found,) = (v for k, v in optimizer.state[weight].items() if k in ("exp_avg_sq", "square_avg", "exp_inf"))
+    return float(found[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "settings", "stays"),
+    [
+        ("AdamW", torch.bfloat16, {}, True),
+        ("Adam", torch.bfloat16, dict(betas=(0.9, 0.997)), True),
+        ("AdamW", torch.bfloat16, dict(betas=(0.9, 0.995)), False),
+        ("AdamW", torch.float16, {}, False),
+        ("AdamW", torch.float32, {}, False),
+        ("NAdam", torch.bfloat16, {}, True),
+        ("RAdam", torch.bfloat16, {}, True),
+        ("Adamax", torch.bfloat16, {}, True),
+        ("Adamax", torch.bfloat16, dict(betas=(0.9, 0.99)), False),
+        ("RMSprop", torch.bfloat16, {}, False),
+        ("RMSprop", torch.bfloat16, dict(alpha=0.999), True),
+    ],
+    ids=str,
+)
+def test_an_average_that_rounding_keeps_from_falling_is_told(name, dtype, settings, stays):
+    kept = [after_a_large_gradient(getattr(torch.optim, name), each, settings) for each in (dtype, torch.float32)]
+    assert (kept[0] > 3 * kept[1]) is stays
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build_optim_wrapper(nn.Linear(2, 2, dtype=dtype), dict(optimizer=dict(type=name, **settings)))
+    assert [f"{name} averages squared gradients in bfloat16" in str(each.message) for each in caught] == [True] * stays
 
 
 @pytest.mark.parametrize(
