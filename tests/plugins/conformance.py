@@ -37,7 +37,6 @@ ARGUMENTS = {
     "Adafactor": dict(scale_parameter=False, relative_step=False),
     **{name: dict(momentum=0.9) for name in MOMENTUM_WANTED},
     **{name: dict(lr=0.01) for name in (*LR_WANTED, *OPTIMIZERS) if name in LR_WANTED or name.startswith("optimi.")},
-    "optimi.StableAdamW": dict(lr=0.01, triton=False),  # where triton is installed it takes its kernel on a CPU too
     "GaLoreAdamW": dict(no_deprecation_warning=True),
     "pytorch_optimizer.LARS": dict(lr=0.1),
     **{name: dict(lr=0.01) for name in ("AdafactorBigVision", "timm.SGDP")},

@@ -136,6 +136,9 @@ def _create(
         heed(cls, "bfloat16")
     heed_rounding(cls, [{**given, **group} for group in groups], dtypes)
     heed(cls, "arguments", described.changed - described.notes.keys())
+    kernel = calls.parameters(cls).get("triton")
+    if kernel and kernel.default is None and any(p.device.type == "cpu" for group in groups for p in group["params"]):
+        given.setdefault("triton", False)  # beside the package, some take its kernels for parameters on a CPU too
 
     def build(**extra: Any) -> Optimizer:
         first = _first_argument(described, given, groups, model)

@@ -92,6 +92,16 @@ class TestTheFastestKernel:
         assert optimizer.defaults["fused"]
         torch.testing.assert_close(*moved)
 
+    def test_that_of_triton_is_not_left_to_a_class_whose_parameters_are_on_a_cpu(self):
+        class Careless(torch.optim.SGD):
+            def __init__(self, params, lr, triton=None):
+                super().__init__(params, lr)
+                self.triton = triton is not False
+
+        for device, said, taken in (("cpu", {}, False), ("meta", {}, True), ("cpu", dict(triton=True), True)):
+            weights = [nn.Parameter(torch.zeros(2, device=device))]
+            assert build_optimizer(weights, dict(type=Careless, lr=0.1, **said)).triton is taken
+
     def test_it_is_not_chosen_for_a_class_that_only_derives_from_one_that_has_it(self, model):
         class Own(torch.optim.SGD):
             pass
