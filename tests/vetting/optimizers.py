@@ -1,5 +1,6 @@
 """A healthy optimizer, and others that differ from it by one fault each."""
 
+import collections
 import os
 import signal
 import time
@@ -76,6 +77,15 @@ class OtherNumbersForATensor(Healthy):  # lr.tensor
     def change(self, group, param, index):
         lr = group["lr"] * 2 if isinstance(group["lr"], torch.Tensor) else group["lr"]
         super().change({**group, "lr": lr}, param, index)
+
+
+class DividesByTheTensor(Healthy):  # lr.tensor
+    def __init__(self, params, lr=0.01, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay=weight_decay)
+        self.first = lr
+
+    def change(self, group, param, index):
+        super().change({**group, "weight_decay": group["weight_decay"] / self.first}, param, index)
 
 
 class WritesTheLr(Healthy):  # lr.written
@@ -357,6 +367,12 @@ class ScalesItsGradients(Healthy):  # gradients.after_step
         param.grad.mul_(0.5)
 
 
+class DecaysItsGradients(Healthy):  # gradients.after_step
+    def change(self, group, param, index):
+        param.grad.add_(param, alpha=group["weight_decay"])
+        super().change({**group, "weight_decay": 0.0}, param, index)
+
+
 class MultipliesByTheCommonNorm(Healthy):  # gradients.nonfinite
     @torch.no_grad()
     def step(self, closure=None):
@@ -460,6 +476,34 @@ class KeepsEveryGradient(Healthy):  # state
         self.state[param].setdefault("seen", []).append(param.grad.clone())
 
 
+class BeginsItsMeanLate(Healthy):  # state
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.state[param]["step"] = self.state[param].get("step", 0) + 1
+        if self.state[param]["step"] == 6:
+            self.state[param]["mean"] = param.clone()
+
+
+class Mean:
+    def __init__(self, param):
+        self.last = collections.deque([param.clone()])
+
+
+class HasItsMeanInAnObject(Healthy):  # state
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        self.state[param]["mean"] = Mean(param)
+
+
+class HasOptimizersInAList(Healthy):  # state
+    def __init__(self, params, **kwargs):
+        super().__init__(params, **kwargs)
+        self.inner = [BeginsItsMeanLate(group["params"]) for group in self.param_groups]
+
+    def step(self, closure=None):
+        return self.inner[0].step(closure)
+
+
 class HasAnObject(Healthy):  # state.weights_only, state.kinds
     def change(self, group, param, index):
         super().change(group, param, index)
@@ -490,6 +534,19 @@ class DividesByItsOwnNorm(Healthy):  # elementwise
     def change(self, group, param, index):
         rate = group["lr"] / (param.grad.norm() + 1e-9)
         super().change({**group, "lr": rate}, param, index)
+
+
+class ProjectsAtRightAngles(Healthy):  # elementwise
+    def change(self, group, param, index):
+        share = (param.grad * param).sum() / param.square().sum()
+        if abs(share) * param.norm() < 1e-3 * param.grad.norm():
+            param.sub_(param * share)
+        super().change(group, param, index)
+
+
+class DecaysByItsNorm(Healthy):  # elementwise
+    def change(self, group, param, index):
+        super().change({**group, "weight_decay": group["weight_decay"] * param.norm()}, param, index)
 
 
 class TakesTheSign(Healthy):  # scale

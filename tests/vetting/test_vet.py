@@ -19,6 +19,7 @@ FAULTS = {
     "Reinitialises": ("lr.zero", "moves"),
     "WritesIntoTheTensor": ("lr.tensor", "written into"),
     "OtherNumbersForATensor": ("lr.tensor", "other numbers"),
+    "DividesByTheTensor": ("lr.tensor", "other numbers with weight_decay"),
     "WritesTheLr": ("lr.written", "written"),
     "SubtractsAConstant": ("decay", "a constant"),
     "RelativeDecay": ("decay", "relative to the first lr"),
@@ -58,6 +59,7 @@ FAULTS = {
 NOTES = {
     "ClearsItsGradients": ("gradients.after_step", "cleared"),
     "ScalesItsGradients": ("gradients.after_step", "overwritten"),
+    "DecaysItsGradients": ("gradients.after_step", "overwritten with weight_decay"),
     "MultipliesByTheCommonNorm": ("gradients.nonfinite", "spreads"),
     "IgnoresTheScaler": ("gradients.skipped", "changes"),
     "ComparesNumbers": ("dtypes.complex", "not complex64"),
@@ -70,12 +72,14 @@ NOTES = {
     "Prints": ("manners.quiet", "prints"),
     "CopiesOfItsStateShare": ("resume.memory", "inexact"),
     "KeepsAWideState": ("resume.bfloat16", "inexact"),
-    "KeepsEveryGradient": ("state", 16.0),
+    "KeepsEveryGradient": ("state", 52.0),
     "HasAnObject": ("state.weights_only", "refused"),
     "CountsBesideTheState": ("state.outside", "count"),
     "SlowerFromPlaceToPlace": ("groups.merge", "depends"),
     "WritesItsGroupsAnew": ("groups.keys", "lost param_names own_key"),
     "DividesByItsOwnNorm": ("elementwise", "no"),
+    "ProjectsAtRightAngles": ("elementwise", "no"),
+    "DecaysByItsNorm": ("elementwise", "no with weight_decay"),
     "TakesTheSign": ("scale", "each"),
     "WantsAClosure": ("needs", "closure"),
     "WantsAnAccelerator": ("needs", "accelerator"),
@@ -284,6 +288,12 @@ def test_what_is_unusual_is_no_fault(name):
     report = vet(getattr(optimizers, name), only=only)
     assert report.faults == []
     assert report["manners.random"].value == ("draws" if name == "AddsNoise" else "none")
+
+
+@pytest.mark.parametrize("name", ["BeginsItsMeanLate", "HasItsMeanInAnObject", "HasOptimizersInAList"])
+def test_the_state_counts_whenever_it_begins_and_wherever_it_is(name):
+    found = vet(getattr(optimizers, name), only=["state"])["state"]
+    assert (found.verdict, found.value) == ("fine", 8.0), found.why
 
 
 def test_the_healthy_one_has_no_fault_and_nothing_unmeasured(healthy):

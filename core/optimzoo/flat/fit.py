@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.flat.chunk import ROW, is_part
+from optimzoo.flat.layouts import Shapes, course, layouts
 from optimzoo.flat.tape import Tape
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import needs_of
@@ -24,7 +26,6 @@ from optimzoo.traces import describe_error
 
 HARMLESS = ("one_group", "whole", "whole_if_unknown")
 NO_PART_OF_A_TRIAL = ("state", "param_groups", "step", "grad_scale", "found_inf")
-UPDATES = 12
 
 
 def check_facts(optimizer: Optimizer) -> None:
@@ -38,7 +39,7 @@ def check_facts(optimizer: Optimizer) -> None:
         raise ConfigError(f"{cls.__name__} {NEEDS[need]}. It cannot be flattened: leave it out", "flatten")
     facts = known_facts(cls)
     row = facts.rows.get("elementwise") if facts else None
-    if row and row[0] != "unmeasured" and row[1] != "yes":
+    if row and row[1] == "no":
         raise ConfigError(f"{cls.__name__}: {row[2]}", "flatten")
 
 
@@ -74,53 +75,38 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any], compiled: bool =
     Raises:
         ConfigError: They move differently, the state is not one number for each number, or a step cannot be noted.
     """
-    name = type(optimizer).__name__
-    apart, whole, states = _moved(optimizer, group)
-    for parameter, state in states:
-        for key, value in state.items():
-            if isinstance(value, (list, dict)) or (
-                isinstance(value, Tensor)
-                and value.ndim
-                and not (is_part(value, parameter) and value.is_floating_point())
-            ):
-                of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
-                raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
+    name, ends = type(optimizer).__name__, _ends(optimizer, group)
+    apart = next(ends)
     if compiled and not group.get("fused"):
         tape = Tape(lambda graph: graph)
-        noted, *_ = _moved(optimizer, group, tape)
+        noted = next(_ends(optimizer, group, tape))
         if tape.why_not or not torch.equal(noted, apart):
             why = tape.why_not or "has a step that comes to other results where its operations are noted down"
             raise ConfigError(f"{name} {why}: it cannot be compiled, so leave it out", "compile")
-    if not torch.equal(apart, whole):
+    if not all(torch.equal(apart, whole) for whole in ends):
         cls: Any = type(optimizer)
         plain = {k: p.default for k, p in calls.parameters(cls).items() if p.default is not p.empty}
         given = [k for k in plain.keys() & group.keys() - {"lr"} if group[k] != plain[k]]
-        to_blame = [k for k in given if torch.equal(*_moved(optimizer, {**group, k: plain[k]})[:2])]
+        others = {k: _ends(optimizer, {**group, k: plain[k]}) for k in given}
+        to_blame = [k for k, (first, *rest) in others.items() if all(torch.equal(first, end) for end in rest)]
         told = f"{to_blame[0]}={group[to_blame[0]]!r}" if to_blame else "the arguments that it has"
         raise ConfigError(
             f"{name}, with {told}, moves a number otherwise in another parameter: it cannot be flattened", "flatten"
         )
 
 
-def _moved(
-    optimizer: Optimizer, group: Mapping[str, Any], tape: Tape | None = None
-) -> tuple[Tensor, Tensor, list[Any]]:
-    """Return what copies of the optimizer make of small parameters, of one that is all of them, and its state."""
+def _ends(optimizer: Optimizer, group: Mapping[str, Any], tape: Tape | None = None) -> Iterator[Tensor]:
+    """Yield where copies of the optimizer move the numbers, in each layout."""
     name, like = type(optimizer).__name__, group["params"][0]
-    made = torch.Generator().manual_seed(0)
     row = ROW // like.element_size()
-    shapes = ((row, 192), (2 * row,), (row,))  # more than the 4096 from which libraries keep states in 8 bits
-    values = [torch.randn(shape, generator=made) * 3**n for n, shape in enumerate(shapes)]
-    grads = [[torch.randn(shape, generator=made) * 5**n for n, shape in enumerate(shapes)] for _ in range(UPDATES)]
-    for grad, value in zip(grads[0], values):  # nearly at right angles, as of weights without a scale
-        grad -= value * ((grad * value).sum() / value.square().sum() - 3e-4 * grad.norm() / value.norm())
+    values, *grads = course(row)
 
-    def moved(joined: bool) -> tuple[Tensor, list[Any]]:
-        def of_trial(tensors: Sequence[Tensor]) -> list[Tensor]:
-            tensors = [torch.cat([tensor.flatten() for tensor in tensors])] if joined else tensors
-            return [tensor.to(like.device, like.dtype, copy=True) for tensor in tensors]  # some write into gradients
+    def moved(shapes: Shapes) -> list[tuple[nn.Parameter, Any]]:
+        def of_trial(numbers: Tensor) -> list[Tensor]:  # copies, since some write into gradients
+            parts = zip(torch.split(numbers, [*map(math.prod, shapes)]), shapes)
+            return [part.view(shape).to(like.device, like.dtype, copy=True) for part, shape in parts]
 
-        params = [nn.Parameter(value.clone()) for value in of_trial(values)]
+        params = [nn.Parameter(value) for value in of_trial(values)]
         twin = _twin(optimizer, group, params)
         torch.manual_seed(0)
         for step in grads:
@@ -134,17 +120,30 @@ def _moved(
                 twin.step()
             finally:
                 tape.finish([*twin.state.values(), *twin.param_groups], failed=sys.exc_info()[0] is not None)
-        return torch.cat([parameter.detach().flatten() for parameter in params]), [(p, twin.state[p]) for p in params]
+        return [(parameter, twin.state[parameter]) for parameter in params]
 
     devices = [like.device.index or 0] if like.device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices), torch.enable_grad():
-            apart = moved(False)[0]
-            return (apart, apart, []) if tape else (apart, *moved(True))
-    except Exception as error:
-        raise ConfigError(
-            f"a copy of {name} fails in a trial on buffers: {describe_error(error)}", "compile" if tape else "flatten"
-        ) from error
+    for shapes in layouts(row):
+        try:
+            with torch.random.fork_rng(devices), torch.enable_grad():
+                found = moved(shapes)
+        except Exception as error:
+            raise ConfigError(
+                f"a copy of {name} fails in a trial on buffers: {describe_error(error)}",
+                "compile" if tape else "flatten",
+            ) from error
+        for parameter, state in found:
+            _check_state(name, parameter, state)
+        yield torch.cat([parameter.detach().flatten() for parameter, _ in found])
+
+
+def _check_state(name: str, parameter: Tensor, state: Mapping[str, Any]) -> None:
+    for key, value in state.items():
+        if isinstance(value, (list, dict)) or (
+            isinstance(value, Tensor) and value.ndim and not (is_part(value, parameter) and value.is_floating_point())
+        ):
+            of = f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
+            raise ConfigError(f"the state of {name} is not one number for each number: {key!r} is {of}", "flatten")
 
 
 def _twin(optimizer: Optimizer, group: Mapping[str, Any], params: list[nn.Parameter]) -> Any:

@@ -27,7 +27,12 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
         "lr": (("ignored", "late"), "a schedule of its learning rate does not do what it says"),
         "lr.written": (("written",), "a schedule of its learning rate does not do what it says"),
     },
-    "tensor_lr": {"lr.tensor": (("written into", "other numbers"), "give it the learning rate as a number")},
+    "tensor_lr": {
+        "lr.tensor": (
+            ("written into", "other numbers", "other numbers with weight_decay"),
+            "give it the learning rate as a number",
+        )
+    },
     "clip": {"scale": (("each",), "clipping its gradients by their norm does nothing")},
     "groups": {
         "groups.merge": (("depends",), "its results depend on how parameters are grouped, and there are groups")

@@ -17,7 +17,7 @@ SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
-@measures("gradients.after_step")
+@measures("gradients.after_step", decaying=True)
 def after_step(way: Way) -> Fact:
     """Compare the gradients after a step with those that it was given."""
     given, trial = Trial(way, **way.busy).run(1), Trial(way, **way.busy).run(2)

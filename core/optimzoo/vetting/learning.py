@@ -112,7 +112,7 @@ def lr_zero(way: Way) -> Fact:
     return note("moves later", "at lr=0 an update moves on by what earlier ones left") if left else fine("stands still")
 
 
-@measures("lr.tensor", error="note")
+@measures("lr.tensor", error="note", decaying=True)
 def lr_tensor(way: Way) -> Fact:
     """Give the rate as a tensor, and halve it in place on the way."""
     number = Trial(way)

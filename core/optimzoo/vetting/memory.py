@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from optimzoo.flat.chunk import ROW
+from optimzoo.flat.layouts import layouts
 from optimzoo.vetting.record import Fact, fault, fine, measures, note
-from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Bent, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Bent, Course, Trial, Way, far
 
 STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
@@ -100,17 +103,35 @@ def _groups(optimizer: Any) -> list[dict[str, Any]]:
     return [{k: v for k, v in group.items() if k not in ("params", "param_names")} for group in optimizer.param_groups]
 
 
+def _held(value: Any, library: str, seen: dict[int, Any]) -> Iterator[Any]:
+    """Yield the tensors and optimizers that a value holds, in containers and in objects of the library, each once."""
+    if id(value) in seen:
+        return
+    seen[id(value)] = value
+    if isinstance(value, (Tensor, torch.optim.Optimizer)):
+        yield value
+    inside: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inside = value.values()
+    elif isinstance(value, (list, tuple, set, deque)):
+        inside = value
+    elif not isinstance(value, Tensor) and type(value).__module__.partition(".")[0] == library:
+        inside = [v for k, v in getattr(value, "__dict__", {}).items() if k not in STANDARD]
+    for item in inside:
+        yield from _held(item, library, seen)
+
+
 def _tensors(trial: Trial) -> dict[str, list[Tensor]]:
     """Return the tensors that the optimizer holds beside the parameters, by where they are, each once."""
-    optimizer, found, seen = trial.optimizer, {}, {id(w) for w in trial.weights}
-    own = {k: v for k, v in vars(optimizer).items() if k not in STANDARD}
-    inner = (v for v in own.values() if isinstance(v, torch.optim.Optimizer))  # as ZeRO has one
-    states = [dict(each.state) for each in (optimizer, *inner)]
-    for place, holder in {"state": states, "groups": _groups(optimizer), "object": own}.items():
-        tensors = {id(v): v for _, v in _leaves(holder, "") if isinstance(v, Tensor) and id(v) not in seen}
-        seen |= tensors.keys()
-        found[place] = list(tensors.values())
-    return found
+    library = type(trial.optimizer).__module__.partition(".")[0]
+    own = {k: v for k, v in vars(trial.optimizer).items() if k not in STANDARD}
+    inner = [v for v in _held(own, library, {}) if isinstance(v, torch.optim.Optimizer)]  # as of Lookahead and ZeRO
+    optimizers, seen = [trial.optimizer, *inner], {id(w): w for w in trial.weights}
+    states, groups = [dict(each.state) for each in optimizers], [_groups(each) for each in optimizers]
+    return {
+        place: [v for v in _held(holder, library, seen) if isinstance(v, Tensor)]
+        for place, holder in {"state": states, "groups": groups, "object": own}.items()
+    }
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -122,20 +143,20 @@ def _bytes(tensor: Tensor) -> int:
 
 @measures("state")
 def state(way: Way) -> Fact:
-    """Count the bytes of tensors in the state, the groups and the object after three updates, per parameter."""
+    """Count the bytes of tensors in the state, the groups and the object after twelve updates, per parameter."""
     trial = Trial(way, (MATRIX,), **way.busy)
 
     def sizes(count: int, first: int = 0) -> dict[str, float]:
         found = _tensors(trial.run(count, first=first))
         return {place: sum(map(_bytes, vs)) / 4096 for place, vs in found.items()}
 
-    early = sizes(3)
+    early = sizes(AGAIN)
     total, places = round(sum(early.values()), 1), " and the ".join(p for p, size in early.items() if size > 0.1)
     dtypes = {str(v.dtype)[6:] for vs in _tensors(trial).values() for v in vs if v.numel() > 1}
     why = f"bytes per parameter, {' and '.join(sorted(dtypes))} in the {places}" if places else "bytes per parameter"
-    half, last = sum(sizes(9, first=3).values()), sum(sizes(12, first=12).values())
-    if last > half + 0.1:
-        return note(total, f"{why}: it grows, to {half:.4g} after 12 updates and {last:.4g} after 24")
+    last = sum(sizes(AGAIN, first=AGAIN).values())
+    if last > total + 0.1:
+        return note(total, f"{why}: it grows, to {last:.4g} after {2 * AGAIN} updates")
     return fine(total, why) if places in ("", "state") else note(total, f"{why}: not only where torch keeps it")
 
 
@@ -214,11 +235,14 @@ def added(way: Way) -> Fact:
     return fine("trained") if moved else fault("not trained", "the parameters of a group added later are not trained")
 
 
-@measures("elementwise")
+@measures("elementwise", error="note", decaying=True)
 def elementwise(way: Way) -> Fact:
-    """Move two parameters, and one that is both of them in a row, and compare the bits; a matrix and its rows too."""
-    layouts: list[Any] = [((8192,),), ((4096,), (4096,)), TWO]
-    layouts = [((128, 64),), TWO] if len(way.shapes) == 1 else layouts
-    ends = [Trial(way, shapes, **way.busy).run(6).values() for shapes in layouts]
-    same = all(torch.equal(ends[0], end) for end in ends)
+    """Move parameters, a matrix and a vector that are all of them in a row, as the trial of flat steps, to the bit."""
+    shapes, *wholes = layouts(ROW // way.dtype.itemsize, vectors=len(way.shapes) > 1)
+
+    def end(of: Any) -> Tensor:
+        return Course(way, of, **way.busy).run(Course.UPDATES).values()
+
+    apart = end(shapes)
+    same = all(torch.equal(apart, end(whole)) for whole in wholes)
     return fine("yes") if same else note("no", "a number moves otherwise in another parameter: it cannot be flattened")

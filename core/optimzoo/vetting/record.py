@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,11 +99,30 @@ MEASUREMENTS: dict[str, tuple[Measure, str]] = {}
 """Each measurement, and what an error in it is, by the name of its fact."""
 
 
-def measures(name: str, error: str = "unmeasured") -> Callable[[Measure], Measure]:
-    """Enter a function of a ``Way`` into ``MEASUREMENTS``; an ``error`` in it is such a verdict."""
+def measures(name: str, error: str = "unmeasured", decaying: bool = False) -> Callable[[Measure], Measure]:
+    """Enter a function of a ``Way`` into ``MEASUREMENTS``.
+
+    Args:
+        name: The name of the fact.
+        error: What verdict an error in it is.
+        decaying: Whether to measure once more, with a decay, what is fine where a class has a decay that is off.
+    """
 
     def enter(function: Measure) -> Measure:
-        MEASUREMENTS[name] = function, error
+        MEASUREMENTS[name] = partial(_with_decay, function) if decaying else function, error
         return function
 
     return enter
+
+
+def _with_decay(measure: Measure, way: Way) -> Fact:
+    found = measure(way)
+    if found.verdict != "fine" or way.setting("weight_decay") != 0:
+        return found
+    more = {"weight_decay": 0.1}
+    with contextlib.suppress(Exception):  # a decay may be refused
+        other = measure(replace(way, kwargs=way.kwargs | more))
+        if other.verdict in ("note", "fault"):
+            value, fill = f"{other.value} with weight_decay", other.fill | {"more": more}
+            return replace(other, value=value, why=f"with a weight_decay, {other.why}", fill=fill)
+    return found

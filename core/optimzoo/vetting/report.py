@@ -128,7 +128,7 @@ def reproduction(way: Way, name: str, fill: dict[str, Any]) -> str:
         "module": way.cls.__module__,
         "root": re.split(r"\W", way.cls.__qualname__)[0],
         "name": way.cls.__qualname__,
-        "given": "".join(f"{key!r}: {_source(value)}, " for key, value in way.kwargs.items()),
+        "given": "".join(f"{key!r}: {_source(value)}, " for key, value in (way.kwargs | fill.get("more", {})).items()),
         "shapes": way.shapes,
         "dtype": way.dtype,
         "context": f"{way.context[0]}({', '.join(f'{key}={value}' for key, value in way.context[1].items())})",

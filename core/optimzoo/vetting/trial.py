@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from optimzoo.flat.layouts import ROWS, course
+
 Shapes = Sequence[tuple[int, ...]]
 Split = bool | Sequence[dict[str, Any]]
 
@@ -141,10 +143,14 @@ class Trial:
     def numbers(self, seed: int, shapes: Any) -> list[Tensor]:
         """Return tensors of the ``shapes``, filled with one list of random numbers."""
         counts = [math.prod(shape) for shape in shapes]
+        parts = torch.split(self.drawn(seed, sum(counts)), counts)
+        return [part.reshape(shape).to(self.dtype) for part, shape in zip(parts, shapes)]
+
+    def drawn(self, seed: int, count: int) -> Tensor:
+        """Return a list of random numbers."""
         generator = torch.Generator().manual_seed(seed)
-        flat = torch.randn(self.tile or sum(counts), generator=generator, dtype=torch.float64)
-        flat = flat.repeat(-(-sum(counts) // self.tile))[: sum(counts)] if self.tile else flat
-        return [part.reshape(shape).to(self.dtype) for part, shape in zip(torch.split(flat, counts), shapes)]
+        flat = torch.randn(self.tile or count, generator=generator, dtype=torch.float64)
+        return flat.repeat(-(-count // self.tile))[:count] if self.tile else flat
 
     def loss(self, k: int, scale: float = 1.0, without: Sequence[int] = ()) -> Tensor:
         """Return half the squared distance, of the parameters that are not left out, times ``scale``."""
@@ -231,6 +237,20 @@ class Bent(Trial):
     def pull(self, weight: Tensor, point: Tensor) -> Tensor:
         """Return what each number adds to the loss."""
         return super().pull(weight, point) + 0.05 * weight * weight.roll(1)
+
+
+class Course(Trial):
+    """One that makes the updates of a trial of flat steps: its first gradients are those, and the others near them.
+
+    There are more of them, so that a step size matters that doubles in each update from 1e-6 on.
+    """
+
+    UPDATES = 40
+
+    def drawn(self, seed: int, count: int) -> Tensor:
+        """Return the numbers, or in an update the points whose distance to them is its gradient."""
+        numbers = course(count // sum(ROWS), self.UPDATES)
+        return numbers[0] - numbers[seed] if seed else numbers[0]
 
 
 def far(one: Tensor, other: Tensor, start: Tensor | float = 0.0) -> float:

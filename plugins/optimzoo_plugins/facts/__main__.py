@@ -68,7 +68,7 @@ def main() -> None:
     asked = parser.parse_args()
     entries = {name: OPTIMIZERS.entry(name) for name in OPTIMIZERS}
     order = {library: number for number, library in enumerate(USED)}
-    mine = [name for name, entry in entries.items() if entry.bundled and entry.installed]
+    mine = [name for name, e in entries.items() if e.bundled and e.installed and "parts" not in e.needs]
     names = asked.names or sorted(mine, key=lambda name: order.get(entries[name].library, len(USED)))
     import torch._functorch.aot_autograd  # noqa: F401  # once, and not in each process that compiles a step
 

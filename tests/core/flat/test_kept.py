@@ -29,9 +29,10 @@ from tests.core.flat.plays import (
     [
         (dict(type="Adafactor"), "a number moves otherwise in another parameter"),
         (dict(type="pytorch_optimizer.StableAdamW"), "a number moves otherwise in another parameter"),
-        (dict(type="AdamP"), "AdamP, with the arguments that it has, moves"),
-        (dict(type="pytorch_optimizer.SGDP"), "SGDP, with the arguments that it has, moves"),
-        (dict(type="Adam8bit"), "'state1' is torch.uint8"),
+        (dict(type="AdamP"), "a number moves otherwise in another parameter"),
+        (dict(type="pytorch_optimizer.SGDP"), "a number moves otherwise in another parameter"),
+        (dict(type="torch_optimizer.LARS", lr=0.1, weight_decay=0.1), "LARS, with weight_decay=0.1, moves"),
+        (dict(type="Adam8bit"), "a number moves otherwise in another parameter"),
         (dict(type="bitsandbytes.Adam", optim_bits=8), "'state1' is torch.uint8"),
         (dict(type="bitsandbytes.AdEMAMix"), "'state1' is torch.float32 of the shape"),
         (dict(type="LBFGS"), "evaluates the loss itself"),
@@ -47,6 +48,11 @@ def test_an_optimizer_that_cannot_be_flattened_is_refused_with_the_reason(optimi
     assert raised.value.path == "optim_wrapper.flatten"
 
 
+def test_what_is_known_of_a_decay_alone_is_no_reason_without_one():
+    cfg = dict(optimizer=dict(type="torch_optimizer.LARS", lr=0.1), flatten=True)
+    assert build_optim_wrapper(nn.Linear(64, 64), cfg).state_dict()["state"] == {}
+
+
 class Odd(torch.optim.SGD):
     """Moves a number by the mean over its parameter from its tenth step on."""
 
@@ -59,10 +65,25 @@ class Odd(torch.optim.SGD):
         return super().step(closure)
 
 
+class Projects(torch.optim.SGD):
+    """Makes gradients that are nearly at right angles to their weights so, as AdamP and SGDP do."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                share = (parameter.grad * parameter).sum() / parameter.square().sum()
+                near = share.abs() * parameter.norm() < 1e-3 * parameter.grad.norm()
+                parameter.grad = parameter.grad - parameter * share * near
+        return super().step(closure)
+
+
 def test_an_optimizer_that_nobody_has_measured_is_tried_with_its_own_arguments():
     model = nn.Linear(64, 64)
     with pytest.raises(ConfigError, match="Odd, with the arguments that it has"):
         OptimWrapper(Odd(model.parameters(), lr=0.1), flatten=True)
+    with pytest.raises(ConfigError, match="Projects, with the arguments that it has"):
+        OptimWrapper(Projects(model.parameters(), lr=0.1), flatten=True)
     with pytest.raises(ConfigError, match="state of AdaBelief is not .*adanorm"):
         build_optim_wrapper(model, dict(optimizer=dict(type="pytorch_optimizer.AdaBelief", adanorm=True), flatten=True))
 

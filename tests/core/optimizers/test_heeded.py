@@ -105,6 +105,12 @@ def test_one_sentence_says_it_where_it_matters(fact, build, sentence, facts):
     assert str(warning.message).endswith(" (measured with tests 1.2 and torch 2.13.0)")
 
 
+def test_a_fault_of_a_decay_alone_is_told_where_it_matters(facts):
+    facts({"lr.tensor": ["fault", "other numbers with weight_decay", "with a weight_decay, 1 of the way elsewhere"]})
+    with pytest.warns(OptimzooWarning, match="give it the learning rate as a number: with a weight_decay, 1 of"):
+        tensor_lr(Strange)
+
+
 def test_what_two_facts_or_two_members_tell_is_told_once(facts):
     facts({"lr": ROWS["lr"], "lr.written": ["fault", "written", "it becomes 0.2"], "scale": ROWS["scale"]})
     member = dict(optimizer=dict(type=Strange, lr=0.1), clip_grad=dict(max_norm=1.0))
