@@ -21,7 +21,7 @@ SAMPLE = [*OTHER_VERSION, *(sorted(CURRENT)[(DAY * 20 + i) % len(CURRENT)] for i
 MEASURABLE = {"closure", "matrices", "sparse", "modes", "process_group"}
 MEASURABLE |= {"graph", "named", "model", "inner", "inner_class", "loss"}
 """The declared needs that are measured too."""
-AGAIN = ("needs", "lr", "decay", "resume", "state", "elementwise", "scale")
+AGAIN = ("needs", "lr", "decay", "resume", "state", "gradients.after_step", "elementwise", "scale")
 """Facts that are soon measured."""
 
 
@@ -82,6 +82,20 @@ def test_names_are_found_by_their_facts(optimzoo):
 
 def test_the_state_of_an_optimizer_inside_of_another_counts():
     assert OPTIMIZERS.entry("ZeroRedundancyOptimizer").facts.value("state") == 8.0  # AdamW's, in one process
+    assert OPTIMIZERS.entry("timm.Lookahead").facts.value("state") == 4.0  # from the sixth update on
+
+
+@pytest.mark.parametrize(
+    ("name", "fact", "value"),
+    [
+        ("ADOPT", "gradients.after_step", "overwritten with weight_decay"),
+        ("AdoptAtan2", "lr.tensor", "other numbers with weight_decay"),
+        ("timm.Lars", "elementwise", "no with weight_decay"),
+        *((name, "elementwise", "no") for name in ("AdamP", "timm.SGDP", "pytorch_optimizer.ASGD", "DAdaptLion")),
+    ],
+)
+def test_what_a_default_or_a_few_updates_hide_is_known(name, fact, value):
+    assert OPTIMIZERS.entry(name).facts.value(fact) == value
 
 
 def test_show_tells_the_facts_with_their_versions(optimzoo):
