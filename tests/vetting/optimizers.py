@@ -222,6 +222,14 @@ class NormalisesTheMomentumInBfloat16(Healthy):  # dtypes.bfloat16
         update.div_(update.norm() + 1e-7)
 
 
+class AveragesSquares(Healthy):  # dtypes.forgets
+    def change(self, group, param, index):
+        super().change(group, param, index)
+        state = self.state[param]
+        squares = state.setdefault("squares", torch.zeros_like(param))
+        squares.mul_(0.999).addcmul_(param.grad, param.grad, value=0.001)
+
+
 class OtherwiseInForeach(Healthy):  # kernels
     def change(self, group, param, index):
         super().change({**group, "lr": group["lr"] * (1.01 if group["foreach"] else 1)}, param, index)

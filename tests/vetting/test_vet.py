@@ -77,6 +77,7 @@ NOTES = {
     "CountsBesideTheState": ("state.outside", "count"),
     "SlowerFromPlaceToPlace": ("groups.merge", "depends"),
     "WritesItsGroupsAnew": ("groups.keys", "lost param_names own_key"),
+    "AveragesSquares": ("dtypes.forgets", "no"),
     "DividesByItsOwnNorm": ("elementwise", "no"),
     "ProjectsAtRightAngles": ("elementwise", "no"),
     "DecaysByItsNorm": ("elementwise", "no with weight_decay"),

@@ -134,7 +134,7 @@ def _create(
     dtypes = {p.dtype for group in groups for p in group["params"]}
     if torch.bfloat16 in dtypes:
         heed(cls, "bfloat16")
-    heed_rounding(cls, [{**given, **group} for group in groups], dtypes)
+    heed_rounding(cls, [{**given, **group} for group in groups], dtypes, described.changed)
     heed(cls, "arguments", described.changed - described.notes.keys())
     kernel = calls.parameters(cls).get("triton")
     if kernel and kernel.default is None and any(p.device.type == "cpu" for group in groups for p in group["params"]):

@@ -39,6 +39,7 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
     "decay_of_groups": {"decay.groups": (("shared",), "the weight_decay of a single group does nothing")},
     "bfloat16": {"dtypes.bfloat16": (("another state",), "do not train bfloat16 parameters with it")},
+    "rounding": {"dtypes.forgets": (("no",), "a large gradient makes all later steps of bfloat16 parameters small")},
     "arguments": {"arguments.effect": ((), "an argument does nothing")},
     "checkpoint": {
         "resume": (("inexact", "fails"), "a run that is resumed does not go on as if it had not stopped"),
@@ -56,6 +57,8 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
 fault whose value names one of the keys that a config gives."""
 
 
+FACTORS = ("alpha", "beta2", "betas", "rho")
+"""Arguments that say by what factor an average falls."""
 AVERAGES: dict[type, tuple[str, int | None]] = {
     **dict.fromkeys((torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam), ("betas", 1)),
     torch.optim.Adamax: ("betas", 1),
@@ -84,15 +87,20 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
             )
 
 
-def heed_rounding(cls: type, settings: Iterable[Mapping[str, Any]], dtypes: Iterable[torch.dtype]) -> None:
-    """Warn if an average of squared gradients, which torch keeps in the dtype of the parameters, can never fall.
+def heed_rounding(
+    cls: type, settings: Iterable[Mapping[str, Any]], dtypes: Iterable[torch.dtype], changed: Iterable[str]
+) -> None:
+    """Warn if an average of squared gradients, which is kept in the dtype of the parameters, can never fall.
 
     Args:
-        cls: The class; others than those in ``AVERAGES`` may keep theirs in float32.
+        cls: The class. Of others than those in ``AVERAGES`` it is known by measurement, with the default arguments.
         settings: The settings of each group.
         dtypes: The dtypes of the parameters.
+        changed: The arguments that are not the defaults.
     """
     if cls not in AVERAGES:
+        if torch.bfloat16 in dtypes and {*FACTORS}.isdisjoint(changed):
+            heed(cls, "rounding")
         return
     name, place = AVERAGES[cls]
     default = inspect.signature(cls).parameters[name].default

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
-from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Slope, Trial, Way, far
 
 SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4, 3, 3, 3), "empty": (0,)}
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -236,19 +237,44 @@ def bfloat16(way: Way) -> Fact:
             states = [Trial(way, dtype=d, **settings).run(8).optimizer.state for d in (torch.float32, torch.bfloat16)]
         except (Exception, SystemExit):  # bfloat16 or the switch is refused
             continue
-        for one, other in zip(*([own for own in state.values() if isinstance(own, dict)] for state in states)):
-            for key in sorted(one.keys() & other.keys(), key=str):
-                wide, narrow = _size(one[key]), _size(other[key])
-                if wide > 1e-3 and not 0.5 < narrow / wide < 2:
-                    why = f"in bfloat16 with {settings} the state {key!r} is {narrow / wide:.2g} times that in float32"
-                    told = "".join(f" with {name}={value}" for name, value in switch.items())
-                    return fault(f"another state{told}", why, settings=settings, key=key)
+        for key, wide, narrow in _pairs(*states):
+            if wide > 1e-3 and not 0.5 < narrow / wide < 2:
+                why = f"in bfloat16 with {settings} the state {key!r} is {narrow / wide:.2g} times that in float32"
+                told = "".join(f" with {name}={value}" for name, value in switch.items())
+                return fault(f"another state{told}", why, settings=settings, key=key)
     return fine("as in float32")
+
+
+def _pairs(*states: Any) -> Iterator[tuple[Any, float, float]]:
+    """Yield the name of each entry of two states, and the sizes of both."""
+    for one, other in zip(*([own for own in state.values() if isinstance(own, dict)] for state in states)):
+        for key in sorted(one.keys() & other.keys(), key=str):
+            yield key, _size(one[key]), _size(other[key])
 
 
 def _size(value: Any) -> float:
     is_whole = isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1
     return float(value.double().square().mean().sqrt()) if is_whole else 0.0
+
+
+@measures("dtypes.forgets")
+def forgets(way: Way) -> Fact:
+    """Make an update with gradients 100 times as large, then 2000 others, and compare the state with float32's."""
+    if "bfloat16" in dtypes(way).value:
+        return unmeasured("it does not take bfloat16")
+    count, begun = 0, time.monotonic()
+    wide, narrow = (Slope(way, way.shapes[-1:], dtype=d, **way.busy) for d in (torch.float32, torch.bfloat16))
+    while count < 2000 and time.monotonic() < begun + 12:
+        for trial in (wide, narrow):
+            trial.update(count, scale=1.0 if count else 100.0)
+        count += 1
+    if count < 1000:
+        return unmeasured(f"12 seconds are {count} updates")
+    for key, one, other in _pairs(wide.optimizer.state, narrow.optimizer.state):
+        if one and other > 2 * one:
+            why = f"{count} updates after a large one its state {key!r} is {other / one:.2g} times that in float32"
+            return note("no", f"in bfloat16, {why}: rounding keeps it from falling")
+    return fine("yes")
 
 
 @measures("kernels")

@@ -21,6 +21,7 @@ ROWS = {
     "state.weights_only": ["note", "refused", "because of a deque"],
     "manners.copies": ["note", "not deepcopy", "it has no attribute k"],
     "decay.groups": ["fault", "shared", "what a group says is not read"],
+    "dtypes.forgets": ["note", "no", "its average stays"],
     "dtypes.bfloat16": ["fault", "another state", "the momentum is 0.1 times that in float32"],
     "arguments.effect": ["fault", "nesterov dampening", "taken without an effect: nesterov, dampening"],
 }
@@ -81,6 +82,11 @@ SITUATIONS = [
     ("manners.copies", bare, "it does not survive a deepcopy (a wrapper keeps what such a copy forgets"),
     ("decay.groups", groups, "the weight_decay of a single group does nothing: what a group says is not read"),
     ("dtypes.bfloat16", bfloat16, "do not train bfloat16 parameters with it: the momentum is 0.1 times"),
+    (
+        "dtypes.forgets",
+        bfloat16,
+        "a large gradient makes all later steps of bfloat16 parameters small: its average stays",
+    ),
     ("arguments.effect", arguments, "an argument does nothing: taken without an effect: nesterov, dampening"),
     ("lr", schedule, "a schedule of its learning rate does not do what it says: one update late"),
     ("lr.tensor", tensor_lr, "give it the learning rate as a number: 0.1 apart"),
@@ -171,6 +177,13 @@ def test_nothing_is_said_of_adamw(build):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build("AdamW")
+
+
+def test_an_average_that_was_measured_with_other_factors_is_not_spoken_of(facts):
+    facts({"dtypes.forgets": ROWS["dtypes.forgets"]})
+    with pytest.warns(OptimzooWarning, match="Strange: a large gradient"):
+        bfloat16(Strange)
+    heeded.heed_rounding(Strange, [], {torch.bfloat16}, {"betas"})
 
 
 def after_a_large_gradient(cls, dtype, settings):
