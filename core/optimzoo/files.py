@@ -55,6 +55,8 @@ def check_unfolded(held: Any, size: int) -> None:
 def _unfolded(value: Any, known: dict[int, float]) -> float:
     """Return how many values there are, those that stand at several places counted at each: infinite in a circle."""
     if isinstance(value, Tensor):
+        if value.is_nested:
+            raise ValueError("it has a nested tensor, which no state has")
         size = value.numel() * value.element_size() if value.layout is torch.strided else 0
         return value.numel() if size and size > value.untyped_storage().nbytes() else 1
     if not isinstance(value, (dict, list, tuple)):

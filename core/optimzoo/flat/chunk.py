@@ -74,7 +74,10 @@ class Chunk:
         if self._rounds and not wrong:
             wrong = [p for p, g in zip(self.params, grads) if not steps_in_vectors(p, g)]
         if not wrong:
-            if max(map(sys.getrefcount, self.grads)) > _IN_A_LIST and not any(map(is_, grads, self.grads)):
+            is_kept = max(map(sys.getrefcount, self.grads)) > _IN_A_LIST or _others(
+                self.grad, 1 + len(self.grads) + len(self._rows)
+            )
+            if is_kept and not any(map(is_, grads, self.grads)):
                 self._renew_gradients()  # somebody keeps those of the last update, which must not change
             torch._foreach_copy_(self.grads, grads)
             for parameter, grad in zip(self.params, self.grads):
@@ -96,12 +99,15 @@ class Chunk:
 
     def dissolve(self, states: Any) -> None:
         """Leave each parameter in memory of its own, with a state of its own."""
+        is_shared = _others(
+            self.buffer, 1 + len(self.params)
+        )  # by a `state_dict` that is kept: it goes on to show them
         for parameter, place in zip(self.params, self._places):
-            if parameter.data_ptr() == place:
+            if parameter.data_ptr() == place and not is_shared:
                 parameter.data = parameter.data.clone()
         for parameter, view in zip(self.params, self.views):
             if states.get(parameter) is view:
-                states[parameter] = {k: v.clone() if isinstance(v, Tensor) else v for k, v in view.items()}
+                states[parameter] = {k: v.clone() if isinstance(v, Tensor) else v for k, v in dict.items(view)}
 
     def _parts(self, whole: Tensor) -> list[Tensor]:
         # By .data each has a count of versions of its own, by which the wrapper knows who wrote a gradient.
@@ -140,14 +146,44 @@ class Chunk:
 
 
 class View(dict[str, Any]):
-    """The state of one parameter of a chunk. Copied or pickled it is a dict of its own; to change it ends the chunk."""
+    """The state of one parameter of a chunk. Copied or pickled it is a dict of its own.
+
+    To change it ends the chunk, and so does to get hold of a count in it, which may be changed in place: it is the
+    parameter's own then.
+    """
 
     def __init__(self, chunk: Chunk) -> None:
         self._chunk = chunk
 
     def alone(self) -> State:
         """Return it as one that shares nothing."""
-        return {k: v.clone() if isinstance(v, Tensor) and v.ndim == 0 else v for k, v in self.items()}
+        return {k: v.clone() if _is_count(v) else v for k, v in dict.items(self)}
+
+    def _part(self) -> None:
+        if not self._chunk.is_stale or any(map(is_, dict.values(self), self._chunk.state.values())):
+            self._chunk.is_stale = True
+            dict.update(self, self.alone())
+
+    def __getitem__(self, key: str) -> Any:
+        if _is_count(dict.get(self, key)):
+            self._part()
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return an entry, as of a dict."""
+        if _is_count(super().get(key)):
+            self._part()
+        return super().get(key, default)
+
+    def values(self) -> Any:
+        """Return its values, as those of a dict."""
+        self._part()
+        return super().values()
+
+    def items(self) -> Any:
+        """Return its entries, as those of a dict."""
+        self._part()
+        return super().items()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return dict, (self.alone(),)
@@ -155,6 +191,20 @@ class View(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self._chunk.is_stale = True
         super().__setitem__(key, value)
+
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+        self._chunk.is_stale = True
+        return super().__ior__(other)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Set an entry unless there is one, as of a dict."""
+        self._chunk.is_stale = True
+        return super().setdefault(key, default)
+
+    def popitem(self) -> Any:
+        """Take the last entry out, as from a dict."""
+        self._chunk.is_stale = True
+        return super().popitem()
 
     def __delitem__(self, key: str) -> None:
         self._chunk.is_stale = True
@@ -174,6 +224,16 @@ class View(dict[str, Any]):
         """Take an entry out, as from a dict."""
         self._chunk.is_stale = True
         return super().pop(*args)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0
+
+
+def _others(tensor: Tensor, own: int) -> bool:
+    """Whether more than ``own`` tensors use its memory, as far as torch tells."""
+    storage = tensor.untyped_storage()  # which is counted too
+    return bool(getattr(torch._C, "_storage_Use_Count", lambda _: 0)(storage._cdata) > own + 1)
 
 
 def steps_in_vectors(parameter: Tensor, grad: Tensor) -> bool:

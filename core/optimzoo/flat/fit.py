@@ -98,13 +98,14 @@ def check_group(optimizer: Optimizer, group: Mapping[str, Any], compiled: bool =
 def _ends(optimizer: Optimizer, group: Mapping[str, Any], tape: Tape | None = None) -> Iterator[Tensor]:
     """Yield where copies of the optimizer move the numbers, in each layout."""
     name, like = type(optimizer).__name__, group["params"][0]
+    device = torch.device("cpu") if like.is_meta else like.device
     row = ROW // like.element_size()
     values, *grads = course(row)
 
     def moved(shapes: Shapes) -> list[tuple[nn.Parameter, Any]]:
         def of_trial(numbers: Tensor) -> list[Tensor]:  # copies, since some write into gradients
             parts = zip(torch.split(numbers, [*map(math.prod, shapes)]), shapes)
-            return [part.view(shape).to(like.device, like.dtype, copy=True) for part, shape in parts]
+            return [part.view(shape).to(device, like.dtype, copy=True) for part, shape in parts]
 
         params = [nn.Parameter(value) for value in of_trial(values)]
         twin = _twin(optimizer, group, params)

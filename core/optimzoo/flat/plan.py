@@ -43,6 +43,12 @@ class Plan:
         self._measured: list[Tensor] = []
         self._order = torch.tensor([], dtype=torch.int64)  # of the norms of those
 
+    def holds_others(self, params: list[Tensor]) -> bool:
+        """Whether a parameter is joined that is not one of the group any more."""
+        if not self.chunks or (len(params) == len(self.params) and all(map(is_, params, self.params))):
+            return False
+        return not {parameter for chunk in self.chunks for parameter in chunk.params} <= {*params}
+
     def gather(self, params: list[Tensor], states: Any, look_at_states: bool) -> bool:
         """Move the gradients into the buffers that are still whole; return whether nothing is left to be joined."""
         settled = len(params) == len(self.params) and all(map(is_, params, self.params))
@@ -116,12 +122,6 @@ class Plan:
             order = [place[parameter] for parameter in self.params if parameter in place]
             self._measured, self._order = measured, torch.tensor(order, device=found[0].device)
         return [torch.cat(found)[self._order]]
-
-    def dissolve(self, states: Any) -> None:
-        """Part what is joined."""
-        for chunk in self.chunks:
-            chunk.dissolve(states)
-        self.chunks.clear()
 
     def _step(self, active: Iterable[Chunk]) -> None:
         self.active = [*active]

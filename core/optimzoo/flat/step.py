@@ -61,7 +61,9 @@ class Flat:
         """
         groups, states = self._optimizer.param_groups, self._states()
         changed = len(states) != len(self._seen) or not all(map(is_, states, self._seen))
-        del self._plans[len(groups) :]
+        others = (plan.holds_others(group["params"]) for plan, group in zip(self._plans, groups))
+        if len(self._plans) > len(groups) or any(others):
+            self.dissolve()
         for number, group in enumerate(groups):
             if number == len(self._plans):
                 self._plans.append(Plan())
@@ -82,19 +84,23 @@ class Flat:
 
     def step(self, **kwargs: Any) -> Any:
         """Step the optimizer; its hooks see the parameters one by one."""
-        optimizer: Any = self._optimizer
+        optimizer = self._optimizer
         if self._idle == _count(optimizer.param_groups):
             self._stepping = True
             try:
                 return optimizer.step(**kwargs)
             finally:
                 self._stepping = False
-        before = optimizer.register_step_pre_hook(lambda *_: self._enter(begins=True))
-        hooks = optimizer._optimizer_step_pre_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(hook, BeforeFused)]:
-            hooks.move_to_end(key)  # it looks at what the kernel gets
-        after = optimizer.register_step_post_hook(lambda *_: self._leave())
-        optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
+        registered: list[Any] = []
+        for place in self._flattened:
+            part = each_of(optimizer)[place]
+            before = part.register_step_pre_hook(lambda part, *_: self._enter(part, begins=True))
+            hooks = part._optimizer_step_pre_hooks
+            for key in [key for key, hook in hooks.items() if isinstance(hook, BeforeFused)]:
+                hooks.move_to_end(key)  # it looks at what the kernel gets
+            after = part.register_step_post_hook(lambda *_: self._leave())
+            part._optimizer_step_post_hooks.move_to_end(after.id, last=False)
+            registered += before, after
         self._stepping = True
         try:
             return optimizer.step(**kwargs)
@@ -105,8 +111,8 @@ class Flat:
             self._depth = min(self._depth, 1)
             self._leave()
             self._stepping = False
-            before.remove()
-            after.remove()
+            for handle in registered:
+                handle.remove()
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -124,24 +130,27 @@ class Flat:
 
     def dissolve(self) -> None:
         """Part what is joined."""
-        for plan, group in zip(self._plans, self._optimizer.param_groups):
-            plan.dissolve(part_of(self._optimizer, group).state)
+        for part in each_of(self._optimizer):
+            for chunk in (chunk for plan in self._plans for chunk in plan.chunks):
+                chunk.dissolve(part.state)
         self._plans.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         self.dissolve()
         return {**vars(self), "_tape": Tape() if self._tape else None}
 
-    def _enter(self, begins: bool = False) -> None:
+    def _enter(self, part: Optimizer | None = None, begins: bool = False) -> None:
+        """Put the buffers into the groups of a part, or of all."""
         self._depth += 1
         if self._depth > 1:  # a step that calls that of its base class runs the hooks of both
             return
         self.gather()
         optimizer = self._optimizer
         for plan, group in zip(self._plans, optimizer.param_groups):
-            plan.own, group["params"] = group["params"], plan.stepped
-            held = {chunk.buffer: chunk.state for chunk in plan.active if chunk.state}
-            part_of(optimizer, group).state.update(held)
+            of = part_of(optimizer, group)
+            if part in (None, of):
+                plan.own, group["params"] = group["params"], plan.stepped
+                of.state.update({chunk.buffer: chunk.state for chunk in plan.active if chunk.state})
         if begins and self._tape is not None and not all(group.get("fused") for group in optimizer.param_groups):
             self._tape.begin(parameter for group in optimizer.param_groups for parameter in group["params"])
             self._notes = True

@@ -18,12 +18,14 @@ from optimzoo.values import one_of, whole_number
 
 MUON: Any = getattr(torch.optim, "Muon", ())
 HEADS, AS_MATRIX = "num_heads", "as_matrix"
-SMALLEST, LARGEST = 2**6, 2**16
-"""The elements of a matrix that gains by it: the products of larger ones keep a processor busy by themselves, and it
-takes tens of thousands of smaller ones to compare as many numbers."""
+LARGEST = 2**16
+"""The most elements of a matrix that gains by it: the products of larger ones keep a processor busy by themselves."""
 TOGETHER = 2**22
 """The most elements of matrices that are stepped together, of which copies are made."""
 
+SIDE = 24
+"""The least rows and columns: of thin matrices, products go through other code, of which a trial may see nothing, since
+one matrix in thousands is rounded otherwise."""
 TRIED = 2**17
 """Elements that are compared before matrices of a shape are stepped together."""
 
@@ -124,7 +126,8 @@ def _cut(matrices: list[Matrix]) -> Iterable[list[Matrix]]:
 
 def _steps_together(kind: Any, matrices: list[Matrix], settings: Mapping[str, Any], is_complex: bool) -> bool:
     """Step matrices of one kind together, unless they gain nothing by it or torch steps them otherwise."""
-    if len(matrices) < 2 or not SMALLEST <= matrices[0][0].numel() <= LARGEST:
+    shape = matrices[0][0].shape
+    if len(matrices) < 2 or min(shape) < SIDE or shape.numel() > LARGEST:
         return False
     how = (kind, len(matrices), torch.get_num_threads(), *(str(v) for k, v in settings.items() if k in _SETTINGS[3:]))
     if how not in _exact:

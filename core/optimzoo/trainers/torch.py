@@ -197,7 +197,13 @@ class TorchScheduler(LRScheduler):
                 f"the state counts each {state_dict['unit']}, and this scheduler each {self.unit}: "
                 "updates_per_epoch was given to one of them only"
             )
-        self._schedules.load_state_dict(state_dict["schedules"], self._on_change)
+        try:
+            self._schedules.load_state_dict(state_dict["schedules"])
+        except CheckpointError:
+            if self._on_change == "error":
+                raise
+            if state_dict["last_epoch"]:  # before that there is nothing to go on from
+                self._schedules.load_state_dict(state_dict["schedules"], self._on_change)
         self.last_epoch = state_dict["last_epoch"]
         self._step_count = self.last_epoch + 1
         self._last_lr = self.get_lr()

@@ -329,7 +329,7 @@ class OptimWrapper(Windows):
             and params[0].dtype is torch.float32
         )
         plain = len(kinds) == 1 and kinds.pop()[:2] == (Tensor, torch.strided)
-        flat = self._flat if self._clipped is None else None
+        flat = self._flat if self._own_step and self._clipped is None else None
         if not plain or norm_type != 2 or (flat is None and not in_kernel):
             return False
         norm = total_norm(params) if flat is None else flat.norm()
@@ -357,7 +357,8 @@ class OptimWrapper(Windows):
         return StepOutcome.UPDATED
 
     def _with_gradients(self) -> list[Tensor]:
-        return super()._with_gradients() if self._flat is None else self._flat.gather()
+        is_flat = self._own_step  # a step by a closure goes parameter by parameter
+        return self._flat.gather() if self._flat is not None and is_flat else super()._with_gradients()
 
     def _record(self, outcome: StepOutcome) -> StepOutcome:
         self._outcome = outcome
