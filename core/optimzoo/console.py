@@ -33,6 +33,11 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text), **options)
 
+    def on_broken_pipe(self) -> None:
+        """Go on without what nobody reads any more, as ``head`` does after its lines; rich ends the program."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
+
 
 def make_console() -> Console:
     """Return a console on the standard output: as wide as the terminal or ``COLUMNS``, or as a table needs.

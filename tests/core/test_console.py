@@ -49,3 +49,19 @@ def test_what_a_terminal_would_obey_is_shown(capsys):
     assert "\\x9b1m" in printed
     assert "\\x07é" in printed
     assert not set("\x1b\u202e\x9b\x07") & set(printed)
+
+
+def test_a_pipe_that_nobody_reads_any_more_is_no_end(run, tmp_path):
+    program = """
+import subprocess, sys
+from optimzoo.console import out
+head = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+import os
+os.dup2(head.stdin.fileno(), 1)
+for number in range(3):
+    out.print("a line " * 20000)
+    head.wait()
+print("went on", file=sys.stderr)
+"""
+    (tmp_path / "program.py").write_text(program)
+    assert "went on" in run("program.py").stderr

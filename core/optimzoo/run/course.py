@@ -18,7 +18,7 @@ from optimzoo.run.loop.randomness import random_state, set_random_state
 from optimzoo.run.loop.signals import StopSignals
 from optimzoo.run.loop.step import TrainStep
 from optimzoo.run.parts import Whole
-from optimzoo.run.store.history import measured_with
+from optimzoo.run.store.history import MEASURED, measured_with
 
 
 class Trained(Whole, Protocol):
@@ -64,7 +64,7 @@ class Course:
                 run.hooks.call("before_train", run)
                 if run.random.now is not None:
                     set_random_state(run.random.now)
-                elif run.val_dataloader is not None and run.processes.size == 1:
+                if run.val_dataloader is not None and run.processes.size == 1 and not run.finished:
                     self._look_for_metrics()
                 self._validate()
                 run.random.now = random_state()
@@ -87,9 +87,9 @@ class Course:
         watching = {f"param_scheduler[{n}].monitor": m for n, m in enumerate(monitors) if isinstance(m, str)}
         if self.saver.best is not None:
             watching["checkpoint.best"] = self.saver.best.removeprefix("val_")
-        seen: dict[str, None] = {}
+        seen = dict.fromkeys(filter(MEASURED.match, self.run.history.columns))  # of a run that is resumed
         before = random_state()
-        if watching:
+        if any(name not in seen and f"val_{name}" not in seen for name in watching.values()):
             with self.run.evaluated() as batches:
                 for values, _ in batches:
                     for weights in self.run.hooks.weights:

@@ -169,10 +169,15 @@ def read_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
     parts = {key: problems.catch(_part, key, cfg[key]) for key in given}
     if "loss" not in parts:
         problems.catch(_check_loss, parts.get("model"))
+    plan, why = parts.get("train_cfg"), ""
     if cfg.get("val_dataloader") is None:
+        why = "there is no val_dataloader to measure one on"
+    elif isinstance(plan, TrainPlan) and plan.val_begin > ((plan.max_epochs if plan.by_epoch else plan.max_iters) or 0):
+        why = f"no validation comes before the run ends: train_cfg.val_begin is {plan.val_begin}"
+    if why:
         schedules = parts.get("param_scheduler") or ()
         listed = chain(*schedules.values()) if isinstance(schedules, dict) else schedules
-        for problem in unmeasured(getattr(parts.get("checkpoint"), "best", None), listed):
+        for problem in unmeasured(why, getattr(parts.get("checkpoint"), "best", None), listed):
             problems.add(problem)
     return parts, problems
 

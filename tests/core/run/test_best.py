@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from optimzoo.errors import ConfigError
 from optimzoo.run.store.checkpoint import load_checkpoint
 
-from .network import parameters
+from .network import dataset, error, parameters
 
 
 class TestBest:
@@ -78,6 +79,22 @@ class TestBest:
     def test_a_metric_that_is_none_is_named_with_those_there_are(self, make_runner, val):
         with pytest.raises(ConfigError, match=r"^checkpoint\.best: .*no metric 'eror'; it has loss, error\. Did"):
             make_runner(**val, checkpoint=dict(best="eror")).train()
+
+    def test_where_no_validation_comes_it_is_an_error(self, make_runner):
+        val = dict(val_dataloader=DataLoader(dataset(8), batch_size=4), metrics=[error])
+        with pytest.raises(ConfigError, match=r"^checkpoint\.best: .* no validation comes .*val_begin is 9"):
+            make_runner(**val, checkpoint=dict(best="error"), train_cfg=dict(max_epochs=3, val_begin=9))
+        make_runner(**val, train_cfg=dict(max_epochs=3, val_begin=9))
+
+    def test_a_run_that_goes_on_looks_for_the_metric_first(self, make_runner, tmp_path):
+        val = dict(val_dataloader=DataLoader(dataset(8), batch_size=4), metrics=[error])
+        make_runner(**val, train_cfg=dict(max_epochs=2)).train()
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+        longer = dict(val, train_cfg=dict(max_epochs=4), checkpoint=dict(best="eror"), resume=True)
+        with pytest.raises(ConfigError, match="no metric 'eror'"):
+            make_runner(**longer).train()
+        after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+        assert {**after, ".lock": b""} == {**before, ".lock": b""}
 
     def test_without_validation_it_is_an_error(self, make_runner):
         with pytest.raises(ConfigError, match=r"^checkpoint\.best: it watches a metric, and there is no val_data"):

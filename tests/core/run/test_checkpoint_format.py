@@ -233,9 +233,9 @@ def test_groups_that_join_during_a_run_come_back(settings, schedule, on_change, 
     "optimizer",
     [
         dict(type="Adafactor", lr=0.01, relative_step=False, scale_parameter=False),
-        dict(type="NAdam", lr=0.01),
+        dict(type="NAdam", lr=0.01, betas=(0.9, 0.99)),
         dict(type="ASGD", lr=0.01),
-        dict(type="AdamW", lr=0.01),
+        dict(type="AdamW", lr=0.01, betas=(0.9, 0.99)),
     ],
     ids=lambda value: value["type"],
 )

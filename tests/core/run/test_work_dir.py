@@ -50,7 +50,7 @@ class TestWorkDir:
             (dict(loss=fail, resume=True, train_cfg=dict(max_epochs=4)), RuntimeError),
             (dict(loss=fail, resume="run/checkpoint_00000010.pt"), RuntimeError),
         ],
-        ids=str,
+        ids=[*"abcdefghijk"],  # the same in each process
     )
     @pytest.mark.filterwarnings("ignore:the config differs")
     def test_an_attempt_that_fails_in_its_first_step_leaves_an_earlier_run_as_it_is(

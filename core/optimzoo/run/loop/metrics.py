@@ -85,9 +85,11 @@ class Means:
         return {name: total / counts[name] for name, total in sums.items()}
 
 
-def unmeasured(best: str | None, schedules: Iterable[ScheduleRecord | ParamScheduler]) -> Iterator[ConfigError]:
-    """Yield what watches a metric, for a run that has no validation data to measure one on."""
-    why = "it watches a metric, and there is no val_dataloader to measure one on"
+def unmeasured(
+    why: str, best: str | None, schedules: Iterable[ScheduleRecord | ParamScheduler]
+) -> Iterator[ConfigError]:
+    """Yield what watches a metric, for a run that measures none, and why it does not."""
+    why = f"it watches a metric, and {why}"
     if best is not None:
         yield ConfigError(why, "checkpoint.best")
     for index, schedule in enumerate(schedules):
