@@ -160,9 +160,9 @@ class View(dict[str, Any]):
         return {k: v.clone() if _is_count(v) else v for k, v in dict.items(self)}
 
     def _part(self) -> None:
-        if not self._chunk.is_stale or any(map(is_, dict.values(self), self._chunk.state.values())):
-            self._chunk.is_stale = True
-            dict.update(self, self.alone())
+        self._chunk.is_stale = True
+        shared = {*map(id, self._chunk.state.values())}
+        dict.update(self, {k: v.clone() for k, v in dict.items(self) if _is_count(v) and id(v) in shared})
 
     def __getitem__(self, key: str) -> Any:
         if _is_count(dict.get(self, key)):

@@ -11,6 +11,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from optimzoo import OptimWrapper, StepOutcome, build_optim_wrapper
 from optimzoo.errors import CheckpointError, OptimzooWarning
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* averages squared gradients in bfloat16")
 HALVES = [torch.bfloat16, torch.float16]
 PAIRED = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "SGD", "ASGD", "Rprop", "Lion"]
 PAIRED += ["bitsandbytes.Adam", "bitsandbytes.AdamW", "AdamW8bit", "DAdaptAdam", "DAdaptSGD"]
