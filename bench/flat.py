@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -267,6 +268,7 @@ def _draw(names: list[str], bars: dict[str, list[float]], limit: float) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable()  # mmengine's line per parameter
     rows_found = []
     for row in rows():
         rows_found.append(row)
