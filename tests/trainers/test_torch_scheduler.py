@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LambdaLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LambdaLR, LinearLR, LRScheduler, SequentialLR
 
 from optimzoo import build_param_scheduler
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning
@@ -143,6 +143,22 @@ def test_a_longer_run_goes_on_as_on_change_says(on_change, as_if_of, first):
 
 
 class TestTorchsCompositions:
+    @pytest.mark.parametrize("on_change", ["error", "restore", "config"])
+    def test_one_whose_turn_in_a_sequence_has_not_come_is_resumed(self, on_change):
+        def made():
+            target = optimizer()
+            cosine = torch_scheduler(target, dict(type="CosineAnnealingLR", by_epoch=False), 20, on_change=on_change)
+            return target, SequentialLR(target, [LinearLR(target, 0.1, total_iters=5), cosine], milestones=[5])
+
+        target, sequence = made()
+        after_each(sequence, target, 3)
+        saved = copy.deepcopy((target.state_dict(), sequence.state_dict()))
+        wanted = after_each(sequence, target, 8)
+        target, sequence = made()
+        target.load_state_dict(saved[0])
+        sequence.load_state_dict(saved[1])
+        assert after_each(sequence, target, 8) == wanted
+
     @pytest.mark.parametrize("ours_first", [True, False])
     def test_sequential(self, ours_first):
         """A schedule begins at its first value where its turn comes."""

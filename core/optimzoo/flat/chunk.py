@@ -74,9 +74,8 @@ class Chunk:
         if self._rounds and not wrong:
             wrong = [p for p, g in zip(self.params, grads) if not steps_in_vectors(p, g)]
         if not wrong:
-            is_kept = max(map(sys.getrefcount, self.grads)) > _IN_A_LIST or _others(
-                self.grad, 1 + len(self.grads) + len(self._rows)
-            )
+            own = 1 + len(self.grads) + len(self._rows)
+            is_kept = max(map(sys.getrefcount, self.grads)) > _IN_A_LIST or _others(self.grad, own)
             if is_kept and not any(map(is_, grads, self.grads)):
                 self._renew_gradients()  # somebody keeps those of the last update, which must not change
             torch._foreach_copy_(self.grads, grads)
@@ -99,9 +98,8 @@ class Chunk:
 
     def dissolve(self, states: Any) -> None:
         """Leave each parameter in memory of its own, with a state of its own."""
-        is_shared = _others(
-            self.buffer, 1 + len(self.params)
-        )  # by a `state_dict` that is kept: it goes on to show them
+        # A `state_dict` that is kept goes on to show the parameters, which stay where they are then.
+        is_shared = _others(self.buffer, 1 + len(self.params))
         for parameter, place in zip(self.params, self._places):
             if parameter.data_ptr() == place and not is_shared:
                 parameter.data = parameter.data.clone()

@@ -102,13 +102,16 @@ def heed_rounding(
         if torch.bfloat16 in dtypes and {*FACTORS}.isdisjoint(changed):
             heed(cls, "rounding")
         return
+    halves = [dtype for dtype in dtypes if dtype.is_floating_point and dtype.itemsize < 4]
+    if not halves:
+        return
     name, place = AVERAGES[cls]
     default = inspect.signature(cls).parameters[name].default
     factors = [given if place is None else given[place] for given in (each.get(name, default) for each in settings)]
-    for dtype in dtypes:
+    for dtype in halves:
         # A number times a factor is rounded back to it if it falls by less than half of the distance to the next one.
         still = [factor for factor in map(float, factors) if 0 < 1 - factor < torch.finfo(dtype).eps / 2]
-        if still and dtype.itemsize < 4:
+        if still:
             argument = name if place is None else f"{name}[{place}]"
             kind = str(dtype).removeprefix("torch.")
             warnings.warn(

@@ -357,8 +357,9 @@ class OptimWrapper(Windows):
         return StepOutcome.UPDATED
 
     def _with_gradients(self) -> list[Tensor]:
-        is_flat = self._own_step  # a step by a closure goes parameter by parameter
-        return self._flat.gather() if self._flat is not None and is_flat else super()._with_gradients()
+        if self._flat is None or not self._own_step:  # a step by a closure goes parameter by parameter
+            return super()._with_gradients()
+        return self._flat.gather()
 
     def _record(self, outcome: StepOutcome) -> StepOutcome:
         self._outcome = outcome

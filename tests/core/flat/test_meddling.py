@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from optimzoo import build_optim_wrapper
-from optimzoo.trainers.torch import torch_scheduler
 from tests.core.flat.plays import ADAMW, assert_same
 
 X = torch.ones(2, 32)
@@ -125,29 +124,3 @@ def test_memory_that_somebody_keeps_is_left_to_them():
 def test_a_model_without_numbers_is_built():
     wrapper = build_optim_wrapper(nn.Linear(32, 32, device="meta"), dict(optimizer=ADAMW, flatten=True))
     assert wrapper.optimizer.param_groups[0]["params"][0].is_meta
-
-
-@pytest.mark.parametrize("on_change", ["error", "restore", "config"])
-def test_a_schedule_whose_turn_has_not_come_is_resumed_in_a_sequence(on_change):
-    def made():
-        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
-        cosine = torch_scheduler(optimizer, dict(type="CosineAnnealingLR", by_epoch=False), 20, on_change=on_change)
-        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=5)
-        return optimizer, torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[5])
-
-    def rates(optimizer, schedule, steps):
-        found = []
-        for _ in range(steps):
-            optimizer.step()
-            schedule.step()
-            found.append(optimizer.param_groups[0]["lr"])
-        return found
-
-    optimizer, schedule = made()
-    rates(optimizer, schedule, 3)
-    saved = copy.deepcopy((optimizer.state_dict(), schedule.state_dict()))
-    wanted = rates(optimizer, schedule, 8)
-    optimizer, schedule = made()
-    optimizer.load_state_dict(saved[0])
-    schedule.load_state_dict(saved[1])
-    assert rates(optimizer, schedule, 8) == wanted

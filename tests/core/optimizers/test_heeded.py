@@ -1,5 +1,6 @@
 """What is known by measurement is said at the build: one sentence where it matters, and nothing elsewhere."""
 
+import contextlib
 import copy
 import warnings
 
@@ -29,6 +30,14 @@ ROWS = {
 
 class Strange(torch.optim.SGD):
     pass
+
+
+@contextlib.contextmanager
+def nothing_said():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    assert [str(each.message) for each in caught] == []
 
 
 @pytest.fixture
@@ -132,19 +141,23 @@ def test_what_two_facts_or_two_members_tell_is_told_once(facts):
 @pytest.mark.parametrize(("fact", "build", "sentence"), SITUATIONS)
 def test_a_healthy_fact_says_nothing(fact, build, sentence, facts):
     facts({fact: "fine"})
-    build(Strange)
+    with nothing_said():
+        build(Strange)
 
 
 def test_where_no_fact_matters_nothing_is_said(facts):
     facts({fact: row for fact, row in ROWS.items() if fact != "manners.copies"})
-    build_optimizer(nn.Linear(2, 2), dict(type=Strange, lr=0.1))
+    with nothing_said():
+        build_optimizer(nn.Linear(2, 2), dict(type=Strange, lr=0.1))
 
 
 def test_what_is_no_fault_or_has_its_usual_value_is_not_told(facts):
     facts({"arguments.effect": ["note", "nesterov", "nothing changes here"]})
-    arguments(Strange)
+    with nothing_said():
+        arguments(Strange)
     facts({"arguments.effect": ROWS["arguments.effect"]})
-    build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=Strange, lr=0.1, nesterov=False)))
+    with nothing_said():
+        build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=Strange, lr=0.1, nesterov=False)))
 
 
 def test_a_copy_that_goes_another_way_is_told_of_a_wrapper_too(facts):
@@ -174,16 +187,24 @@ def test_a_schedule_of_an_optimizer_of_torch_that_does_not_follow_it_is_told(nam
 
 @pytest.mark.parametrize("build", [schedule, tensor_lr, clip, groups, checkpoint, bare, arguments])
 def test_nothing_is_said_of_adamw(build):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with nothing_said():
         build("AdamW")
+
+
+def test_parameters_of_no_floating_dtype_are_passed_over():
+    model = nn.Linear(2, 2)
+    model.codes = nn.Parameter(torch.zeros(2, dtype=torch.int8), requires_grad=False)
+    with nothing_said():
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="AdamW"), paramwise_cfg=dict(bias_lr_mult=2.0)))
+    assert any(p is model.codes for group in wrapper.optimizer.param_groups for p in group["params"])
 
 
 def test_an_average_that_was_measured_with_other_factors_is_not_spoken_of(facts):
     facts({"dtypes.forgets": ROWS["dtypes.forgets"]})
     with pytest.warns(OptimzooWarning, match="Strange: a large gradient"):
         bfloat16(Strange)
-    heeded.heed_rounding(Strange, [], {torch.bfloat16}, {"betas"})
+    with nothing_said():
+        heeded.heed_rounding(Strange, [], {torch.bfloat16}, {"betas"})
 
 
 def after_a_large_gradient(cls, dtype, settings):
