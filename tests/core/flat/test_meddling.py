@@ -68,8 +68,6 @@ def by_closure(model, wrapper):
     ids=lambda how: how.__name__,
 )
 def test_it_is_as_with_plain_steps(how, optimizer, settings):
-    if how is by_closure and optimizer is MUON and settings:
-        pytest.skip("parts are not stepped by a closure that clips")
     ends = []
     for flatten in (False, True):
         torch.manual_seed(0)
