@@ -17,7 +17,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.flat.fit import check_compiled, check_facts, check_group
 from optimzoo.flat.plan import BUFFER, FEWEST, FEWEST_FUSED, LARGEST, Plan
 from optimzoo.flat.tape import Tape
-from optimzoo.optimizers.create import BeforeFused
+from optimzoo.optimizers.fused import BeforeFused
 from optimzoo.optimizers.parts import each_of, part_of
 
 

@@ -12,25 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, join_path
+from optimzoo.errors import ConfigError, OptimzooWarning, join_path
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
+from optimzoo.optimizers.fused import look_before_fused, may_fuse
 from optimzoo.optimizers.heeded import heed, heed_rounding, measure
 from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
 from optimzoo.optimizers.parts import PART, Parts
-
-FUSED = {
-    torch.optim.Adam: ("cpu", "cuda", "mps"),
-    torch.optim.AdamW: ("cpu", "cuda", "mps"),
-    torch.optim.SGD: ("cpu", "cuda", "mps"),
-    torch.optim.Adagrad: ("cpu",),
-}
-"""Where torch 2.5 and later have fused kernels."""
-FUSED_WHOLE = (torch.optim.SGD, torch.optim.Adagrad)
-"""Those whose fused kernels take no parameters that FSDP2 has shared out."""
-FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def create_optimizer(
@@ -162,18 +152,17 @@ def _create(
             built.register_step_pre_hook(partial(check_rates, needs))  # which can be pickled
         return built
 
-    if _may_fuse(cls, given, groups):
+    if may_fuse(cls, given, groups):
         try:
             built = build(fused=True)
         except ConfigError as error:
             if not isinstance(error.__cause__, RuntimeError):  # what torch says of options that exclude each other
                 raise
         else:
-            built.register_step_pre_hook(BeforeFused(chosen=True))
+            look_before_fused(built, chosen=True)
             return built
     built = build()
-    if cls in FUSED and any(group.get("fused") for group in built.param_groups):
-        built.register_step_pre_hook(BeforeFused())
+    look_before_fused(built)
     return built
 
 
@@ -205,77 +194,6 @@ def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _without_frozen_vectors(group: Group) -> Group:
     kept = [index for index, parameter in enumerate(group["params"]) if parameter.requires_grad or parameter.ndim == 2]
     return {**group, **{key: [group[key][index] for index in kept] for key in ("params", NAMES) if key in group}}
-
-
-def _may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group]) -> bool:
-    if any(key in settings for settings in (given, *groups) for key in ("fused", "foreach")):
-        return False
-    if cls is torch.optim.SGD and any(settings.get("momentum") for settings in (given, *groups)):
-        return False  # its fused kernel fails on the update after a parameter's first gradient, if others came before
-    # torch looks at devices and dtypes in the first step only, where it is too late to choose again.
-    devices, params = FUSED.get(cls, ()), [p for group in groups for p in group["params"]]
-    if cls in FUSED_WHOLE and any(is_sharded(p) for p in params):
-        return False
-    return all(p.device.type in devices and p.dtype in FUSED_DTYPES for p in params)
-
-
-def is_sharded(tensor: Tensor) -> bool:
-    """Whether the tensor is one of several processes (a DTensor)."""
-    return hasattr(tensor, "full_tensor")
-
-
-class BeforeFused:
-    """A hook of fused steps, which pair weights and gradients by their places in memory: both get one layout.
-
-    That of SGD begins all momenta in one step or none: one that begins later gets a momentum of 0, which is the same.
-
-    It can be pickled with its optimizer, and stays, since torch does not allow to remove a hook while it runs.
-
-    Args:
-        chosen: Whether nobody asked for ``fused``: it is turned off if a gradient of the first step is sparse, which no
-            fused kernel takes.
-    """
-
-    def __init__(self, chosen: bool = False) -> None:
-        self._looks = chosen
-
-    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        """Look at the gradients, or return arguments that make it look when they are there."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
-            return self._look(optimizer)
-
-        def evaluate() -> Any:  # the gradients come with it
-            loss = closure()
-            self._look(optimizer)
-            return loss
-
-        return args[:1], {**kwargs, "closure": evaluate}
-
-    def _look(self, optimizer: Optimizer) -> None:
-        groups = optimizer.param_groups
-        if self._looks and any(p.grad is not None and p.grad.is_sparse for g in groups for p in g["params"]):
-            for settings in (optimizer.defaults, *groups):
-                settings["fused"] = False
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
-        self._looks = False
-        for group in groups:
-            begun: list[Tensor] = []
-            waiting: list[Tensor] = []
-            with_momentum = bool(group.get("momentum"))
-            for p in group["params"] if group["fused"] else ():
-                grad = p.grad
-                if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
-                    p.grad = torch.empty_like(p).copy_(grad.detach())
-                if with_momentum and grad is not None:
-                    (begun if optimizer.state[p].get("momentum_buffer") is not None else waiting).append(p)
-            if begun and waiting and group["dampening"]:
-                raise OptimzooError(
-                    "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than "
-                    "that of others: say fused=False"
-                )
-            for p in waiting if begun else ():
-                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _check_there_are_any(optimizer: str, groups: Iterable[Group], model: nn.Module | None) -> None:

@@ -14,7 +14,7 @@ from optimzoo.constructors.reading import read_optim_wrapper
 from optimzoo.errors import ConfigError
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.zoo import OPTIMIZERS, needs_of
-from optimzoo.optimizers.create import FUSED
+from optimzoo.optimizers.fused import FUSED
 from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict

@@ -15,7 +15,8 @@ from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, shown
 from optimzoo.flat import Flat
 from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
-from optimzoo.optimizers.create import FUSED
+from optimzoo.optimizers.fused import FUSED, look_before_fused
+from optimzoo.optimizers.parts import each_of
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
 from optimzoo.wrappers.curvature import EstimatesCurvature, SampledLoss
@@ -90,6 +91,8 @@ class OptimWrapper(Windows):
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(f"the wrapper wraps a torch.optim.Optimizer, got {shown(optimizer)}", "optimizer")
         refuse_the_prepared(optimizer)
+        for part in each_of(optimizer):
+            look_before_fused(part)
         self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
         super().__init__(optimizer, accumulative_counts)
         self.clip_func, self.clip_grad_kwargs, self._clipped = clipping(clip_grad, getattr(optimizer, "parts", ()))

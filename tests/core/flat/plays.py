@@ -189,7 +189,7 @@ OPTIMIZERS = [
     dict(type="AdamW", amsgrad=True, foreach=True),
     dict(type="Adam", weight_decay=0.1),
     dict(type="SGD", lr=0.01, fused=False),
-    dict(type="SGD", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
+    dict(type="SGD", lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1, fused=False),
     dict(type="Adagrad"),
     dict(type="NAdam"),
     dict(type="RAdam"),

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from optimzoo.errors import ConfigError, MissingDependencyError
-from optimzoo.optimizers.create import FUSED_WHOLE
+from optimzoo.optimizers.fused import FUSED_WHOLE
 from optimzoo.run.spread.ddp import DDP
 from optimzoo.run.spread.strategy import Strategy, trains
 from optimzoo.wrappers import BaseOptimWrapper

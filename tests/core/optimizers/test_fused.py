@@ -1,0 +1,115 @@
+"""torch's fused kernels: chosen where they do what the loop does, and refused where they do not."""
+
+import pytest
+import torch
+from torch import nn
+
+from optimzoo import ConfigError, OptimWrapper, build_optim_wrapper, build_optimizer
+
+BETAS = dict(betas=(0.9, 0.99))  # by which rounding to bfloat16 lets averages fall
+KERNELS = [dict(type="Adam", **BETAS), dict(type="AdamW", **BETAS), dict(type="SGD"), dict(type="Adagrad")]
+HALF = [torch.bfloat16, torch.float16]
+
+
+def ends(dtype, cast_after=False, updates=3, **optimizer):
+    """Return the weights after some updates, of 100 numbers, as float32."""
+    model = nn.Linear(10, 10, bias=False, dtype=torch.float32 if cast_after else dtype)
+    nn.init.zeros_(model.weight)
+    built = build_optimizer(model, dict(lr=0.1, **optimizer))
+    model.to(dtype)
+    for _ in range(updates):
+        model.weight.grad = torch.linspace(1, 2, 100).reshape(10, 10).to(dtype)
+        built.step()
+    return model.weight.detach().float(), built
+
+
+def fused_sgd_moves(dtype):
+    weight = nn.Parameter(torch.zeros(100, dtype=dtype))
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=1.0, fused=True).step()
+    return bool(weight.all())
+
+
+class TestInHalfPrecision:
+    @pytest.mark.parametrize("cast_after", [False, True], ids=["built so", "cast after the build"])
+    @pytest.mark.parametrize("momentum", [0, 0.9])
+    @pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
+    def test_sgd_moves_every_number(self, dtype, momentum, cast_after):
+        exact, _ = ends(torch.float64, type="SGD", momentum=momentum)
+        moved, _ = ends(dtype, cast_after, type="SGD", momentum=momentum)
+        torch.testing.assert_close(moved, exact, rtol=0.02, atol=0.02)
+
+    @pytest.mark.parametrize("kernel", KERNELS, ids=lambda cfg: cfg["type"])
+    @pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
+    def test_a_kernel_that_is_asked_for_is_refused_if_it_errs(self, kernel, dtype):
+        exact, _ = ends(torch.float64, **kernel)
+        if kernel["type"] == "SGD" and not fused_sgd_moves(dtype):
+            for cast_after in (False, True):
+                with pytest.raises(ConfigError, match="fused: the fused SGD of torch .* does not move most numbers"):
+                    ends(dtype, cast_after, fused=True, **kernel)
+            return
+        moved, optimizer = ends(dtype, fused=True, **kernel)
+        assert optimizer.param_groups[0]["fused"]
+        torch.testing.assert_close(moved, exact.float(), rtol=0.02, atol=0.02)
+
+    def test_so_are_parameters_that_join_later(self):
+        optimizer = build_optimizer(nn.Linear(10, 10), dict(type="SGD", lr=0.1))
+        late = nn.Parameter(torch.zeros(100, dtype=torch.bfloat16))
+        optimizer.step()
+        optimizer.add_param_group(dict(params=[("late", late)]))
+        late.grad = torch.ones_like(late)
+        optimizer.step()
+        torch.testing.assert_close(late.detach(), torch.full_like(late, -0.1))
+
+
+class TestBuiltByHand:
+    @pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
+    def test_a_kernel_that_errs_is_refused_by_the_wrapper(self, dtype):
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(100, dtype=dtype))], lr=1.0, fused=True)
+        if fused_sgd_moves(dtype):
+            assert OptimWrapper(optimizer)
+            return
+        with pytest.raises(ConfigError, match="fused: the fused SGD of torch .* does not move most numbers"):
+            OptimWrapper(optimizer)
+
+    def test_a_gradient_of_another_layout_is_stepped_as_by_the_loop(self):
+        weights = []
+        for fused in (False, True):
+            weight = nn.Parameter(torch.zeros(4, 8))
+            wrapper = OptimWrapper(torch.optim.AdamW([weight], lr=0.1, fused=fused))
+            for sign in (1, -0.5):
+                weight.grad = torch.linspace(-1, 1, 32).reshape(8, 4).t() * sign
+                wrapper.step()
+            weights.append(weight.detach())
+        torch.testing.assert_close(*weights)
+
+
+class TestSGDWithMomentum:
+    def test_is_fused(self):
+        assert build_optimizer(nn.Linear(2, 2), dict(type="SGD", lr=0.1, momentum=0.9)).defaults["fused"]
+
+    @pytest.mark.parametrize("where", ["optimizer", "rule"])
+    def test_but_not_with_dampening_which_the_first_update_leaves_out(self, where):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        own = dict(dampening=0.5) if where == "optimizer" else {}
+        rules = {} if own else {"0.weight": dict(dampening=0.5)}
+        wrapper = build_optim_wrapper(
+            model,
+            dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9, **own), paramwise_cfg=dict(custom_keys=rules)),
+        )
+        assert not any(group["fused"] for group in wrapper.optimizer.param_groups)
+
+    def test_trains_as_the_loop_does_with_gradients_missing_and_momentum_scheduled(self):
+        weights = []
+        for said in (dict(), dict(fused=False)):
+            params = [nn.Parameter(torch.ones(20, 3)) for _ in range(4)]
+            optimizer = build_optimizer(params, dict(type="SGD", lr=0.1, momentum=0.9, nesterov=True, **said))
+            random = torch.Generator().manual_seed(0)
+            for update in range(40):
+                optimizer.param_groups[0]["momentum"] = 0.5 + update / 100
+                for number, p in enumerate(params):
+                    grad = torch.randn(20, 3, generator=random)
+                    p.grad = grad if update >= 5 * number and (update + number) % 3 else None
+                optimizer.step()
+            weights.append([p.detach() for p in params])
+        torch.testing.assert_close(*weights)
