@@ -222,6 +222,14 @@ class NormalisesTheMomentumInBfloat16(Healthy):  # dtypes.bfloat16
         update.div_(update.norm() + 1e-7)
 
 
+class DividesByALittle(Healthy):  # dtypes.small
+    def change(self, group, param, index):
+        size = param.grad.abs()
+        param.grad /= size + 1e-8
+        super().change(group, param, index)
+        param.grad *= size
+
+
 class AveragesSquares(Healthy):  # dtypes.forgets
     def change(self, group, param, index):
         super().change(group, param, index)
@@ -233,6 +241,14 @@ class AveragesSquares(Healthy):  # dtypes.forgets
 class OtherwiseInForeach(Healthy):  # kernels
     def change(self, group, param, index):
         super().change({**group, "lr": group["lr"] * (1.01 if group["foreach"] else 1)}, param, index)
+
+
+class LeavesHalfTheNumbersInForeach(Healthy):  # kernels.half
+    def change(self, group, param, index):
+        before = param.clone()
+        super().change(group, param, index)
+        if group["foreach"] and param.dtype is torch.bfloat16:
+            param.view(-1)[::2] = before.view(-1)[::2]
 
 
 class TakesAnything(Healthy):  # arguments.misspelt

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,7 +15,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning, join_path
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.fused import look_before_fused, may_fuse
-from optimzoo.optimizers.heeded import heed, heed_rounding, measure
+from optimzoo.optimizers.heeded import heed, heed_dtypes, measure
 from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
 from optimzoo.optimizers.param_groups import NAMES, Group
@@ -122,9 +121,8 @@ def _create(
     if any("weight_decay" in group for group in groups):
         heed(cls, "decay_of_groups")
     dtypes = {p.dtype for group in groups for p in group["params"]}
-    if torch.bfloat16 in dtypes:
-        heed(cls, "bfloat16")
-    heed_rounding(cls, [{**given, **group} for group in groups], dtypes, described.changed)
+    fuses = may_fuse(cls, given, groups)
+    heed_dtypes(cls, [{"fused": fuses, **given, **group} for group in groups], dtypes, described.changed)
     heed(cls, "arguments", described.changed - described.notes.keys())
     kernel = calls.parameters(cls).get("triton")
     if kernel and kernel.default is None and any(p.device.type == "cpu" for group in groups for p in group["params"]):
@@ -152,7 +150,7 @@ def _create(
             built.register_step_pre_hook(partial(check_rates, needs))  # which can be pickled
         return built
 
-    if may_fuse(cls, given, groups):
+    if fuses:
         try:
             built = build(fused=True)
         except ConfigError as error:

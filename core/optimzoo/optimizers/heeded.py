@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.entry import Entry, dotted, library_version
 from optimzoo.names.facts import UNDRIVEN, Facts, packed, unpacked
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.optimizers.fused import FUSED
 
 HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "schedule": {
@@ -39,6 +40,10 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
     "decay_of_groups": {"decay.groups": (("shared",), "the weight_decay of a single group does nothing")},
     "bfloat16": {"dtypes.bfloat16": (("another state",), "do not train bfloat16 parameters with it")},
+    "float16": {
+        "dtypes.small": (("loop", "foreach", "fused"), "keep its parameters in float32, under AmpOptimWrapper")
+    },
+    "kernels": {"kernels.half": ((), "leave the kernel out, or train in another dtype")},
     "rounding": {"dtypes.forgets": (("no",), "a large gradient makes all later steps of bfloat16 parameters small")},
     "arguments": {"arguments.effect": ((), "an argument does nothing")},
     "checkpoint": {
@@ -54,7 +59,7 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
 }
 """For each situation, the facts that matter in it: with which values, and what these mean there. Without values it is a
-fault whose value names one of the keys that a config gives."""
+fault whose value is, or names, one of the keys."""
 
 
 FACTORS = ("alpha", "beta2", "betas", "rho")
@@ -77,7 +82,8 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
     of_library = f"{library} {facts.version} and " if facts.version and library != "torch" else ""
     for fact, (values, meaning) in HEEDED[situation].items():
         verdict, value, why = facts.rows.get(fact, ("", None, ""))
-        matters = value in values or (not values and verdict == "fault" and {*str(value).split()} & {*keys})
+        named = not keys or {str(value), *str(value).split()} & {*keys}
+        matters = named and is_heeded(value, values) and (values or (verdict == "fault" and keys))
         if matters and meaning not in told:
             told.add(meaning)
             warnings.warn(
@@ -87,16 +93,38 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
             )
 
 
-def heed_rounding(
+def is_heeded(value: Any, values: Collection[str]) -> bool:
+    """Whether the value of a fact, or each word of it, is one of those that matter; without those, any is."""
+    return not values or value in values or {*str(value).split()} <= {*values}
+
+
+def heed_dtypes(
+    cls: type, settings: Sequence[Mapping[str, Any]], dtypes: Collection[torch.dtype], changed: Collection[str]
+) -> None:
+    """Warn of what is known of the class in the dtypes of its parameters.
+
+    Args:
+        cls: The class.
+        settings: The settings of each group.
+        dtypes: The dtypes of the parameters.
+        changed: The arguments that are not the defaults.
+    """
+    kernels = {kernel for kernel in ("foreach", "fused") if any(each.get(kernel) for each in settings)}
+    if torch.bfloat16 in dtypes:
+        heed(cls, "bfloat16")
+    if torch.float16 in dtypes and "eps" not in changed:
+        heed(cls, "float16", kernels or {"loop"})
+    kernels -= {"fused"} if cls in FUSED else set()  # of which one that errs is not chosen, and refused
+    heed(cls, "kernels", [f"{name} differs in {dtype}".replace("torch.", "") for name in kernels for dtype in dtypes])
+    _heed_rounding(cls, settings, dtypes, changed)
+
+
+def _heed_rounding(
     cls: type, settings: Iterable[Mapping[str, Any]], dtypes: Iterable[torch.dtype], changed: Iterable[str]
 ) -> None:
     """Warn if an average of squared gradients, which is kept in the dtype of the parameters, can never fall.
 
-    Args:
-        cls: The class. Of others than those in ``AVERAGES`` it is known by measurement, with the default arguments.
-        settings: The settings of each group.
-        dtypes: The dtypes of the parameters.
-        changed: The arguments that are not the defaults.
+    Of other classes than those in ``AVERAGES`` it is known by measurement, with the default arguments.
     """
     if cls not in AVERAGES:
         if torch.bfloat16 in dtypes and {*FACTORS}.isdisjoint(changed):

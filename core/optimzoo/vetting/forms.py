@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
-from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Slope, Trial, Way, far
+from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Even, Slope, Trial, Way, far
 
 SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4, 3, 3, 3), "empty": (0,)}
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -182,6 +183,44 @@ def dtypes(way: Way) -> Fact:
     return _each(made, "float16")
 
 
+@measures("dtypes.small", error="note")
+def small(way: Way) -> Fact:
+    """Make updates with gradients of 1, of 0.001 and of 0 in float16, in which the square of 0.001 is nearly 0.
+
+    How much further those of 1 lead than those of 0.001 must be as in float32, with every kernel.
+    """
+
+    def moved(scale: float, dtype: torch.dtype, kernel: dict[str, Any], updates: int = 60) -> float:
+        trial = Even(way, way.shapes[-1:], dtype=dtype, size=0.25, **kernel)
+        start = trial.values()
+        for k in range(updates):
+            trial.update(k, scale)
+        return float((trial.values() - start).norm())
+
+    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
+    both, wrong = (torch.float32, torch.float16), {}
+    for name, kernel in {"loop": plain, **way.kernels}.items():
+        try:
+            wide, narrow = ([moved(scale, dtype, kernel) for scale in (1.0, 1e-3)] for dtype in both)
+            at_0 = [math.isfinite(moved(0.0, dtype, kernel, 1)) for dtype in both]
+        except Exception:
+            if name == "loop":
+                raise
+            continue
+        if not (wide[1] and narrow[0] and math.isfinite(narrow[0])):
+            continue
+        times = narrow[1] / narrow[0] * wide[0] / wide[1]
+        if not times <= 3:
+            wrong[name] = f"{times:.2g} times as far as in float32" if math.isfinite(times) else "to NaN"
+        elif at_0 == [True, False]:
+            wrong[name] = "to NaN where one is 0"
+    if not wrong:
+        return fine("taken")
+    why = ", ".join(f"{name} {where}" for name, where in wrong.items())
+    why = f"in float16, gradients of 0.001 lead the {why}"
+    return note(" ".join(wrong), why)
+
+
 @measures("dtypes.complex")
 def complexes(way: Way) -> Fact:
     """Make five updates of complex numbers."""
@@ -296,6 +335,40 @@ def kernels(way: Way) -> Fact:
             why += f"and a single number {most:.2g} of the usual way"
             return fault(f"{name} differs", why, plain=plain | way.busy, other=kernel | way.busy, shapes=shapes)
     return note("refused", "; ".join(refused)) if refused else fine(f"{' '.join(('loop', *way.kernels))}")
+
+
+@measures("kernels.half")
+def halves(way: Way) -> Fact:
+    """Make ten updates of numbers in half precision with foreach and with fused, and see how far from float32 they end.
+
+    The loop ends elsewhere too, for rounding: a kernel may be three times as far off.
+    """
+    if not way.kernels or way.dtype is not torch.float32:
+        return unmeasured("it names no kernels")
+    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
+
+    def off(dtype: torch.dtype, **kernel: Any) -> float:
+        exact, trial = (
+            Trial(way, way.shapes, dtype=d, size=2**-8, **way.busy, **k) for d, k in ((None, plain), (dtype, kernel))
+        )
+        start = trial.values()
+        return far(trial.run(10).values(), exact.run(10).values(), start)
+
+    refused = {}
+    for word in ("bfloat16", "float16"):
+        for name, kernel in way.kernels.items():
+            try:
+                apart, usual = off(DTYPES[word], **kernel), off(DTYPES[word], **plain)
+            except Exception as error:
+                refused[f"{name} {word}"] = brief(f"{type(error).__name__}: {error}", 100)
+                continue
+            if usual < 0.3 and apart > 0.1 + 3 * usual:
+                end = f"{apart:.2g} of the way elsewhere than in float32" if math.isfinite(apart) else "in NaN"
+                why = f"ten updates in {word} end {end} with {name}=True, and with the loop {usual:.2g}"
+                settings = {"plain": plain | way.busy, "other": kernel | way.busy}
+                return fault(f"{name} differs in {word}", why, **settings, half=f"torch.{word}")
+    why = "; ".join(f"{name}: {error}" for name, error in refused.items())
+    return note(f"not {', '.join(refused)}", why) if refused else fine("as the loop")
 
 
 @measures("kernels.compile", error="note")

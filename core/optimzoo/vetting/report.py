@@ -18,7 +18,7 @@ from optimzoo import calls
 from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.names.entry import Entry, dotted, import_dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
-from optimzoo.optimizers.heeded import HEEDED, known_facts
+from optimzoo.optimizers.heeded import HEEDED, is_heeded, known_facts
 from optimzoo.traces import describe_error
 from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
@@ -107,7 +107,7 @@ def _told(way: Way, name: str, found: Fact) -> Fact:
     """Return the fact with its name, the lines that show a fault, and what optimzoo does."""
     does, lines = "", ""
     if found.verdict in ("note", "fault"):
-        at_build = any(name in facts and found.value in facts[name][0] for facts in HEEDED.values())
+        at_build = any(name in facts and is_heeded(found.value, facts[name][0]) for facts in HEEDED.values())
         does = SCRIPTS["does"].get(name, "") if at_build or name in SCRIPTS["always"] else ""
         if at_build and not known_facts(way.cls):
             does = f"{does}, once the facts are measured at a build: set vet = true in its config"

@@ -231,6 +231,14 @@ class Slope(Trial):
         return -weight * point
 
 
+class Even(Trial):
+    """One whose gradients are all 1 or -1."""
+
+    def pull(self, weight: Tensor, point: Tensor) -> Tensor:
+        """Return what each number adds to the loss."""
+        return -weight * torch.where(point < 0, -1.0, 1.0)
+
+
 class Bent(Trial):
     """One where each number of a parameter acts on the next: what estimates second derivatives needs its samples."""
 

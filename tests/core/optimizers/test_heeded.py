@@ -22,6 +22,8 @@ ROWS = {
     "state.weights_only": ["note", "refused", "because of a deque"],
     "manners.copies": ["note", "not deepcopy", "it has no attribute k"],
     "decay.groups": ["fault", "shared", "what a group says is not read"],
+    "dtypes.small": ["note", "loop fused", "gradients of 0.001 lead to NaN"],
+    "kernels.half": ["fault", "foreach differs in float16", "ten updates end elsewhere"],
     "dtypes.forgets": ["note", "no", "its average stays"],
     "dtypes.bfloat16": ["fault", "another state", "the momentum is 0.1 times that in float32"],
     "arguments.effect": ["fault", "nesterov dampening", "taken without an effect: nesterov, dampening"],
@@ -82,6 +84,16 @@ def bfloat16(cls):
     build_optim_wrapper(nn.Linear(2, 2).bfloat16(), dict(optimizer=dict(type=cls, lr=0.1)))
 
 
+def float16(cls):
+    eps = {} if cls is Strange else dict(eps=1e-6)
+    build_optim_wrapper(nn.Linear(2, 2).half(), dict(optimizer=dict(type=cls, lr=0.1, **eps)))
+
+
+def foreach(cls):
+    dtype = torch.float16 if cls is Strange else torch.float32
+    build_optim_wrapper(nn.Linear(2, 2, dtype=dtype), dict(optimizer=dict(type=cls, lr=0.1, foreach=True)))
+
+
 def arguments(cls):
     given = dict(momentum=0.9, nesterov=True) if cls is Strange else dict(betas=(0.8, 0.99))
     build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type=cls, lr=0.1, **given)))
@@ -91,6 +103,8 @@ SITUATIONS = [
     ("manners.copies", bare, "it does not survive a deepcopy (a wrapper keeps what such a copy forgets"),
     ("decay.groups", groups, "the weight_decay of a single group does nothing: what a group says is not read"),
     ("dtypes.bfloat16", bfloat16, "do not train bfloat16 parameters with it: the momentum is 0.1 times"),
+    ("dtypes.small", float16, "keep its parameters in float32, under AmpOptimWrapper: gradients of 0.001 lead to NaN"),
+    ("kernels.half", foreach, "leave the kernel out, or train in another dtype: ten updates end elsewhere"),
     (
         "dtypes.forgets",
         bfloat16,
@@ -204,7 +218,7 @@ def test_an_average_that_was_measured_with_other_factors_is_not_spoken_of(facts)
     with pytest.warns(OptimzooWarning, match="Strange: a large gradient"):
         bfloat16(Strange)
     with nothing_said():
-        heeded.heed_rounding(Strange, [], {torch.bfloat16}, {"betas"})
+        heeded.heed_dtypes(Strange, [], {torch.bfloat16}, {"betas"})
 
 
 def after_a_large_gradient(cls, dtype, settings):
@@ -224,7 +238,7 @@ def after_a_large_gradient(cls, dtype, settings):
         ("AdamW", torch.bfloat16, {}, True),
         ("Adam", torch.bfloat16, dict(betas=(0.9, 0.997)), True),
         ("AdamW", torch.bfloat16, dict(betas=(0.9, 0.995)), False),
-        ("AdamW", torch.float16, {}, False),
+        ("AdamW", torch.float16, dict(eps=1e-4), False),
         ("AdamW", torch.float32, {}, False),
         ("NAdam", torch.bfloat16, {}, True),
         ("RAdam", torch.bfloat16, {}, True),
