@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -129,37 +130,51 @@ class BeforeFused:
 
         return args[:1], {**kwargs, "closure": evaluate}
 
-    def _look_first(self, optimizer: Optimizer, params: list[Tensor]) -> None:
-        """Look at the parameters of the first step, and at all once some have joined."""
-        cls = type(optimizer)
+    def _look(self, optimizer: Optimizer) -> None:
+        groups = [group for group in optimizer.param_groups if group["fused"]]
+        if sum(len(group["params"]) for group in groups) != self._seen:
+            groups = self._look_first(optimizer, groups)
+        for group in groups:
+            params = group["params"]
+            grads = [grad for grad in map(attrgetter("grad"), params) if grad is not None]
+            if not (all(map(Tensor.is_contiguous, grads)) and all(map(Tensor.is_contiguous, params))):
+                _give_their_layout(params)
+            if group.get("momentum"):
+                _begin_momenta(group, optimizer.state)
+
+    def _look_first(self, optimizer: Optimizer, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Look at the parameters of the first step, and at all once some have joined; return what a kernel steps."""
+        params = [p for group in groups for p in group["params"]]
         sparse = not self._seen and any(p.grad is not None and p.grad.is_sparse for p in params)
         self._seen = len(params)
         if not self._chosen:
-            _check_kernel(cls, params)
-        elif sparse or any(_errs(cls, p) for p in params):
+            _check_kernel(type(optimizer), params)
+        elif sparse or any(_errs(type(optimizer), p) for p in params):
             for settings in (optimizer.defaults, *optimizer.param_groups):
                 settings["fused"] = False
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
+            return []
+        return groups
 
-    def _look(self, optimizer: Optimizer) -> None:
-        groups = optimizer.param_groups
-        params = [p for group in groups if group["fused"] for p in group["params"]]
-        if len(params) != self._seen:
-            self._look_first(optimizer, params)
-        for group in groups:
-            begun: list[Tensor] = []
-            waiting: list[Tensor] = []
-            with_momentum = bool(group.get("momentum"))
-            for p in group["params"] if group["fused"] else ():
-                grad = p.grad
-                if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
-                    p.grad = torch.empty_like(p).copy_(grad.detach())
-                if with_momentum and grad is not None:
-                    (begun if optimizer.state[p].get("momentum_buffer") is not None else waiting).append(p)
-            if begun and waiting and group["dampening"]:
-                raise OptimzooError(
-                    "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than "
-                    "that of others: say fused=False"
-                )
-            for p in waiting if begun else ():
-                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+def _give_their_layout(params: Iterable[Tensor]) -> None:
+    for p in params:
+        grad = p.grad
+        if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
+            p.grad = torch.empty_like(p).copy_(grad.detach())
+
+
+def _begin_momenta(group: Mapping[str, Any], states: Any) -> None:
+    """Begin the momenta of parameters whose gradients come later than those of others."""
+    begun: list[Tensor] = []
+    waiting: list[Tensor] = []
+    for p in group["params"]:
+        if p.grad is not None:
+            (begun if states[p].get("momentum_buffer") is not None else waiting).append(p)
+    if begun and waiting and group["dampening"]:
+        raise OptimzooError(
+            "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than that of "
+            "others: say fused=False"
+        )
+    for p in waiting if begun else ():
+        states[p]["momentum_buffer"] = torch.zeros_like(p)
