@@ -159,7 +159,8 @@ def _measured(entry: Entry) -> dict[str, str]:
         return "\n".join(f"{name}: {why if value is None else f'{value} ({why})'}" for name, (_, value, why) in rows)
 
     good = ", ".join(f"{name}: {value}" for name, (_, value, _) in measured.of_verdict("fine").items())
-    with_what = f"with {entry.library} {measured.version} and torch {measured.torch}, on {measured.date}"
+    of_library = "" if entry.library == "torch" else f"{entry.library} {measured.version} and "
+    with_what = f"with {of_library}torch {measured.torch}, on {measured.date}"
     told = {"faults": lines("fault"), "to know": lines("note"), "fine": good, "not measured": lines("unmeasured")}
     return {"measured": with_what, **told}
 
