@@ -18,7 +18,7 @@ from optimzoo.optimizers.fused import look_before_fused, may_fuse
 from optimzoo.optimizers.heeded import heed, heed_dtypes, measure
 from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
-from optimzoo.optimizers.param_groups import NAMES, Group
+from optimzoo.optimizers.param_groups import NAMES, Group, copied
 from optimzoo.optimizers.parts import PART, Parts
 
 
@@ -102,9 +102,9 @@ def _create_parts(
 def _create(
     described: DescribedOptimizer, call: calls.Call, groups: Iterable[Group], model: nn.Module | None
 ) -> Optimizer:
-    cls, given = described.cls, _copied(call.kwargs)
+    cls, given = described.cls, copied(call.kwargs)
     needs = described.needs
-    groups = [_copied(group) for group in groups]
+    groups = [copied(group) for group in groups]
     if "matrices" in needs:
         groups = [_without_frozen_vectors(group) for group in groups]
     _check_there_are_any(cls.__name__, groups, model)
@@ -143,7 +143,7 @@ def _create(
         if matrices:
             StepsTogether(built)
         for group in built.param_groups:
-            group.update(_copied(group))
+            group.update(copied(group))
             if names and NAMES not in group:
                 group[NAMES] = [names[id(p)] for p in group["params"]]
         if "one_lr" in needs:
@@ -182,11 +182,6 @@ def _first_argument(
     if len(groups) > 1 or groups[0].keys() - {"params", NAMES} or (model is None and "model" in needs):
         raise ConfigError(f"{cls.__name__} {NEEDS['model' if 'model' in needs else 'named']}", "type")
     return model if "model" in needs else list(zip(groups[0][NAMES], groups[0]["params"]))
-
-
-def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in which no tensor is that of another dict."""
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in settings.items()}
 
 
 def _without_frozen_vectors(group: Group) -> Group:

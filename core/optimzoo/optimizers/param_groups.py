@@ -46,3 +46,8 @@ def _as_group(group: Mapping[str, Any]) -> Group:
     for wrong in (item for item in tensors if not isinstance(item, Tensor)):
         raise ConfigError(f"a parameter is a tensor, got {shown(wrong)}")
     return {**group, "params": tensors, **({NAMES: [name for name, _ in named]} if named else {})}
+
+
+def copied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which no tensor is that of another dict."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in settings.items()}

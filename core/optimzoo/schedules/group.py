@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from optimzoo.calls import no_exit
 from optimzoo.errors import CheckpointError, OptimzooError
+from optimzoo.optimizers.param_groups import NAMES, copied
 from optimzoo.schedules import resume
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.order import FirstStep, update_count, warn
@@ -74,6 +75,7 @@ class SchedulerGroup:
         self._load_hooks: list[Any] = []
         self._loaded: Sequence[Mapping[str, Sequence[float]]] | None = None
         self._replays = False
+        self._built_on = [[_settings(group) for group in own(each).param_groups] for each in self._optimizers]
 
     def _take_over(self) -> None:
         """Know which optimizer each schedule acts on; the group sees to the order of its steps."""
@@ -207,7 +209,8 @@ class SchedulerGroup:
             state_dict: What ``state_dict`` returned, or a list of mmengine's states; it is left as it is.
             on_change: What to do if these are not the schedules of the checkpoint: ``"error"``; ``"restore"`` those of
                 the checkpoint; or go on with these as the ``"config"`` has them, as if they had run from the start:
-                they are replayed from the groups' initial values (but for reductions on a plateau).
+                they are replayed from the initial values that the groups had when these were built (but for reductions
+                on a plateau).
 
         Raises:
             CheckpointError: The schedules differ from the checkpoint's, or cannot be restored.
@@ -259,6 +262,9 @@ class SchedulerGroup:
     def _mend(self) -> None:
         """Set what the states of the optimizers, as far as they are loaded, left elsewhere than the schedules are."""
         if self._replays:
+            for optimizer, built_on in zip(self._optimizers, self._built_on):
+                for group, then in zip(own(optimizer).param_groups, built_on):
+                    resume.begin_again(group, then)
             self.replay()
         for optimizer, groups, held in zip(self._optimizers, self._lists, () if self._replays else self._loaded or ()):
             if own(optimizer).param_groups is not groups:  # loading puts another list in place
@@ -286,6 +292,10 @@ class SchedulerGroup:
 
     def __repr__(self) -> str:
         return f"SchedulerGroup({self._schedulers!r})"
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return copied({key: value for key, value in group.items() if key not in ("params", NAMES)})
 
 
 def _held(scheduler: ParamScheduler, optimizer: Any) -> list[float]:

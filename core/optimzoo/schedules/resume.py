@@ -178,6 +178,15 @@ def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[
     return found
 
 
+def begin_again(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Give the values of a group that are scheduled the beginnings that they have in ``settings``."""
+    for key in [key for key in group if key.startswith("initial_")]:
+        param = HyperParam.parse(key.removeprefix("initial_"))
+        if key in settings or param.key in settings:
+            value = settings[key] if key in settings else param.get(settings)
+            group[key] = value.clone() if isinstance(value, Tensor) else value
+
+
 def replay(
     schedulers: Sequence[ParamScheduler],
     optimizers: Sequence[Any],

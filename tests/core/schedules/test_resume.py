@@ -81,12 +81,12 @@ class TestChange:
             [],
         ],
     )
-    def test_config_goes_on_as_if_the_new_schedule_had_run_from_the_start(self, schedule_first, cfg):
+    @pytest.mark.parametrize("then", [COSINE, dict(type="OneCycleLR", by_epoch=False, eta_max=3.0)], ids=str)
+    def test_config_goes_on_as_if_the_new_schedule_had_run_from_the_start(self, schedule_first, cfg, then):
         whole = optimizer_of(1.0, 0.5)
         new = build_param_scheduler(whole, cfg, max_iters=40)
         advance(new, 12)
-        saved = self.saved(COSINE)
-        optimizer, group = self.resumed(cfg, saved, "config", schedule_first=schedule_first)
+        optimizer, group = self.resumed(cfg, self.saved(then), "config", schedule_first=schedule_first)
         for _ in range(10):
             assert lrs(optimizer) == lrs(whole)
             advance(new, 1), advance(group, 1)
