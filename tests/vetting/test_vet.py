@@ -123,7 +123,7 @@ def test_each_fact_has_an_optimizer_that_fails_it():
 
 def test_a_function_that_makes_a_class_of_another_is_vetted_around_descent():
     report = vet("tests.vetting.optimizers:slowed", only=["manners.error", "lr"])
-    assert report.cls == "tests.vetting.optimizers:slowed(torch.optim.SGD)"
+    assert report.cls == "tests.vetting.optimizers.manners:slowed(torch.optim.SGD)"
     assert report["lr"].value == "live"
     with pytest.raises(ChildError, match="autograd stays off"):
         in_child(exec, report["manners.error"].reproduction, {}, seconds=60)
