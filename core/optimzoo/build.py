@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, shown
 from optimzoo.groups.modules import unwrap
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed
@@ -43,7 +43,7 @@ def build_optim_wrapper(
         anything, and ``wrapper: OptimWrapper = build_optim_wrapper(...)`` has it checked.
 
     Raises:
-        ConfigError: ``cfg`` is wrong; the error's path begins with ``optim_wrapper``.
+        ConfigError: ``cfg`` is wrong (the error's path begins with ``optim_wrapper``), or ``model`` is none.
         MissingDependencyError: The library of a name is not installed.
 
     Examples:
@@ -58,6 +58,8 @@ def build_optim_wrapper(
     """
     if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
         return cfg
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"a torch.nn.Module is wanted, got {shown(model)}; build_optimizer takes parameters", "model")
     with calls.placed("", "optim_wrapper"):
         wrapper = read_optim_wrapper(cfg).build(model)
     tell_of(wrapper, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import shlex
 import textwrap
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -15,7 +16,7 @@ from rich.box import HEAVY_HEAD
 from rich.cells import cell_len, set_cell_size
 
 from optimzoo.console import out
-from optimzoo.errors import did_you_mean, near
+from optimzoo.errors import ConfigError, did_you_mean, near
 from optimzoo.names.entry import Entry, check_length, is_installed
 from optimzoo.names.facts import check_condition
 from optimzoo.names.registry import Registry
@@ -77,7 +78,12 @@ def _matching(registry: Registry, pattern: str) -> list[Entry]:
 
 def _meeting(where: str, found: Mapping[str, list[Entry]]) -> dict[str, list[Entry]]:
     """Return the entries whose measured facts meet all conditions in ``where``, which speak of what is measured."""
-    conditions = where.replace(",", " ").split()
+    words = shlex.shlex(where, posix=True)
+    words.whitespace, words.whitespace_split, words.commenters = f"{words.whitespace},", True, ""
+    try:
+        conditions = [*words]
+    except ValueError as error:
+        raise ConfigError(f"{where!r} cannot be read: {error}") from error
     everything = [facts for registry in KINDS.values() for entry in registry.entries() if (facts := entry.facts)]
     for condition in conditions:
         check_condition(condition, everything)

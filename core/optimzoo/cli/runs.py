@@ -52,6 +52,8 @@ def train(
     ] = None,
 ) -> None:
     """Train the model that CONFIG describes."""
+    if on_change != "error" and not resume:
+        raise typer.BadParameter("it says how to go on: give --resume, too", param_hint="--on-change")
     with run_config(config, overrides, trust, code_dir) as cfg:
         if work_dir is not None:
             cfg["work_dir"] = work_dir

@@ -151,7 +151,8 @@ class DefaultOptimWrapperConstructor:
                 problems.catch(described.read, others)
             if found:
                 inside = {} if described is None else dict.fromkeys(calls.parameters(described.cls), "in 'optimizer'")
-                others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'"), **dict.fromkeys(beside, "")}
+                others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'")}
+                others |= dict.fromkeys(("optimizer", *beside), "")
                 call = problems.catch(calls.read, *found, given=("optimizer",), elsewhere=others)
         return described, call
 

@@ -85,6 +85,9 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     if not isinstance(cfg, dict):
         raise ConfigError(f"a dict with the key 'optimizer' is wanted, got {shown(cfg)}")
     cfg = _as_meant(cfg)
+    name = cfg.get("type")
+    if "optimizer" not in cfg and isinstance(name, str) and name in OPTIMIZERS and name not in OPTIM_WRAPPERS:
+        raise ConfigError(f"{name!r} is an optimizer: it stands under 'optimizer', with its arguments", "type")
     settings = {key: value for key, value in cfg.items() if key not in NOT_A_MEMBER}
     if isinstance(cfg.get("optimizer"), Optimizer):
         return _around(cfg, settings)

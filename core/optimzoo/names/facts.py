@@ -22,7 +22,7 @@ BUNDLED = "optimzoo_plugins.facts"
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
-CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s]\S*))?$")
+CONDITION = re.compile(r"([\w.]+)(?:(<=|>=|!=|<|>|=)([^<>=!\s].*))?$")
 UNDRIVEN = {"nothing works": "no way to drive it was found", "accelerator": "it does not run on a CPU"}
 """Values of ``needs`` for what cannot be measured, and what they mean."""
 UNMEASURED = {"parts": "its facts are those of its parts", "process_group": "it runs in several processes alone"}
@@ -96,7 +96,8 @@ def check_condition(condition: str, measured: Iterable[Facts]) -> None:
         hint = did_you_mean(near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
         raise ConfigError(f"there is no fact {fact!r}.{hint}")
     if sign in ("=", "!=") and wanted not in values[fact] and not _is_number(wanted):
-        hint = did_you_mean(near(wanted, values[fact])) or f" It is {', '.join(sorted(values[fact]))}."
+        known = sorted(f'"{value}"' if " " in value else value for value in values[fact])
+        hint = did_you_mean(near(wanted, values[fact])) or f" It is {', '.join(known)}."
         raise ConfigError(f"no measured optimizer has {fact}={wanted}.{hint}")
 
 

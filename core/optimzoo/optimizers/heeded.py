@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import math
 import os
 import subprocess
 import sys
@@ -138,14 +139,16 @@ def _heed_rounding(
     factors = [given if place is None else given[place] for given in (each.get(name, default) for each in settings)]
     for dtype in halves:
         # A number times a factor is rounded back to it if it falls by less than half of the distance to the next one.
-        still = [factor for factor in map(float, factors) if 0 < 1 - factor < torch.finfo(dtype).eps / 2]
+        least = torch.finfo(dtype).eps / 2
+        still = [factor for factor in map(float, factors) if 0 < 1 - factor < least]
         if still:
             argument = name if place is None else f"{name}[{place}]"
             kind = str(dtype).removeprefix("torch.")
             warnings.warn(
                 f"{cls.__name__} averages squared gradients in {kind}, where {argument}={still[0]:g} lets the average "
                 "rise, and rounding keeps it from falling: a large gradient makes all later steps small. Keep the "
-                f"parameters in float32, as under AmpOptimWrapper with dtype={kind!r}, or take a smaller {argument}",
+                f"parameters in float32, as under AmpOptimWrapper with dtype={kind!r}, or take {argument} = "
+                f"{math.floor(1e3 * (1 - least)) / 1e3:g} or less",
                 OptimzooWarning,
                 stacklevel=4,
             )

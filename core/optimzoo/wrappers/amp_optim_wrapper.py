@@ -103,6 +103,12 @@ class AmpOptimWrapper(OptimWrapper):
         self.shares_scale = False
         defaults = {"device": self._device_type, "enabled": enabled and cast_to is torch.float16}
         self.loss_scaler: GradScaler = scaler_cls(**{**defaults, **_scaler_arguments(scale)})
+        if self._scales and any(p.dtype is torch.float16 for group in optimizer.param_groups for p in group["params"]):
+            raise ConfigError(
+                "torch takes no loss scale out of gradients in float16, as those of float16 parameters are: leave the "
+                "model in float32, which autocast casts, or use dtype='bfloat16'",
+                "type",
+            )
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Scale ``loss``, back-propagate it and count the iteration.

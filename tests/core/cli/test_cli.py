@@ -152,6 +152,12 @@ class TestTrain:
         assert "Traceback" not in done.stderr
 
 
+def test_how_to_go_on_is_refused_where_nothing_is_to_go_on(optimzoo, config):
+    done = optimzoo("train", config, "--on-change", "config", check=False)
+    assert (done.returncode, "give --resume, too" in done.stderr) == (2, True)
+    assert not (config.parent / "runs").exists()
+
+
 def test_an_error_in_the_users_code_shows_the_users_lines_or_on_demand_all(optimzoo, config):
     faulty = ("train", config, "--set", "loss='task:faulty'")
     shown = optimzoo(*faulty, check=False).stderr

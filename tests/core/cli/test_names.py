@@ -206,6 +206,8 @@ class TestNamesakes:
         ("elementwise resume=exat", "has resume=exat. Did you mean 'exact'?"),
         ("resume=falt", "has resume=falt. Did you mean 'fault'?"),
         ("stat<=4", "there is no fact 'stat'. Did you mean 'state'"),
+        ("kernels=quick", 'It is "loop foreach", "loop foreach fused", '),
+        ("kernels='loop", "cannot be read: No closing quotation"),
         ("nothing", "there is no fact 'nothing'. Measured are "),
     ],
 )
@@ -214,8 +216,17 @@ def test_a_misspelt_condition_is_told_with_what_is_near(where, said):
         CliRunner().invoke(app, ["list", "--where", where], catch_exceptions=False)
 
 
-@pytest.mark.parametrize(("where", "found"), [("resume=fine", True), ("resume=fault", False), ("resume!=fine", False)])
-def test_a_verdict_is_a_value(where, found):
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("resume=fine", True),
+        ("resume=fault", False),
+        ("resume!=fine", False),
+        ("kernels='loop foreach fused', resume=exact", True),
+        ('elementwise kernels="loop foreach"', False),
+    ],
+)
+def test_a_verdict_is_a_value_and_several_words_in_quotes(where, found):
     done = CliRunner().invoke(app, ["list", "torch.adamw", "--kind", "optimizer", "--where", where])
     assert ("AdamW" in done.stdout, "no name matches" in done.stdout, done.exit_code) == (found, not found, not found)
 

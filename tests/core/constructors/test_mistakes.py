@@ -2,7 +2,7 @@ import pytest
 from tests.core.grouping import SGD, Block, groups_of
 from torch import nn
 
-from optimzoo import DefaultOptimWrapperConstructor
+from optimzoo import DefaultOptimWrapperConstructor, build_optim_wrapper
 from optimzoo.errors import ConfigError, OptimzooWarning
 
 
@@ -92,3 +92,27 @@ def test_a_multiplier_that_is_nearly_spelt_right_is_a_warning_or_strictly_an_err
         groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}))
     with pytest.raises(ConfigError, match="'decay_multi' is no multiplier"):
         groups_of(Block(), dict(custom_keys={"fc": dict(decay_multi=0.1)}, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cfg", "path", "said"),
+    [
+        (SGD, "optim_wrapper.type", "'SGD' is an optimizer: it stands under 'optimizer', with its arguments"),
+        (
+            dict(optimizer=SGD, optimzer=SGD),
+            "optim_wrapper.optimzer",
+            "has no argument 'optimzer'. Did you mean 'optimizer'?",
+        ),
+        (dict(optimizer=SGD, paramwse_cfg={}), "optim_wrapper.paramwse_cfg", "Did you mean 'paramwise_cfg'?"),
+    ],
+)
+def test_a_wrapper_s_mistake_is_named_with_its_place(cfg, path, said):
+    with pytest.raises(ConfigError) as caught:
+        build_optim_wrapper(Block(), cfg)
+    places = {f"{problem.path}": problem.problem for problem in caught.value.problems}
+    assert said in places[path], places
+
+
+def test_parameters_are_no_model():
+    with pytest.raises(ConfigError, match="model: a torch.nn.Module is wanted, got .*; build_optimizer takes param"):
+        build_optim_wrapper(Block().parameters(), dict(optimizer=SGD))

@@ -228,6 +228,12 @@ class TestMistakes:
         with pytest.raises(OptimzooError, match="Use dtype='bfloat16'"):
             wrapper.step(closure=lambda: None)
 
+    def test_a_model_in_float16_is_refused_where_the_loss_is_scaled(self, linear):
+        with pytest.raises(ConfigError, match="type: torch takes no loss scale out of .* leave the model in float32"):
+            amp(linear.half())
+        assert amp(linear, dtype="bfloat16", loss_scale="dynamic")
+        assert amp(linear, enabled=False, loss_scale="dynamic")
+
     def test_gradients_that_were_not_scaled_are_refused_or_told_to_be_divided(self, linear):
         wrapper = amp(linear)
         linear(torch.ones(1, 2)).sum().backward()
