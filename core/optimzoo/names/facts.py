@@ -96,7 +96,7 @@ def check_condition(condition: str, measured: Iterable[Facts]) -> None:
         hint = did_you_mean(near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
         raise ConfigError(f"there is no fact {fact!r}.{hint}")
     if sign in ("=", "!=") and wanted not in values[fact] and not _is_number(wanted):
-        known = sorted(f'"{value}"' if " " in value else value for value in values[fact])
+        known = (f'"{value}"' if " " in value else value for value in sorted(values[fact]))
         hint = did_you_mean(near(wanted, values[fact])) or f" It is {', '.join(known)}."
         raise ConfigError(f"no measured optimizer has {fact}={wanted}.{hint}")
 

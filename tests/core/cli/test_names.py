@@ -206,7 +206,7 @@ class TestNamesakes:
         ("elementwise resume=exat", "has resume=exat. Did you mean 'exact'?"),
         ("resume=falt", "has resume=falt. Did you mean 'fault'?"),
         ("stat<=4", "there is no fact 'stat'. Did you mean 'state'"),
-        ("kernels=quick", 'It is "loop foreach", "loop foreach fused", '),
+        ("kernels=quick", 'loop, "loop foreach", "loop foreach fused", note'),
         ("kernels='loop", "cannot be read: No closing quotation"),
         ("nothing", "there is no fact 'nothing'. Measured are "),
     ],
