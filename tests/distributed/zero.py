@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from optimzoo import build_optim_wrapper
+from optimzoo import build_optim_wrapper, build_optimizer
 
 CFG = dict(type="ZeroRedundancyOptimizer", optimizer_type="Lion", lr=0.01, weight_decay=0.1)
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
@@ -27,6 +27,21 @@ def with_heads():
         wrapper = build_optim_wrapper(model, dict(optimizer=kind, paramwise_cfg=rules))
         wrapper.update_params(model(torch.ones(1, 16)).square().mean())
     assert torch.equal(mine.weight, theirs.weight)
+
+
+def with_gradients_that_come_later():
+    mine = [nn.Parameter(torch.ones(8)) for _ in range(4)]
+    theirs = copy.deepcopy(mine)
+    sgd = dict(lr=0.1, momentum=0.9, fused=True)
+    fused = build_optimizer(mine, dict(type="ZeroRedundancyOptimizer", optimizer_type="SGD", **sgd))
+    plain = build_optimizer(theirs, dict(type="SGD", **sgd))
+    for update in range(3):
+        for params, optimizer in ((mine, fused), (theirs, plain)):
+            for number, parameter in enumerate(params):
+                parameter.grad = torch.ones(8) if update >= number - 1 else None
+            optimizer.step()
+    for ours, oracle in zip(mine, theirs):
+        assert torch.equal(ours, oracle)
 
 
 def sharded(folder):
@@ -51,4 +66,5 @@ def sharded(folder):
     pairs[0][1].load_state_dict(saved[0])
     train()
     with_heads()
+    with_gradients_that_come_later()
     (folder / "zero-equals").touch()

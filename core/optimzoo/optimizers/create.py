@@ -32,7 +32,7 @@ def create_optimizer(
 
     A learning rate that is a tensor is copied for each group, since a schedule writes into it. ``fused=True`` is chosen
     where the optimizer and every parameter allow it and ``cfg`` says neither ``fused`` nor ``foreach``, and turned off
-    again if a gradient of the first step is sparse.
+    again if a gradient is sparse.
 
     Args:
         cfg: ``type`` and the optimizer's arguments, or what was read of them; ``vet = True`` measures a class that no

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -38,26 +38,48 @@ def may_fuse(cls: type[Optimizer], given: Mapping[str, Any], groups: list[Group]
     devices = FUSED.get(cls, ())
     if cls in FUSED_WHOLE and any(is_sharded(p) for p in params):
         return False
-    return all(p.device.type in devices and p.dtype in DTYPES and not _errs(cls, p) for p in params)
+    return all(p.device.type in devices and p.dtype in DTYPES and not _problem(cls, p) for p in params)
 
 
 def _check_kernel(cls: type[Optimizer], params: Iterable[Tensor]) -> None:
-    """Check that the fused kernel of a class moves the numbers of parameters.
+    """Check that the fused kernel of a class moves the numbers of parameters, and no others.
 
     Raises:
         ConfigError: It does not.
     """
-    for wrong in (p.dtype for p in params if _errs(cls, p)):
-        raise ConfigError(
-            f"the fused {cls.__name__} of torch {torch.__version__} does not move most numbers of {wrong} on a CPU: "
-            "leave fused out, or train in another dtype",
-            "fused",
+    for why in filter(None, (_problem(cls, p) for p in params)):
+        raise ConfigError(why, "fused")
+
+
+def _problem(cls: Any, parameter: Tensor) -> str:
+    """Return why the fused kernel of a class is not to step the parameter, or nothing."""
+    cls = _class_with_kernel(cls)
+    if cls is None:
+        return ""
+    kernel = f"the fused {cls.__name__} of torch {torch.__version__}"
+    if parameter.dtype in HALF and parameter.device.type == "cpu" and _moves_otherwise(cls, parameter.dtype):
+        return (
+            f"{kernel} does not move most numbers of {parameter.dtype} on a CPU: leave fused out, or train in another "
+            "dtype"
         )
+    if not _is_dense(parameter):
+        return (
+            f"{kernel} would write into memory between the numbers of a parameter of shape {tuple(parameter.shape)}, "
+            "which is a part of a larger tensor: leave fused out, or make it contiguous"
+        )
+    return ""
 
 
-def _errs(cls: Any, parameter: Tensor) -> bool:
-    at_risk = cls in FUSED and parameter.dtype in HALF and parameter.device.type == "cpu"
-    return at_risk and _moves_otherwise(cls, parameter.dtype)
+def _class_with_kernel(cls: type) -> Any:
+    """Return the class of torch whose kernel this one has, or inherits, or None."""
+    return next((base for base in cls.__mro__ if base in FUSED), None)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether there is nothing else in memory between its first number and its last."""
+    if tensor.is_contiguous() or is_sharded(tensor):
+        return True
+    return torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
 @cache
@@ -89,33 +111,52 @@ def look_before_fused(optimizer: Optimizer, chosen: bool = False) -> None:
     """See to it that a fused kernel gets what it steps right, in an optimizer that anyone built.
 
     Raises:
-        ConfigError: The kernel does not move the numbers of its parameters.
+        ConfigError: The kernel does not move the numbers of its parameters, or moves others.
     """
-    if type(optimizer) not in FUSED or any(
-        isinstance(hook, BeforeFused) for hook in optimizer._optimizer_step_pre_hooks.values()
-    ):
+    if not _class_with_kernel(type(optimizer)):
+        return
+    if _look_again in optimizer._optimizer_load_state_dict_post_hooks.values():
         return
     fused = [group for group in optimizer.param_groups if group.get("fused")]
     if fused:
         _check_kernel(type(optimizer), (p for group in fused for p in group["params"]))
         optimizer.register_step_pre_hook(BeforeFused(chosen))
+    optimizer.register_load_state_dict_post_hook(_look_again)
+
+
+def _look_again(optimizer: Optimizer) -> None:
+    """Look at what was loaded: groups bring a ``fused`` of their own, and states the layouts of other parameters."""
+    fused = [bool(group.get("fused")) for group in optimizer.param_groups]
+    if not all(fused):
+        _leave_the_scale(optimizer)
+    hooks = [hook for hook in optimizer._optimizer_step_pre_hooks.values() if isinstance(hook, BeforeFused)]
+    for hook in hooks:
+        hook.forget()
+    if any(fused) and not hooks:
+        optimizer.register_step_pre_hook(BeforeFused(chosen=True))
 
 
 class BeforeFused:
-    """A hook of fused steps, which pair weights and gradients by their places in memory: both get one layout.
+    """A hook of fused steps, which pair weights, gradients and states by their places in memory: all get one layout.
 
-    That of SGD begins all momenta in one step or none: one that begins later gets a momentum of 0, which is the same.
+    That of SGD begins all momenta in one step or none, and not in one that a GradScaler lets it skip: here each begins
+    as 0, which is the same.
 
     It can be pickled with its optimizer, and stays, since torch does not allow to remove a hook while it runs.
 
     Args:
-        chosen: Whether nobody asked for ``fused``: it is turned off if a gradient of the first step is sparse, which no
-            fused kernel takes, or parameters have been cast since to what the kernel does not move.
+        chosen: Whether nobody asked for ``fused``: it is turned off if a gradient is sparse, which no fused kernel
+            takes, or parameters have become what the kernel does not step right.
     """
 
     def __init__(self, chosen: bool = False) -> None:
         self._chosen = chosen
-        self._seen = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at everything in the next step."""
+        self._seen: Any = None
+        self._layout: Any = ()
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         """Look at the gradients, or return arguments that make it look when they are there."""
@@ -132,49 +173,90 @@ class BeforeFused:
 
     def _look(self, optimizer: Optimizer) -> None:
         groups = [group for group in optimizer.param_groups if group["fused"]]
-        if sum(len(group["params"]) for group in groups) != self._seen:
-            groups = self._look_first(optimizer, groups)
-        for group in groups:
-            params = group["params"]
-            grads = [grad for grad in map(attrgetter("grad"), params) if grad is not None]
-            if not (all(map(Tensor.is_contiguous, grads)) and all(map(Tensor.is_contiguous, params))):
-                _give_their_layout(params)
-            if group.get("momentum"):
-                _begin_momenta(group, optimizer.state)
-
-    def _look_first(self, optimizer: Optimizer, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Look at the parameters of the first step, and at all once some have joined; return what a kernel steps."""
         params = [p for group in groups for p in group["params"]]
-        sparse = not self._seen and any(p.grad is not None and p.grad.is_sparse for p in params)
-        self._seen = len(params)
-        if not self._chosen:
+        grads = [grad for grad in map(attrgetter("grad"), params) if grad is not None]
+        plain = all(map(Tensor.is_contiguous, params))
+        alike = plain and all(map(Tensor.is_contiguous, grads))
+        if not self._fits(optimizer, params, () if alike else grads):
+            _unfuse(optimizer)
+            return
+        layout = None if plain else [*map(Tensor.stride, params)]
+        if layout != self._layout:
+            self._layout = layout
+            _give_states_their_layout(params, optimizer.state)
+        if not alike:
+            _give_their_layout(params, layout or map(Tensor.stride, params))
+        for group in groups:
+            if group.get("momentum"):
+                _begin_momenta(group, optimizer)
+
+    def _fits(self, optimizer: Optimizer, params: Sequence[Tensor], grads: Iterable[Tensor]) -> bool:
+        """Whether the kernel can step the parameters, at which it looks where some have joined or been cast."""
+        # Others keep states, of which a kernel tells itself that they have another dtype.
+        dtypes = {*map(attrgetter("dtype"), params)} if isinstance(optimizer, torch.optim.SGD) else None
+        before, now = self._seen, (len(params), dtypes)
+        if now != before and not self._chosen:
             _check_kernel(type(optimizer), params)
-        elif sparse or any(_errs(type(optimizer), p) for p in params):
-            for settings in (optimizer.defaults, *optimizer.param_groups):
-                settings["fused"] = False
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler reads
-            return []
-        return groups
+        self._seen = now
+        if not self._chosen:
+            return True
+        cast = before is not None and dtypes != before[1]  # which the momenta are not
+        return not (
+            cast
+            or any(grad.is_sparse for grad in grads)
+            or (now != before and any(_problem(type(optimizer), p) for p in params))
+        )
 
 
-def _give_their_layout(params: Iterable[Tensor]) -> None:
-    for p in params:
+def _unfuse(optimizer: Any) -> None:
+    """Go on with the loop, from the step on that is about to be made."""
+    for settings in (optimizer.defaults, *optimizer.param_groups):
+        settings["fused"] = False
+    _leave_the_scale(optimizer)
+    # What a GradScaler has left to the kernel for this step.
+    scale, overflow = (getattr(optimizer, name, None) for name in ("grad_scale", "found_inf"))
+    if scale is None and overflow is None:
+        return
+    optimizer.grad_scale = optimizer.found_inf = None
+    for p in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+        if overflow is not None and overflow:
+            p.grad = None
+        elif scale is not None:
+            p.grad.div_(scale)
+
+
+def _leave_the_scale(optimizer: Any) -> None:
+    """Tell torch's GradScaler that no kernel divides the gradients by the scale."""
+    optimizer._step_supports_amp_scaling = False
+
+
+def _give_their_layout(params: Iterable[Tensor], layout: Iterable[tuple[int, ...]]) -> None:
+    for p, strides in zip(params, layout):
         grad = p.grad
-        if grad is not None and not grad.is_sparse and grad.stride() != p.stride():
+        if grad is not None and grad.layout is torch.strided and grad.stride() != strides:
             p.grad = torch.empty_like(p).copy_(grad.detach())
 
 
-def _begin_momenta(group: Mapping[str, Any], states: Any) -> None:
-    """Begin the momenta of parameters whose gradients come later than those of others."""
+def _give_states_their_layout(params: Iterable[Tensor], states: Any) -> None:
+    for p, state in ((p, states[p]) for p in params if p in states):
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                state[key] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
+def _begin_momenta(group: Mapping[str, Any], optimizer: Any) -> None:
+    """Begin the momenta of parameters that have their first gradients."""
     begun: list[Tensor] = []
     waiting: list[Tensor] = []
     for p in group["params"]:
         if p.grad is not None:
-            (begun if states[p].get("momentum_buffer") is not None else waiting).append(p)
-    if begun and waiting and group["dampening"]:
-        raise OptimzooError(
-            "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than that of "
-            "others: say fused=False"
-        )
-    for p in waiting if begun else ():
-        states[p]["momentum_buffer"] = torch.zeros_like(p)
+            (begun if optimizer.state[p].get("momentum_buffer") is not None else waiting).append(p)
+    if waiting and group["dampening"]:
+        if begun or getattr(optimizer, "found_inf", None) is not None:
+            raise OptimzooError(
+                "with dampening, torch's fused SGD cannot take parameters whose first gradient comes later than that "
+                "of others, nor a first step that a GradScaler may skip: say fused=False"
+            )
+        return
+    for p in waiting:
+        optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)

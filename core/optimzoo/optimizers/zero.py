@@ -10,6 +10,7 @@ import torch
 
 from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.optimizers.fused import look_before_fused
 from optimzoo.optimizers.muon import MUON, StepsTogether
 
 with warnings.catch_warnings():
@@ -62,6 +63,7 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         super()._init_local_optimizer()  # type: ignore[misc]
         if type(self.optim) is MUON:
             StepsTogether(self.optim)
+        look_before_fused(self.optim)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state on the process of rank 0 and nothing on the others. Called on every process."""

@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from optimzoo import ConfigError, OptimWrapper, build_optim_wrapper, build_optimizer
+from optimzoo import ConfigError, OptimWrapper, OptimzooError, build_optim_wrapper, build_optimizer
 
 ADAM = dict(betas=(0.9, 0.99), eps=1e-4)  # by which halves do well
 KERNELS = [dict(type="Adam", **ADAM), dict(type="AdamW", **ADAM), dict(type="SGD"), dict(type="Adagrad", eps=1e-4)]
 HALF = [torch.bfloat16, torch.float16]
+MOMENTUM = dict(type="SGD", lr=0.1, momentum=0.9)
+STATEFUL = [MOMENTUM, dict(type="AdamW", lr=0.1), dict(type="Adagrad", lr=0.1)]
 
 
 def ends(dtype, cast_after=False, updates=3, **optimizer):
@@ -61,11 +63,38 @@ class TestInHalfPrecision:
         optimizer.step()
         torch.testing.assert_close(late.detach(), torch.full_like(late, -0.1))
 
+    @pytest.mark.parametrize("momentum", [0, 0.9])
+    def test_so_are_parameters_that_are_cast_between_updates(self, momentum):
+        weights = []
+        for said in (dict(), dict(fused=False)):
+            model = nn.Linear(10, 10, bias=False)
+            nn.init.zeros_(model.weight)
+            optimizer = build_optimizer(model, dict(type="SGD", lr=0.1, momentum=momentum, **said))
+            for _ in range(3):
+                model.weight.grad = torch.ones_like(model.weight)
+                optimizer.step()
+                model.bfloat16()
+            weights.append(model.weight.detach())
+        assert torch.equal(*weights)
+
+    def test_so_are_those_of_an_optimizer_that_loads_the_state_of_a_fused_one(self):
+        wide, narrow = (nn.Parameter(torch.zeros(100, dtype=d)) for d in (torch.float32, torch.bfloat16))
+        one, other = (build_optimizer([p], MOMENTUM) for p in (wide, narrow))
+        other.load_state_dict(one.state_dict())
+        narrow.grad = torch.ones_like(narrow)
+        other.step()
+        torch.testing.assert_close(narrow.detach(), torch.full_like(narrow, -0.1))
+
+
+class Inherits(torch.optim.SGD):
+    """One with the kernel of its base."""
+
 
 class TestBuiltByHand:
+    @pytest.mark.parametrize("cls", [torch.optim.SGD, Inherits])
     @pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
-    def test_a_kernel_that_errs_is_refused_by_the_wrapper(self, dtype):
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(100, dtype=dtype))], lr=1.0, fused=True)
+    def test_a_kernel_that_errs_is_refused_by_the_wrapper(self, dtype, cls):
+        optimizer = cls([nn.Parameter(torch.zeros(100, dtype=dtype))], lr=1.0, fused=True)
         if fused_sgd_moves(dtype):
             assert OptimWrapper(optimizer)
             return
@@ -81,6 +110,83 @@ class TestBuiltByHand:
                 weight.grad = torch.linspace(-1, 1, 32).reshape(8, 4).t() * sign
                 wrapper.step()
             weights.append(weight.detach())
+        torch.testing.assert_close(*weights)
+
+
+class TestMemory:
+    """Kernels go through memory, whatever the strides are."""
+
+    @pytest.mark.parametrize("kernel", STATEFUL, ids=lambda cfg: cfg["type"])
+    @pytest.mark.parametrize("by", ["cast", "load"])
+    @pytest.mark.parametrize("to", [torch.channels_last, torch.contiguous_format], ids=["channels last", "first"])
+    def test_states_follow_parameters_into_another_layout(self, kernel, by, to):
+        start, grads = torch.randn(4, 4, 3, 3), torch.randn(4, 4, 4, 3, 3).unbind()
+        before = torch.contiguous_format if to is torch.channels_last else torch.channels_last
+        weights = []
+        for said in (dict(), dict(fused=False)):
+            weight = nn.Parameter(start.clone(memory_format=before))
+            optimizer = build_optimizer([weight], dict(kernel, **said))
+            for update, grad in enumerate(grads):
+                if update == 2:
+                    weight.data = weight.data.to(memory_format=to)
+                    if by == "load":
+                        state = optimizer.state_dict()
+                        optimizer = build_optimizer([weight], dict(kernel, **said))
+                        optimizer.load_state_dict(state)
+                weight.grad = grad.to(memory_format=to)
+                optimizer.step()
+            weights.append(weight.detach())
+        torch.testing.assert_close(*weights)
+
+    @pytest.mark.parametrize("kernel", STATEFUL, ids=lambda cfg: cfg["type"])
+    def test_nothing_is_written_between_the_numbers_of_a_slice(self, kernel):
+        whole = torch.zeros(4, 6)
+        weight = nn.Parameter(whole[:, :3])
+        weight.grad = torch.ones_like(weight)
+        build_optimizer([weight], kernel).step()
+        assert weight.all()
+        assert not whole[:, 3:].any()
+        with pytest.raises(ConfigError, match=r"fused: .* between the numbers of a parameter of shape \(4, 3\)"):
+            build_optimizer([weight], dict(kernel, fused=True))
+
+
+def scaled(optimizer, weight, overflows=(), dense=True):
+    """Make three updates of torch's own GradScaler."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for update in range(3):
+        optimizer.zero_grad()
+        picked = weight if dense else nn.functional.embedding(torch.tensor([1, 2]), weight, sparse=True)
+        scaler.scale(picked.sum() * (float("inf") if update in overflows else update + 1)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return weight.detach()
+
+
+class TestUnderAGradScaler:
+    def trained(self, overflows=(), dense=True, **said):
+        weight = nn.Parameter(torch.zeros(10, 10))
+        return scaled(build_optimizer([weight], dict(MOMENTUM, **said)), weight, overflows, dense)
+
+    @pytest.mark.parametrize("overflows", [(0,), (1,)], ids=["first", "second"])
+    @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
+    def test_a_step_that_overflows_leaves_no_trace(self, overflows, dense):
+        filled = torch.empty_like
+        with pytest.MonkeyPatch.context() as patch:  # what it finds in the memory that it gets is up to chance
+            patch.setattr(torch, "empty_like", lambda *args, **kwargs: filled(*args, **kwargs).fill_(float("nan")))
+            fused = self.trained(overflows, dense)
+        torch.testing.assert_close(fused, self.trained(overflows, dense, fused=False))
+
+    def test_with_dampening_that_is_an_error(self):
+        with pytest.raises(OptimzooError, match="nor a first step that a GradScaler may skip: say fused=False"):
+            self.trained(dampening=0.5, fused=True)
+
+    def test_a_state_of_the_loop_is_gone_on_with(self):
+        weights = []
+        for said in (dict(), dict(fused=False)):
+            weight = nn.Parameter(torch.zeros(10))
+            optimizer = build_optimizer([weight], dict(MOMENTUM, **said))
+            optimizer.load_state_dict(torch.optim.SGD([weight], lr=0.1, momentum=0.9).state_dict())
+            weights.append(scaled(optimizer, weight))
         torch.testing.assert_close(*weights)
 
 
@@ -112,4 +218,15 @@ class TestSGDWithMomentum:
                     p.grad = grad if update >= 5 * number and (update + number) % 3 else None
                 optimizer.step()
             weights.append([p.detach() for p in params])
+        torch.testing.assert_close(*weights)
+
+    def test_takes_sparse_gradients_that_come_later(self):
+        weights = []
+        for said in (dict(), dict(fused=False)):
+            weight = nn.Parameter(torch.zeros(5, 3))
+            optimizer = build_optimizer([weight], dict(MOMENTUM, **said))
+            for grad in (torch.ones(5, 3), torch.eye(5, 3).to_sparse()):
+                weight.grad = grad
+                optimizer.step()
+            weights.append(weight.detach())
         torch.testing.assert_close(*weights)
