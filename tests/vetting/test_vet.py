@@ -80,6 +80,8 @@ NOTES = {
     "WritesItsGroupsAnew": ("groups.keys", "lost param_names own_key"),
     "AveragesSquares": ("dtypes.forgets", "no"),
     "DividesByALittle": ("dtypes.small", "loop foreach"),
+    "DividesMatricesByALittle": ("dtypes.small", "loop foreach"),
+    "MultipliesByALot": ("dtypes.small", "loop foreach"),
     "DividesByItsOwnNorm": ("elementwise", "no"),
     "ProjectsAtRightAngles": ("elementwise", "no"),
     "DecaysByItsNorm": ("elementwise", "no with weight_decay"),

@@ -189,36 +189,45 @@ def small(way: Way) -> Fact:
 
     How much further those of 1 lead than those of 0.001 must be as in float32, with every kernel.
     """
-
-    def moved(scale: float, dtype: torch.dtype, kernel: dict[str, Any], updates: int = 60) -> float:
-        trial = Even(way, way.shapes[-1:], dtype=dtype, size=0.25, **kernel)
-        start = trial.values()
-        for k in range(updates):
-            trial.update(k, scale)
-        return float((trial.values() - start).norm())
-
     plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
-    both, wrong = (torch.float32, torch.float16), {}
+    wrong = {}
     for name, kernel in {"loop": plain, **way.kernels}.items():
         try:
-            wide, narrow = ([moved(scale, dtype, kernel) for scale in (1.0, 1e-3)] for dtype in both)
-            at_0 = [math.isfinite(moved(0.0, dtype, kernel, 1)) for dtype in both]
+            found = [*filter(None, (_of_small(way, shape, kernel) for shape in reversed(way.shapes)))]
         except Exception:
             if name == "loop":
                 raise
             continue
-        if not (wide[1] and narrow[0] and math.isfinite(narrow[0])):
-            continue
-        times = narrow[1] / narrow[0] * wide[0] / wide[1]
-        if not times <= 3:
-            wrong[name] = f"{times:.2g} times as far as in float32" if math.isfinite(times) else "to NaN"
-        elif at_0 == [True, False]:
-            wrong[name] = "to NaN where one is 0"
+        if found:
+            wrong[name] = found[0]
     if not wrong:
         return fine("taken")
     why = ", ".join(f"{name} {where}" for name, where in wrong.items())
     why = f"in float16, gradients of 0.001 lead the {why}"
     return note(" ".join(wrong), why)
+
+
+def _of_small(way: Way, shape: tuple[int, ...], kernel: dict[str, Any]) -> str:
+    """Return where small gradients lead a parameter in float16, if it is elsewhere than in float32."""
+
+    def moved(scale: float, dtype: torch.dtype, updates: int = 60) -> float:
+        trial = Even(way, (shape,), dtype=dtype, size=0.25, **kernel)
+        start = trial.values()
+        for k in range(updates):
+            trial.update(k, scale)
+        return float((trial.values() - start).norm())
+
+    both = (torch.float32, torch.float16)
+    wide, narrow = ([moved(scale, dtype) for scale in (1.0, 1e-3)] for dtype in both)
+    at_0 = [math.isfinite(moved(0.0, dtype, 1)) for dtype in both]
+    if math.isfinite(wide[0]) and not math.isfinite(narrow[0]):
+        return "to NaN, or those of 1 do"
+    if not (wide[1] and narrow[0] and math.isfinite(narrow[0])):
+        return ""
+    times = narrow[1] / narrow[0] * wide[0] / wide[1]
+    if not times <= 3:
+        return f"{times:.2g} times as far as in float32" if math.isfinite(times) else "to NaN"
+    return "to NaN where one is 0" if at_0 == [True, False] else ""
 
 
 @measures("dtypes.complex")

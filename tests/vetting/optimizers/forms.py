@@ -72,6 +72,21 @@ class DividesByALittle(Healthy):  # dtypes.small
         param.grad *= size
 
 
+class DividesMatricesByALittle(DividesByALittle):  # dtypes.small
+    def change(self, group, param, index):
+        if param.ndim == 2:
+            super().change(group, param, index)
+        else:
+            Healthy.change(self, group, param, index)
+
+
+class MultipliesByALot(Healthy):  # dtypes.small, where the gradients are not small
+    def change(self, group, param, index):
+        param.grad *= 1e6
+        param.grad /= 1e6
+        super().change(group, param, index)
+
+
 class AveragesSquares(Healthy):  # dtypes.forgets
     def change(self, group, param, index):
         super().change(group, param, index)
