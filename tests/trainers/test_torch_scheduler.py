@@ -142,6 +142,18 @@ def test_a_longer_run_goes_on_as_on_change_says(on_change, as_if_of, first):
     assert [group for step in seen for group in step] == [pytest.approx(group) for step in wanted for group in step]
 
 
+def assert_resumes(made):
+    """What ``made`` makes goes on after three steps as one that is made anew and loaded."""
+    target, sequence = made()
+    after_each(sequence, target, 3)
+    saved = copy.deepcopy((target.state_dict(), sequence.state_dict()))
+    wanted = after_each(sequence, target, 8)
+    target, sequence = made()
+    target.load_state_dict(saved[0])
+    sequence.load_state_dict(saved[1])
+    assert after_each(sequence, target, 8) == wanted
+
+
 class TestTorchsCompositions:
     @pytest.mark.parametrize("on_change", ["error", "restore", "config"])
     def test_one_whose_turn_in_a_sequence_has_not_come_is_resumed(self, on_change):
@@ -150,14 +162,7 @@ class TestTorchsCompositions:
             cosine = torch_scheduler(target, dict(type="CosineAnnealingLR", by_epoch=False), 20, on_change=on_change)
             return target, SequentialLR(target, [LinearLR(target, 0.1, total_iters=5), cosine], milestones=[5])
 
-        target, sequence = made()
-        after_each(sequence, target, 3)
-        saved = copy.deepcopy((target.state_dict(), sequence.state_dict()))
-        wanted = after_each(sequence, target, 8)
-        target, sequence = made()
-        target.load_state_dict(saved[0])
-        sequence.load_state_dict(saved[1])
-        assert after_each(sequence, target, 8) == wanted
+        assert_resumes(made)
 
     @pytest.mark.parametrize("ours_first", [True, False])
     def test_sequential(self, ours_first):
@@ -185,14 +190,7 @@ class TestTorchsCompositions:
             warm = torch_scheduler(target, dict(type="LinearLR", start_factor=0.5, by_epoch=False, end=4))
             return target, SequentialLR(target, [warm, ExponentialLR(target, 0.9)], milestones=[6])
 
-        target, sequence = made()
-        after_each(sequence, target, 3)
-        saved = copy.deepcopy((target.state_dict(), sequence.state_dict()))
-        seen = after_each(sequence, target, 8)
-        target, sequence = made()
-        target.load_state_dict(saved[0])
-        sequence.load_state_dict(saved[1])
-        assert after_each(sequence, target, 8) == seen
+        assert_resumes(made)
 
 
 class TestRefused:

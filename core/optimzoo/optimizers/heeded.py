@@ -60,7 +60,7 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
 }
 """For each situation, the facts that matter in it: with which values, and what these mean there. Without values it is a
-fault whose value is, or names, one of the keys."""
+fault whose value is, or names, one of the keys that ``heed`` is given."""
 
 
 FACTORS = ("alpha", "beta2", "betas", "rho")
@@ -83,8 +83,8 @@ def heed(cls: type, situation: str, keys: Iterable[str] = ()) -> None:
     of_library = f"{library} {facts.version} and " if facts.version and library != "torch" else ""
     for fact, (values, meaning) in HEEDED[situation].items():
         verdict, value, why = facts.rows.get(fact, ("", None, ""))
-        named = not keys or {str(value), *str(value).split()} & {*keys}
-        matters = named and is_heeded(value, values) and (values or (verdict == "fault" and keys))
+        named = {str(value), *str(value).split()} & {*keys}
+        matters = is_heeded(value, values) and (named or not keys) if values else verdict == "fault" and named
         if matters and meaning not in told:
             told.add(meaning)
             warnings.warn(

@@ -14,6 +14,7 @@ from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
 from optimzoo.names.entry import is_dotted
 from optimzoo.names.zoo import PARAM_SCHEDULERS
+from optimzoo.optimizers.param_groups import copied
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.state import UNITS, check_head, counts_of, damaged, numbers, saved_arguments, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn
@@ -183,8 +184,7 @@ def begin_again(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for key in [key for key in group if key.startswith("initial_")]:
         param = HyperParam.parse(key.removeprefix("initial_"))
         if key in settings or param.key in settings:
-            value = settings[key] if key in settings else param.get(settings)
-            group[key] = value.clone() if isinstance(value, Tensor) else value
+            group.update(copied({key: settings[key] if key in settings else param.get(settings)}))
 
 
 def replay(

@@ -139,8 +139,10 @@ def skipped(way: Way) -> Fact:
     for kernel in ({}, *way.kernels.values()):
         try:
             trial = Trial(way, **kernel, **way.busy).run(2)
-        except Exception:  # the kernel is refused
-            continue
+        except Exception:
+            if not kernel:
+                raise
+            continue  # the kernel is refused
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
         trial.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(scaler.scale(trial.loss(2).float()))
@@ -189,15 +191,14 @@ def small(way: Way) -> Fact:
 
     How much further those of 1 lead than those of 0.001 must be as in float32, with every kernel.
     """
-    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
     wrong = {}
-    for name, kernel in {"loop": plain, **way.kernels}.items():
+    for name, kernel in {"loop": way.loop, **way.kernels}.items():
         try:
             found = [*filter(None, (_of_small(way, shape, kernel) for shape in reversed(way.shapes)))]
         except Exception:
             if name == "loop":
                 raise
-            continue
+            continue  # the kernel, or float16 by it, is refused
         if found:
             wrong[name] = found[0]
     if not wrong:
@@ -329,8 +330,7 @@ def forgets(way: Way) -> Fact:
 def kernels(way: Way) -> Fact:
     """Make ten updates with the loop, with foreach and with fused, and compare, as a whole and number by number."""
     shapes = (MATRIX, *TWO) if len(way.shapes) == 1 else (MATRIX, *TWO, (64,), (37,))
-    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
-    start, loop, refused = Trial(way, shapes).values(), Trial(way, shapes, **plain, **way.busy).run(10).values(), []
+    start, loop, refused = Trial(way, shapes).values(), Trial(way, shapes, **way.loop, **way.busy).run(10).values(), []
     for name, kernel in way.kernels.items():
         try:
             end = Trial(way, shapes, **kernel, **way.busy).run(10).values()
@@ -342,7 +342,7 @@ def kernels(way: Way) -> Fact:
         if apart > 1e-4 or most > 0.01:
             why = f"with {name}=True ten updates end {apart:.2g} of the way elsewhere than the loop, "
             why += f"and a single number {most:.2g} of the usual way"
-            return fault(f"{name} differs", why, plain=plain | way.busy, other=kernel | way.busy, shapes=shapes)
+            return fault(f"{name} differs", why, plain=way.loop | way.busy, other=kernel | way.busy, shapes=shapes)
     return note("refused", "; ".join(refused)) if refused else fine(f"{' '.join(('loop', *way.kernels))}")
 
 
@@ -354,11 +354,10 @@ def halves(way: Way) -> Fact:
     """
     if not way.kernels or way.dtype is not torch.float32:
         return unmeasured("it names no kernels")
-    plain: dict[str, Any] = {"foreach": False} if "foreach" in way.kernels else {}
 
     def off(dtype: torch.dtype, **kernel: Any) -> float:
         exact, trial = (
-            Trial(way, way.shapes, dtype=d, size=2**-8, **way.busy, **k) for d, k in ((None, plain), (dtype, kernel))
+            Trial(way, way.shapes, dtype=d, size=2**-8, **way.busy, **k) for d, k in ((None, way.loop), (dtype, kernel))
         )
         start = trial.values()
         return far(trial.run(10).values(), exact.run(10).values(), start)
@@ -367,14 +366,14 @@ def halves(way: Way) -> Fact:
     for word in ("bfloat16", "float16"):
         for name, kernel in way.kernels.items():
             try:
-                apart, usual = off(DTYPES[word], **kernel), off(DTYPES[word], **plain)
+                apart, usual = off(DTYPES[word], **kernel), off(DTYPES[word], **way.loop)
             except Exception as error:
                 refused[f"{name} {word}"] = brief(f"{type(error).__name__}: {error}", 100)
                 continue
             if usual < 0.3 and apart > 0.1 + 3 * usual:
                 end = f"{apart:.2g} of the way elsewhere than in float32" if math.isfinite(apart) else "in NaN"
                 why = f"ten updates in {word} end {end} with {name}=True, and with the loop {usual:.2g}"
-                settings = {"plain": plain | way.busy, "other": kernel | way.busy}
+                settings = {"plain": way.loop | way.busy, "other": kernel | way.busy}
                 return fault(f"{name} differs in {word}", why, **settings, half=f"torch.{word}")
     why = "; ".join(f"{name}: {error}" for name, error in refused.items())
     return note(f"not {', '.join(refused)}", why) if refused else fine("as the loop")

@@ -79,6 +79,11 @@ class Way:
         return self.busy | ({"weight_decay": 0.1} if isinstance(self.setting("weight_decay"), (int, float)) else {})
 
     @property
+    def loop(self) -> dict[str, Any]:
+        """The arguments that have it step parameter by parameter."""
+        return {"foreach": False} if "foreach" in self.kernels else {}
+
+    @property
     def kernels(self) -> dict[str, dict[str, Any]]:
         """The arguments of each kind of step that the class names."""
         named = [name for name in ("foreach", "fused") if name in self.signature]

@@ -299,5 +299,5 @@ def test_an_update_without_foreign_gradients_says_nothing():
     model, wrapper = linear(accumulative_counts=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for x in X:
-            wrapper.update_params(model(x).sum())
+        outcomes = [wrapper.update_params(model(x).sum()) for x in X]
+    assert outcomes == [StepOutcome.ACCUMULATING, StepOutcome.UPDATED] * 10
