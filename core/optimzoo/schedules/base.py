@@ -155,8 +155,7 @@ class ParamScheduler(ScheduleState):
         """The value of each group before any schedule touched it, unless others are set for this schedule."""
         if self._base_values is not None:
             return self._base_values
-        initial = self._initial
-        return [group[initial] for group in self.optimizer.param_groups]
+        return [group[self._initial] for group in self.optimizer.param_groups]
 
     @base_values.setter
     def base_values(self, values: list[float]) -> None:
@@ -186,7 +185,7 @@ class ParamScheduler(ScheduleState):
                 for number, value in enumerate(values):
                     logger.info("%s of group %d is now %.4e", self.param_name, number, value)
         else:
-            self._last_value = self.hyperparam.values(self.optimizer.param_groups)
+            self._last_value = self._current()
 
     def _settle(self) -> None:
         """See to what comes before a step: that the optimizer made one, and groups that were added."""
@@ -207,8 +206,7 @@ class ParamScheduler(ScheduleState):
 
     def _get_value(self) -> list[Any]:
         """Return the new value of each group, computed from the current one."""
-        current: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
-        step = self.last_step
+        current, step = self._current(), self.last_step
         reached, before = self._reached
         if reached != step - 1 or not step:
             before = self.height(step - 1) if step else 1.0
@@ -230,8 +228,7 @@ class ParamScheduler(ScheduleState):
         return self.base_values if self._before_zero is None else self._before_zero
 
     def _current(self) -> list[Any]:
-        values: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
-        return values
+        return self.hyperparam.values(self.optimizer.param_groups)
 
     def move_to(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
         """Act on ``optimizer`` from now on; its groups keep their values."""

@@ -19,6 +19,7 @@ from optimzoo.optimizers.parts import each_of
 from optimzoo.schedules import INF, ParamScheduler, SchedulerGroup
 from optimzoo.schedules.order import WATCHED
 from optimzoo.schedules.state import as_python, unit_of
+from optimzoo.schedules.targets import own
 from optimzoo.schedules.windows import has_share, is_share, share, whole_steps
 from optimzoo.values import few, is_number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -91,9 +92,7 @@ def build_param_scheduler(
         ConfigError: ``cfg`` is wrong; the error's path begins with ``param_scheduler``.
     """
     run = RunLength(epoch_length, max_epochs, max_iters)
-    members: Mapping[str, Member] = (
-        optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
-    )
+    members = optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
     read = read_param_scheduler(cfg)
     records = by_member(read, members)
     built: list[ParamScheduler] = []
@@ -108,9 +107,7 @@ def build_param_scheduler(
             WATCHED.reset(watched)
         _warn_of_horizons(schedules, run, path)
         if any(schedule.param_name == "lr" for schedule in schedules):
-            scheduled |= dict.fromkeys(
-                map(type, each_of(member.optimizer if isinstance(member, BaseOptimWrapper) else member))
-            )
+            scheduled |= dict.fromkeys(map(type, each_of(own(member))))
         built += schedules
     for cls in scheduled:
         heed(cls, "schedule")
@@ -139,7 +136,7 @@ class ScheduleRecord:
         """The ends of the window, as they are written."""
         return [(key, self.kwargs[key]) for key in ("begin", "end") if key in self.kwargs]
 
-    def build(self, optimizer: Member, run: RunLength, edges: Sequence[tuple[str, Any]] = ()) -> ParamScheduler:
+    def build(self, optimizer: Member, run: RunLength, edges: Sequence[tuple[str, Any]]) -> ParamScheduler:
         """Return the schedule.
 
         Args:
@@ -207,7 +204,6 @@ def read_param_scheduler(cfg: Any) -> Records | dict[str, Records]:
         if is_by_member(cfg):
             return {name: _read_all(own, join_path("param_scheduler", name), problems) for name, own in cfg.items()}
         return _read_all(cfg, "param_scheduler", problems)
-    raise AssertionError  # the block returns or raises
 
 
 def _read_all(cfg: Any, path: str, problems: Problems) -> Records:

@@ -17,7 +17,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.groups.table import group_names
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
-from optimzoo.schedules.targets import HyperParam, StandIn
+from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.values import whole_number
 from optimzoo.wrappers import BaseOptimWrapper
 
@@ -81,9 +81,9 @@ def schedule_courses(
     if run.iterations > LONGEST:
         raise ConfigError(f"a run of {run.iterations} iterations is too long to go through; draw a shorter one")
     found = []
-    for name, own in by_member(read_param_scheduler(cfg.get("param_scheduler")), stands).items():
+    for name, schedules in by_member(read_param_scheduler(cfg.get("param_scheduler")), stands).items():
         prefix = f"{name}." if name else ""
-        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(stands[name], own, run)]
+        found += [Course(prefix + c.key, c.group, c.values) for c in _courses(stands[name], schedules, run)]
     return found
 
 
@@ -184,7 +184,7 @@ def stand_ins(record: WrapperRecord) -> dict[str, StandIn]:
 def _stand_in(record: WrapperRecord) -> StandIn:
     built = record.built
     if built is not None:
-        stand = StandIn.of(built.optimizer if isinstance(built, BaseOptimWrapper) else built)
+        stand = StandIn.of(own(built))
         names = group_names(built) if isinstance(built, BaseOptimWrapper) else map("group {}".format, itertools.count())
         for group, name in zip(stand.param_groups, names):
             group["name"] = name

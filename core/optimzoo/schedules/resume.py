@@ -16,7 +16,7 @@ from optimzoo.names.entry import is_dotted
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.optimizers.param_groups import copied
 from optimzoo.schedules.base import ParamScheduler
-from optimzoo.schedules.state import UNITS, check_head, counts_of, damaged, numbers, saved_arguments, unit_of
+from optimzoo.schedules.state import UNITS, check_head, count_of, counts_of, damaged, numbers, saved_arguments, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn
 
 ON_CHANGE = ("error", "restore", "config")
@@ -68,7 +68,7 @@ class Saved:
             if len(places) != len(states):
                 raise ConfigError(f"{len(states)} are wanted, one for each schedule, got {len(places)}", "optimizers")
             took = whole.get("epochs_took")
-            counts_of([0 if took is None else took], "epochs_took")
+            took = None if took is None else count_of(took, "epochs_took")
             counts, updates = _counts(whole["counts"]), counts_of(whole["updates"], "updates")
             return cls(states, places, counts, updates, _held(whole["values"]), took)
 
@@ -80,7 +80,7 @@ class Saved:
 def _counts(found: Any) -> dict[str, int]:
     if not isinstance(found, Mapping) or not {"epoch", "iter"} <= found.keys():
         raise ConfigError(f"how many of 'epoch' and 'iter' were made is wanted, got {shown(found)}", "counts")
-    return {unit: counts_of([found[unit]], f"counts[{unit!r}]")[0] for unit in ("epoch", "iter")}
+    return {unit: count_of(found[unit], f"counts[{unit!r}]") for unit in ("epoch", "iter")}
 
 
 def _held(found: Any) -> Sequence[Mapping[str, Sequence[float]]]:
@@ -192,7 +192,7 @@ def replay(
     optimizers: Sequence[Any],
     counts: Mapping[str, int],
     updates: Sequence[int],
-    epochs_took: int | None = None,
+    epochs_took: int | None,
 ) -> None:
     """Bring ``schedulers`` and the groups to where they were had these run from the start.
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, join_path, shown
 from optimzoo.names.entry import dotted
-from optimzoo.schedules.targets import StandIn, own
+from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.schedules.windows import INF
 from optimzoo.values import is_number, one_of, whole_number
 
@@ -27,20 +27,8 @@ NOT_COMPARED = ("optimizer", "last_step", "verbose")
 """Arguments that another run may have otherwise: they do not decide the curve."""
 
 WORKED_OUT = (
-    *(
-        "_given",
-        "_known",
-        "_settled",
-        "_initial",
-        "_stop",
-        "_span",
-        "_rise",
-        "_reached",
-        "_first_step",
-        "_low",
-        "_floored",
-    ),
-    *("_length", "_sorted", "_starts", "_weights", "_phases", "rule_worse"),
+    *("_given", "_known", "_settled", "_initial", "_stop", "_span", "_rise", "_reached", "_first_step", "_low"),
+    *("_floored", "_length", "_starts", "_weights", "_phases", "rule_worse"),
 )
 """Attributes that follow from the arguments and the groups."""
 
@@ -60,7 +48,7 @@ class ScheduleState:
     target: Any
     last_step: int
     param_name: str
-    hyperparam: Any
+    hyperparam: HyperParam
     begin: int
     _own: Optimizer
     _known: int
@@ -164,24 +152,23 @@ class ScheduleState:
         Raises:
             ConfigError: It cannot; the error's path says which value is why.
         """
-        where = f"{path}." if path else ""
         own, kind = self._counters(), type(self).__name__
         if state.get("type", kind) != kind:
-            raise ConfigError(f"{kind} is wanted, got {shown(state['type'])}", f"{where}type")
+            raise ConfigError(f"{kind} is wanted, got {shown(state['type'])}", join_path(path, "type"))
         for key in [key for key in COUNTERS if key in own and (key in state or "args" in state)]:
-            _count(state, key, where, COUNTERS[key])
+            _check_count(state, key, path, COUNTERS[key])
         if state.get("pending", 0) >= len(self._own.param_groups):
             raise ConfigError(
                 f"{state['pending']} groups were added to the optimizer, which has {len(self._own.param_groups)}",
-                f"{where}pending",
+                join_path(path, "pending"),
             )
         for key in (own.keys() & state.keys()) - COUNTERS.keys():
             now, then = own[key], state[key]
             if key in (*self.per_group, "_last_value"):
                 if then is not None:
-                    numbers(then, f"{where}{key}")
+                    numbers(then, join_path(path, key))
             elif None not in (now, then) and not (is_number(now) and is_number(then)) and type(now) is not type(then):
-                raise ConfigError(f"something like {shown(now)} is wanted, got {shown(then)}", f"{where}{key}")
+                raise ConfigError(f"something like {shown(now)} is wanted, got {shown(then)}", join_path(path, key))
 
     def _counters(self) -> dict[str, Any]:
         """Return what changes from step to step."""
@@ -263,33 +250,36 @@ def damaged(whose: str) -> Iterator[None]:
 
 def check_head(state: Any, path: str = "") -> None:
     """Look whether ``state`` can be that of any schedule at all."""
-    where = f"{path}." if path else ""
     if not isinstance(state, Mapping) or not state:
         raise ConfigError(f"this is no state of a schedule: {shown(state)}", path)
     for key in ("last_step", "_global_step"):
-        _count(state, key, where, -1)
+        _check_count(state, key, path, -1)
     if not isinstance(state.get("type", ""), str):
-        raise ConfigError(f"the name of a class is wanted, got {shown(state['type'])}", f"{where}type")
+        raise ConfigError(f"the name of a class is wanted, got {shown(state['type'])}", join_path(path, "type"))
     args = state.get("args", state)
     if not isinstance(args, Mapping) or not all(isinstance(key, str) for key in args):
-        raise ConfigError(f"arguments by name are wanted, got {shown(args)}", f"{where}args")
+        raise ConfigError(f"arguments by name are wanted, got {shown(args)}", join_path(path, "args"))
     unit_of(args)
 
 
-def _count(state: Mapping[str, Any], key: str, where: str, low: int) -> None:
+def _check_count(state: Mapping[str, Any], key: str, path: str, low: int) -> None:
     if key not in state:
-        raise ConfigError("it is missing", f"{where}{key}")
-    if whole_number(state[key], f"{where}{key}", low) > INF:
-        raise ConfigError(f"a whole number of at most {INF} is wanted, got {state[key]}", f"{where}{key}")
+        raise ConfigError("it is missing", join_path(path, key))
+    count_of(state[key], join_path(path, key), low)
 
 
-def counts_of(values: Any, path: str, low: int = 0) -> list[int]:
+def count_of(value: Any, path: str, low: int = 0) -> int:
+    """Return a count from a state."""
+    if whole_number(value, path, low) > INF:
+        raise ConfigError(f"a whole number of at most {INF} is wanted, got {value}", path)
+    return int(value)
+
+
+def counts_of(values: Any, path: str) -> list[int]:
     """Return a list of counts from a state."""
     if not isinstance(values, (list, tuple)):
         raise ConfigError(f"a list of whole numbers is wanted, got {shown(values)}", path)
-    for index, value in enumerate(values):
-        _count({f"[{index}]": value}, f"[{index}]", path, low)
-    return list(values)
+    return [count_of(value, join_path(path, index)) for index, value in enumerate(values)]
 
 
 def numbers(values: Any, path: str) -> list[float]:
@@ -301,10 +291,8 @@ def numbers(values: Any, path: str) -> list[float]:
 
 def unit_of(arguments: Mapping[str, Any]) -> str:
     """Return what a step is to a schedule with these keyword arguments."""
-    by: str = one_of(arguments.get("by"), (None, *UNITS), "by") or (
-        "epoch" if arguments.get("by_epoch", True) else "iter"
-    )
-    return by
+    given: str | None = one_of(arguments.get("by"), (None, *UNITS), "by")
+    return given or ("epoch" if arguments.get("by_epoch", True) else "iter")
 
 
 @functools.cache
@@ -316,8 +304,7 @@ def _argument_names(cls: type) -> tuple[str, ...]:
 
 def saved_arguments(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments in a state; of an mmengine state, which does not tell them apart, the window."""
-    found = state_dict.get("args", {key: state_dict[key] for key in ("begin", "end") if key in state_dict})
-    return dict(found)
+    return dict(state_dict.get("args", {key: state_dict[key] for key in ("begin", "end") if key in state_dict}))
 
 
 def as_python(value: Any, saved: bool = False) -> Any:

@@ -28,9 +28,9 @@ def step_count(value: Any, path: str, low: int | None = None) -> int:
 
 def amount(value: Any, path: str) -> float:
     """Return ``value`` if it is a number of at least 0 and finite, as factors, floors and lengths are."""
-    if number(value, path, 0) == math.inf:
+    checked = number(value, path, 0)
+    if checked == math.inf:
         raise ConfigError(f"a finite number is wanted, got {shown(value)}", path)
-    checked: float = value
     return checked
 
 

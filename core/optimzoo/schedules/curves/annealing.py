@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import Any
 
 from torch.optim import Optimizer
@@ -30,7 +30,6 @@ class FlooredScheduler(ParamScheduler):
         if self.eta_min_ratio is not None:
             amount(self.eta_min_ratio, "eta_min_ratio")
         self._floored = bool(self._low or self.eta_min_ratio)
-        self._level = self.eta_min_ratio is None and type(self).floor is FlooredScheduler.floor
 
     def floor(self, base: float) -> float:
         """Return the minimum for a group."""
@@ -38,7 +37,7 @@ class FlooredScheduler(ParamScheduler):
 
     def lows(self) -> Iterable[float]:
         """Return the minimum of each group."""
-        return repeat(self._low) if self._level else [self.floor(base) for base in self.base_values]
+        return [self.floor(base) for base in self.base_values]
 
 
 @dataclass(repr=False, eq=False)
@@ -170,8 +169,7 @@ class PolyParamScheduler(FlooredScheduler):
 
     def height(self, step: int) -> float:
         """Return the power of the share that is left."""
-        length = max(self.end - self.begin - 1, 1)
-        return float((max(length - step, 0) / length) ** self.power)
+        return float((max(self._span - step, 0) / self._span) ** self.power)
 
 
 @dataclass(repr=False, eq=False)

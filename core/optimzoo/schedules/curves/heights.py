@@ -256,8 +256,7 @@ class GeometricScheduler(ParamScheduler):
         raise NotImplementedError
 
     def _get_value(self) -> list[Any]:
-        current: list[Any] = self.hyperparam.values(self.optimizer.param_groups)
-        times = self.times(self.last_step)
+        current, times = self._current(), self.times(self.last_step)
         if not times:
             return current
         factor = self.gamma if times == 1 else self.gamma**times

@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, shown
+from optimzoo.errors import ConfigError, join_path, shown
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.schedules.base import LRSchedulerMixin, MomentumSchedulerMixin, ParamScheduler
 from optimzoo.schedules.state import check_head
@@ -122,16 +122,13 @@ class SequenceParamScheduler(ParamScheduler):
 
     def check_state(self, state: Mapping[str, Any], path: str = "") -> None:
         """Look at the states of the curves too."""
-        where = f"{path}." if path else ""
         super().check_state({key: value for key, value in state.items() if key != "schedules"}, path)
-        states = state.get("schedules")
+        states, listed_at = state.get("schedules"), join_path(path, "schedules")
         if not isinstance(states, (list, tuple)) or len(states) != len(self.schedules):
-            raise ConfigError(
-                f"a list of {len(self.schedules)} states is wanted, got {shown(states)}", f"{where}schedules"
-            )
+            raise ConfigError(f"a list of {len(self.schedules)} states is wanted, got {shown(states)}", listed_at)
         for index, (schedule, own) in enumerate(zip(self.schedules, states)):
-            check_head(own, f"{where}schedules[{index}]")
-            schedule.check_state(own, f"{where}schedules[{index}]")
+            check_head(own, join_path(listed_at, index))
+            schedule.check_state(own, join_path(listed_at, index))
 
     def _counters(self) -> dict[str, Any]:
         return {**super()._counters(), "schedules": [schedule.state_dict() for schedule in self.schedules]}
