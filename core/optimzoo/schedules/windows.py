@@ -34,9 +34,9 @@ def amount(value: Any, path: str) -> float:
     return checked
 
 
-def listed(value: Any, path: str, example: str) -> list[Any]:
-    """Return ``value`` if it is a list of something."""
-    if not isinstance(value, (list, tuple)):
+def listed(value: Any, path: str, example: str, least: int = 0) -> list[Any]:
+    """Return ``value`` if it is a list of something, of at least so many."""
+    if not isinstance(value, (list, tuple)) or len(value) < least:
         raise ConfigError(f"a list {example} is wanted, got {shown(value)}", path)
     return list(value)
 

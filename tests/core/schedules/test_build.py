@@ -102,6 +102,8 @@ def test_other_counts_of_steps_may_be_shares_too():
         (dict(typ="LinearLR"), {}, "", "Is it under 'typ'"),
         (dict(type="SequenceLR", curves=[dict(type="Linaer")]), {}, ".curves[0].type", "Did you mean 'Linear"),
         (dict(type="SequenceLR", curves=[dict(type="Linear")] * 2), {}, ".curves[0].steps", "need their length"),
+        (dict(type="SequenceLR", curves=[]), {}, ".curves", r"'type' is wanted, got \[\]"),
+        (dict(type="CosineRestartLR", periods=[]), {}, ".periods", r"such as \[100, 200\] is wanted, got \[\]"),
         (dict(type="StepLR", step_size=0), {}, ".step_size", "at least 1"),
         (dict(type="ExponentialLR", gamma="x"), {}, ".gamma", "wants a number for 'gamma', got 'x'"),
         (

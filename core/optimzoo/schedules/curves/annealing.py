@@ -112,7 +112,7 @@ class CosineRestartParamScheduler(FlooredScheduler):
 
     def _check(self) -> None:
         super()._check()
-        periods = listed(self.periods or None, "periods", "of steps such as [100, 200]")
+        periods = listed(self.periods, "periods", "of steps such as [100, 200]", least=1)
         weights = [1.0] * len(periods) if self.restart_weights is None else self.restart_weights
         if not isinstance(weights, (list, tuple)) or len(weights) != len(periods):
             raise ConfigError(

@@ -45,7 +45,7 @@ class SequenceParamScheduler(ParamScheduler):
     step_args = ("begin", "end", "steps")
 
     def _check(self) -> None:
-        few(listed(self.curves or None, "curves", "of dicts with the key 'type'"), "curves")
+        few(listed(self.curves, "curves", "of dicts with the key 'type'", least=1), "curves")
         if self.last_step != -1:
             raise ConfigError("a sequence resumes from its state dict", "last_step")
 
