@@ -155,6 +155,24 @@ def test_cycles_in_a_sequence_have_their_own_peaks():
 
 
 @pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (dict(begin=2), "begins where the one before it ends"),
+        (dict(end=2), "begins where the one before it ends"),
+        (dict(last_step=3), "begins where the one before it ends"),
+        (dict(param_name="momentum"), "it is the sequence's"),
+        (dict(by="iter"), "the sequence steps by epoch"),
+        (dict(by_epoch=False), "the sequence steps by epoch"),
+    ],
+)
+def test_a_curve_of_a_sequence_has_no_window_and_no_unit_of_its_own(mistake, said):
+    curves = [dict(type="Constant", steps=3, by_epoch=True), dict(type="Linear", steps=4, **mistake)]
+    with pytest.raises(ConfigError, match=said) as caught:
+        SequenceLR(sgd(momentum=0.9), curves)
+    assert caught.value.path == f"curves[1].{next(iter(mistake))}"
+
+
+@pytest.mark.parametrize(
     ("cfg", "formula"),
     [
         (

@@ -61,6 +61,7 @@ class SequenceParamScheduler(ParamScheduler):
         for index, curve in enumerate(self.curves):
             path = f"curves[{index}]"
             target, kwargs = _resolve(curve, path)
+            self._check_curve(kwargs, path)
             if "steps" in kwargs:
                 end = begin + step_count(kwargs.pop("steps"), f"{path}.steps", 1)
             elif index == len(self.curves) - 1:
@@ -73,6 +74,20 @@ class SequenceParamScheduler(ParamScheduler):
                     target, {"optimizer": self.optimizer, "param_name": self.param_name, **window, **kwargs}, path
                 )
             begin = end
+
+    def _check_curve(self, kwargs: Mapping[str, Any], path: str) -> None:
+        """Look whether a curve has no window and no unit of its own."""
+        for key in ("begin", "end", "last_step", "param_name"):
+            if key in kwargs:
+                raise ConfigError(
+                    "it is the sequence's: a curve begins where the one before it ends, and has its length, steps",
+                    f"{path}.{key}",
+                )
+        for key, ours in {"by": self.by, "by_epoch": self.by == "epoch"}.items():
+            if kwargs.get(key) not in (None, ours):
+                raise ConfigError(
+                    f"the sequence steps by {self.by}, and so do its curves: leave it out", f"{path}.{key}"
+                )
 
     def step(self) -> None:
         """Step every curve; the one whose window it is acts."""
