@@ -8,7 +8,7 @@ from typing import Any, overload
 from torch.optim import Optimizer
 
 from optimzoo.calls import no_exit
-from optimzoo.errors import CheckpointError, OptimzooError
+from optimzoo.errors import CheckpointError, OptimzooError, shown
 from optimzoo.optimizers.param_groups import NAMES, copied
 from optimzoo.schedules import resume
 from optimzoo.schedules.base import ParamScheduler
@@ -107,21 +107,27 @@ class SchedulerGroup:
     @no_exit("a schedule")
     def step(
         self,
-        outcome: StepOutcome | None = None,
+        outcome: StepOutcome | Mapping[str, StepOutcome] | None = None,
         epoch_end: bool = False,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
         """Step the schedules after an iteration, after an epoch, and after a validation.
 
         Args:
-            outcome: What ``update_params`` returned for the iteration; None if no iteration ended. All updates that the
-                wrapper made in the iteration count.
+            outcome: What ``update_params`` returned for the iteration, of several optimizers a dict; None if no
+                iteration ended. All updates that the wrapper made in the iteration count.
             epoch_end: Whether an epoch ended, with this iteration or since the last call.
             metrics: The metrics of a validation by name, for the schedules that watch one.
 
         Raises:
-            OptimzooError: Nothing is given, so that no schedule could move.
+            OptimzooError: Nothing is given, so that no schedule could move, or ``outcome`` is something else.
         """
+        told = outcome.values() if isinstance(outcome, Mapping) else [outcome]
+        if outcome is not None and not all(isinstance(each, StepOutcome) for each in told):
+            raise OptimzooError(
+                f"step() takes first what update_params returned, got {shown(outcome)}. The metrics of a validation, "
+                "by name, are metrics="
+            )
         if outcome is None and not epoch_end and metrics is None and self._schedulers:
             raise OptimzooError(
                 "step() was not told what has ended. Pass what update_params returned after an iteration, "
@@ -177,7 +183,7 @@ class SchedulerGroup:
         self._told = 0
         self._seen = [update_count(optimizer) for optimizer in self._optimizers]
 
-    def _check_order(self, first: list[FirstStep], outcome: StepOutcome | None) -> None:
+    def _check_order(self, first: list[FirstStep], outcome: object) -> None:
         """Warn, once, if no optimizer has done anything before the first step of the schedules."""
         self._first = None
         for each in first:

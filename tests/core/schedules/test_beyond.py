@@ -206,6 +206,16 @@ class TestAnyLoop:
         with pytest.raises(OptimzooError, match="what update_params returned .* epoch_end=True .* metrics="):
             self.built()[1].step()
 
+    @pytest.mark.parametrize("told", [{"loss": 0.5}, 0.5, True, "updated"])
+    def test_one_that_is_told_something_else_says_so_and_counts_nothing(self, told):
+        wrapper, schedule = self.built()
+        outcome = self.update(wrapper)
+        with pytest.raises(OptimzooError, match=r"what update_params returned, got .* are metrics="):
+            schedule.step(told)
+        assert schedule.counts["iter"] == 0
+        schedule.step({"member": outcome})  # as several optimizers return it
+        assert schedule.counts["iter"] == 1
+
     @pytest.mark.parametrize("call", [dict(outcome=StepOutcome.UPDATED), dict(epoch_end=True)])
     def test_schedules_that_step_before_the_optimizer_are_told_once(self, call):
         _wrapper, schedule = self.built()
