@@ -21,7 +21,7 @@ from optimzoo.schedules.order import WATCHED
 from optimzoo.schedules.state import as_python, unit_of
 from optimzoo.schedules.targets import own
 from optimzoo.schedules.windows import has_share, is_share, share, whole_steps
-from optimzoo.values import few, is_number, plain
+from optimzoo.values import few, is_number, number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
 FAR = 3
@@ -38,11 +38,19 @@ class RunLength:
         epoch_length: Iterations in an epoch.
         max_epochs: Epochs.
         max_iters: Iterations; by default those of the epochs.
+
+    Raises:
+        ConfigError: One is no number of at least 0.
     """
 
     epoch_length: int | None = None
     max_epochs: int | None = None
     max_iters: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, length in vars(self).items():
+            if length is not None:
+                number(length, name, 0)
 
     @property
     def iterations(self) -> int | None:

@@ -74,7 +74,7 @@ def schedule_courses(
         ConfigError: The config is wrong, or the length of the run is not known.
     """
     with calls.placed("", "optim_wrapper"):
-        stands = stand_ins(read_optim_wrapper(cfg["optim_wrapper"]))
+        stands = stand_ins(read_optim_wrapper(cfg.get("optim_wrapper")))
     run = RunLength(epoch_length, max_epochs, max_iters)
     if run.iterations is None:
         raise ConfigError("the length of the run is not known: give max_iters, or epoch_length and max_epochs")

@@ -113,6 +113,8 @@ def test_the_picture_has_a_panel_for_each_hyperparameter_and_a_line_for_each_gro
     ("change", "lengths", "said"),
     [
         ({}, {}, "length of the run is not known"),
+        ({}, dict(max_iters=-3), "^max_iters: a number of at least 0 is wanted, got -3"),
+        ({}, dict(epoch_length=5, max_epochs="2"), "^max_epochs: a number of at least 0 is wanted, got '2'"),
         (dict(param_scheduler=[]), dict(max_iters=3), "no schedule to draw"),
         (dict(param_scheduler=dict(gen=[])), dict(max_iters=3), "'type' is missing; .* there is one"),
         (
@@ -125,6 +127,11 @@ def test_the_picture_has_a_panel_for_each_hyperparameter_and_a_line_for_each_gro
 def test_what_cannot_be_drawn_is_explained(change, lengths, said):
     with pytest.raises(ConfigError, match=said):
         plot_schedules({**CFG, **change}, **lengths)
+
+
+def test_a_config_without_an_optimizer_is_told_what_it_wants():
+    with pytest.raises(ConfigError, match="^optim_wrapper: a dict with the key 'optimizer' is wanted"):
+        schedule_courses({"param_scheduler": CFG["param_scheduler"]}, max_iters=3)
 
 
 def test_the_command_writes_the_picture_or_prints_the_corners(tmp_path, optimzoo):
