@@ -51,7 +51,7 @@ class PluginManager:
         self._loading = False
         self._loaded = False
         for registry in registries.values():
-            registry.stage = self._stage
+            registry.populate, registry.hints, registry.stage = self.load, self.hints, self._stage
 
     def load(self) -> None:
         """Load every plugin that is installed and not turned off; later calls do nothing.

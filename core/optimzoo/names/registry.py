@@ -24,31 +24,27 @@ class Registry:
         kind: What the names stand for, in the words of an error message, such as ``"optimizer"``.
         base: ``"module:Class"`` that every target must be a subclass of.
         must_be: The same requirement in words.
+        own_keys: Keys of a config that are not arguments of the class.
+
+    A plugin manager that fills it sets three attributes.
+
+    Attributes:
         populate: Called before the first look-up; registers what the plugins bring.
         hints: Called when a name is unknown; returns a sentence about plugins that could have brought it.
-        own_keys: Keys of a config that are not arguments of the class.
+        stage: Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        base: str,
-        must_be: str,
-        populate: Callable[[], None] = lambda: None,
-        hints: Callable[[], str] = lambda: "",
-        own_keys: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, kind: str, base: str, must_be: str, own_keys: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self.base = base
         self.must_be = must_be
         self.own_keys = own_keys
-        self._populate = populate
-        self._hints = hints
+        self.populate: Callable[[], None] = lambda: None
+        self.hints: Callable[[], str] = lambda: ""
+        self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
         self._entries: dict[str, Entry] = {}
         self._claims: dict[str, list[Entry]] = {}
         self._by_class: dict[str, list[Entry]] = {}
-        self.stage: Callable[[str, Entry], bool] = lambda kind, entry: False
-        """Offered what a decorator registers, with the kind; returns whether it belongs to a plugin that keeps it."""
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} {self.kind} names>"
@@ -65,7 +61,7 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """Return every entry, in the order of registration."""
-        self._populate()
+        self.populate()
         return list(self._entries.values())
 
     def add(self, entry: Entry) -> None:
@@ -88,7 +84,7 @@ class Registry:
 
     def claimants(self, name: str) -> list[Entry]:
         """Return the entries that ``name`` may mean: one, several if they claim it with equal right, or none."""
-        self._populate()
+        self.populate()
         found = self._entries.get(name) or self.owner(name)
         return [found] if found else sorted(self._claims.get(name, ()), key=lambda entry: entry.qualified)
 
@@ -136,7 +132,7 @@ class Registry:
         suggestions = dotted_forms(name) or ([] if name.count(".") > 1 else near(name, known))
         raise UnknownNameError(
             f"there is no {self.kind} {name!r}: no installed plugin registers it."
-            f"{did_you_mean(suggestions) or ' `optimzoo list` shows every name.'}{self._hints()}", path, suggestions,
+            f"{did_you_mean(suggestions) or ' `optimzoo list` shows every name.'}{self.hints()}", path, suggestions,
         )  # fmt: skip
 
     def entry_of(self, cls: type) -> Entry | None:
@@ -149,7 +145,7 @@ class Registry:
 
     def _of_class(self, cls: Any) -> Iterator[Entry]:
         """Yield the entries that lead to ``cls`` itself."""
-        self._populate()
+        self.populate()
         library = str(getattr(cls, "__module__", "")).partition(".")[0]
         entries = self._by_class.get(getattr(cls, "__name__", ""), ())
         for entry in sorted(entries, key=lambda entry: entry.module != library):  # others may hand a class on
@@ -241,20 +237,23 @@ class Registry:
             >>> OPTIMIZERS.get("PlainDescent") is PlainDescent
             True
         """
-        if not (name is None or isinstance(name, str) or _is_list_of_str(name)):
+        names = [name] if isinstance(name, str) else name
+        is_list = isinstance(names, (list, tuple)) and bool(names) and all(isinstance(each, str) for each in names)
+        if names is not None and not is_list:
             raise ConfigError(
                 f"name must be a string, got {shown(name)}. Write @REGISTRY.register_module() with parentheses"
             )
 
         def register(target: Any) -> Any:
-            first, *rest = [name] if isinstance(name, str) else name or [target.__name__]
-            self._register(Entry(first, self._checked(target), aliases=tuple(rest), about=_first_line(target)), force)
+            first, *rest = names or [target.__name__]
+            about = (inspect.getdoc(target) or "").partition("\n")[0]
+            self._register(Entry(first, self._checked(target), aliases=tuple(rest), about=about), force)
             return target
 
         return register if module is None else register(module)
 
     def _register(self, entry: Entry, force: bool) -> None:
-        self._populate()
+        self.populate()
         if self.stage(self.kind, entry):
             return
         again = [e for e in self._entries.values() if not e.plugin and dotted(e.target) == dotted(entry.target)]
@@ -283,11 +282,3 @@ class Registry:
 def _strength(entry: Entry) -> tuple[bool, bool, bool]:
     """Order the claims on a bare name: the running program, then optimzoo's own plugins, then a name written down."""
     return bool(entry.plugin), not entry.bundled, entry.discovered
-
-
-def _is_list_of_str(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, str) for v in value)
-
-
-def _first_line(target: Any) -> str:
-    return (inspect.getdoc(target) or "").partition("\n")[0]

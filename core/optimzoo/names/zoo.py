@@ -25,33 +25,16 @@ __all__ = [
 ]
 
 
-def _populate() -> None:
-    plugins.load()
-
-
-def _hints() -> str:
-    return plugins.hints()
-
-
 OPTIMIZERS = Registry(
-    "optimizer",
-    "torch.optim:Optimizer",
-    "a subclass of torch.optim.Optimizer",
-    _populate,
-    _hints,
-    own_keys=("vet", "needs"),
+    "optimizer", "torch.optim:Optimizer", "a subclass of torch.optim.Optimizer", own_keys=("vet", "needs")
 )
-OPTIM_WRAPPERS = Registry(
-    "optimizer wrapper", "optimzoo.wrappers:BaseOptimWrapper", "a subclass of BaseOptimWrapper", _populate, _hints
-)
+OPTIM_WRAPPERS = Registry("optimizer wrapper", "optimzoo.wrappers:BaseOptimWrapper", "a subclass of BaseOptimWrapper")
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    "constructor", "collections.abc:Callable", "a class whose objects are called with the model", _populate, _hints
+    "constructor", "collections.abc:Callable", "a class whose objects are called with the model"
 )
-PARAM_SCHEDULERS = Registry(
-    "parameter scheduler", "optimzoo.schedules:ParamScheduler", "a subclass of ParamScheduler", _populate, _hints
-)
-HOOKS = Registry("hook", "optimzoo.run:Hook", "a subclass of optimzoo.run.Hook", _populate, _hints)
-STRATEGIES = Registry("strategy", "optimzoo.run:Strategy", "a subclass of optimzoo.run.Strategy", _populate, _hints)
+PARAM_SCHEDULERS = Registry("parameter scheduler", "optimzoo.schedules:ParamScheduler", "a subclass of ParamScheduler")
+HOOKS = Registry("hook", "optimzoo.run:Hook", "a subclass of optimzoo.run.Hook")
+STRATEGIES = Registry("strategy", "optimzoo.run:Strategy", "a subclass of optimzoo.run.Strategy")
 
 REGISTRIES = {
     registry.kind: registry
