@@ -245,10 +245,11 @@ class Registry:
             )
 
         def register(target: Any) -> Any:
-            first, *rest = names or [target.__name__]
+            checked = self._checked(target)
+            first, *rest = names or [checked.__name__]
             about = (inspect.getdoc(target) or "").partition("\n")[0]
-            self._register(Entry(first, self._checked(target), aliases=tuple(rest), about=about), force)
-            return target
+            self._register(Entry(first, checked, aliases=tuple(rest), about=about), force)
+            return checked
 
         return register if module is None else register(module)
 

@@ -318,6 +318,8 @@ class TestDecorator:
     def test_what_is_of_another_kind_is_refused(self, empty):
         with pytest.raises(ConfigError, match="it must be a subclass of"):
             empty.register_module(module=int)
+        with pytest.raises(ConfigError, match="^5 cannot be used as an optimizer"):
+            empty.register_module(module=5)
 
 
 def test_names_are_looked_up_without_importing_their_libraries(run):
