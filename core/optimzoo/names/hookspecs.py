@@ -5,7 +5,7 @@ Hooks are called once per process or per build, never inside a training step.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 SPEC_VERSION = 1
 """Raised when a hook or an argument is added. Within one major version of optimzoo none is taken away."""
+
+SET_HERE = ("name", "target", "plugin", "distribution", "facts_file")
+ARGUMENTS = (*(field.name for field in fields(Entry) if field.name not in SET_HERE), "facts")
+"""What a plugin may say of a name, as keywords."""
 
 hookspec = pluggy.HookspecMarker("optimzoo")
 hookimpl = pluggy.HookimplMarker("optimzoo")
@@ -64,6 +68,9 @@ class Zoo:
 
     def _stage(self, kind: str, name: str, target: Any, *, facts: str = "", **about: Any) -> None:
         for what, value in about.items():
+            if what not in ARGUMENTS:
+                hint = did_you_mean(near(what, ARGUMENTS)) or f" It takes {', '.join(ARGUMENTS)}."
+                raise PluginError(f"there is no argument {what!r} about a name such as {name!r}.{hint}")
             if what in ("aliases", "needs", "group_keys"):
                 if isinstance(value, str):
                     raise PluginError(f"{what} is a sequence of strings, got the string {value!r}")

@@ -45,7 +45,10 @@ BROKEN = {
     "names a wrong extra": (GOOD.replace('about="Bright"', "extra=3"), "extra of 'Nova' is a string, got 3"),
     "names a wrong licence": (GOOD.replace('about="Bright"', "licence=3"), "licence of 'Nova' is a string, got 3"),
     "notes by nothing": (GOOD.replace('about="Bright"', "notes={'lr': 3}"), "a note of 'Nova' is a string, got 3"),
-    "passes a wrong keyword": (GOOD.replace("about=", "abuot="), "unexpected keyword argument 'abuot'"),
+    "passes a wrong keyword": (
+        GOOD.replace("about=", "abuot="),
+        "no argument 'abuot' about a name such as 'Nova'. Did you mean 'about'?",
+    ),
 }
 
 
