@@ -98,6 +98,12 @@ def pairs(first: Moves, second: Moves, shapes: Shapes) -> list[Pair]:
     ]
 
 
+def by_shape(found: Sequence[Pair]) -> dict[tuple[int, ...], list[Pair]]:
+    """Return the steps of each shape."""
+    shapes = dict.fromkeys(pair.shape for pair in found)
+    return {shape: [pair for pair in found if pair.shape == shape] for shape in shapes}
+
+
 def _compared(one: Tensor, other: Tensor) -> tuple[float, float]:
     if not one.any() and not other.any():
         return 1.0, 1.0
@@ -149,9 +155,9 @@ def difference(found: Sequence[Pair]) -> str:
             f"the first update is the same, and later ones have another direction (the cosine is {worst.cosine:.4f} in "
             f"update {worst.update + 1}): what they keep of earlier gradients differs"
         )
-    by_shape = {shape: [p.ratio for p in found if p.shape == shape] for shape in dict.fromkeys(p.shape for p in found)}
-    if all(max(ratios) < (1 + 2 * size) * min(ratios) for ratios in by_shape.values()):
-        told = ", ".join(f"{sum(ratios) / len(ratios):.3g} for {shape}" for shape, ratios in by_shape.items())
+    ratios_of = {shape: [pair.ratio for pair in each] for shape, each in by_shape(found).items()}
+    if all(max(ratios) < (1 + 2 * size) * min(ratios) for ratios in ratios_of.values()):
+        told = ", ".join(f"{sum(ratios) / len(ratios):.3g} for {shape}" for shape, ratios in ratios_of.items())
         return f"a factor that depends on the shape: {told}"
     ratios = [pair.ratio for pair in found]
     what = f"the ratio of their sizes changes from update to update, from {min(ratios):.3g} to {max(ratios):.3g}"

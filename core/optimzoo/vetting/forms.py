@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.record import Fact, fault, fine, measures, note, refusal, unless_refused, unmeasured
 from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Even, Slope, Trial, Way, far
 
 SHAPES = {"0-d": (), "one element": (1,), "1-d": (5,), "2-d": (3, 7), "conv": (4, 3, 3, 3), "empty": (0,)}
@@ -53,11 +53,7 @@ def missing(way: Way) -> Fact:
         moved = trial.move(3, without=[0] * (first is None))[MATRIX[0] ** 2 :]
         return torch.cat((moved, torch.get_rng_state().double()))  # a method that draws numbers draws fewer
 
-    trial = Trial(way, TWO, **way.decaying)
-    start = trial.values()
-    for k in range(AGAIN):
-        trial.update(k, without=[0])
-    first, other = (trial.values() - start).chunk(2)
+    first, other = Trial(way, TWO, **way.decaying).move(0, AGAIN, without=[0]).chunk(2)
     if first.any():
         return fault("moves", "a parameter without a gradient moves", settings=way.decaying)
     if not other.any():
@@ -81,21 +77,18 @@ def missing(way: Way) -> Fact:
 @measures("gradients.late")
 def late(way: Way) -> Fact:
     """Give one of two parameters its first gradient in the third update, with every kernel of the class."""
-    fresh = Trial(way, TWO[:1], **way.busy)
-    first = (-fresh.values() + fresh.run(AGAIN, first=2).values()).norm()
+    first = Trial(way, TWO[:1], **way.busy).move(2, AGAIN).norm()
     for kernel in ({}, *way.kernels.values()):
         settings = kernel | way.busy
         with_what = f" with {', '.join(f'{key}={value}' for key, value in kernel.items())}" if kernel else ""
         try:
-            trial = Trial(way, TWO, **settings)
-            for k in range(2):
-                trial.update(k, without=[0])
+            trial = Trial(way, TWO, **settings).run(2, without=[0])
         except Exception as error:
             if not kernel:
                 return unmeasured(f"a missing gradient is an error: {error}")
             continue
         try:
-            moved = (-trial.values() + trial.run(AGAIN, first=2).values())[: MATRIX[0] ** 2].norm()
+            moved = trial.move(2, AGAIN)[: MATRIX[0] ** 2].norm()
         except Exception as error:
             why = f"a parameter whose first gradient comes later is an error{with_what}: {type(error).__name__}: "
             return fault(f"fails{with_what}", f"{why}{error}"[:300], settings=settings)
@@ -110,9 +103,8 @@ def late(way: Way) -> Fact:
 @measures("gradients.zero", error="note")
 def zero(way: Way) -> Fact:
     """Begin with a gradient of zero, then go on."""
-    trial = Trial(way)
-    trial.update(0, scale=0.0)
-    return fine("taken") if trial.run(2, first=1).finite() else fault("not finite", "a gradient of zero makes NaN")
+    trial = Trial(way).run(1, scale=0.0).run(2, first=1)
+    return fine("taken") if trial.finite() else fault("not finite", "a gradient of zero makes NaN")
 
 
 @measures("gradients.nonfinite", error="note")
@@ -154,35 +146,35 @@ def skipped(way: Way) -> Fact:
     return fine("leaves no trace")
 
 
-def _each(made: Iterable[tuple[str, Callable[[], Trial]]], loud: str = "") -> Fact:
-    """Make some trials; ``loud`` may end in NaN by nature."""
+def _each(way: Way, trials: Mapping[str, dict[str, Any]], updates: int = 5, loud: str = "") -> Fact:
+    """Make some trials, each with arguments of ``Trial``; ``loud`` may end in NaN by nature."""
     refused, broken = {}, []
-    for name, make in made:
+    for name, arguments in trials.items():
         try:
-            ok = make().finite()
+            is_finite = Trial(way, **arguments).run(updates).finite()
         except Exception as error:
-            refused[name] = brief(f"{type(error).__name__}: {error}", 100)
+            refused[name] = refusal(error)
             continue
-        broken += [name] * (not ok and name != loud)
-        refused |= {} if ok or name != loud else {name: "it ends in NaN"}
+        if not is_finite and name == loud:
+            refused[name] = "it ends in NaN"
+        elif not is_finite:
+            broken.append(name)
     if broken:
         why = f"after some updates not finite, or huge: {', '.join(broken)}"
         return fault(f"not {', '.join(broken)}", why, of=broken[0], shape=SHAPES.get(broken[0]))
-    why = "; ".join(f"{name}: {error}" for name, error in refused.items())
-    return note(f"not {', '.join(refused)}", why) if refused else fine("all")
+    return unless_refused(refused, "all")
 
 
 @measures("shapes")
 def shapes(way: Way) -> Fact:
     """Make three updates over a parameter of each shape, beside the usual one."""
-    return _each((name, lambda s=s: Trial(way, (MATRIX, s)).run(3)) for name, s in SHAPES.items())  # type: ignore[misc]
+    return _each(way, {name: {"shapes": (MATRIX, shape)} for name, shape in SHAPES.items()}, updates=3)
 
 
 @measures("dtypes")
 def dtypes(way: Way) -> Fact:
     """Make five updates in each dtype; float16 alone may overflow by nature."""
-    made: Any = ((name, lambda d=d: Trial(way, dtype=d, size=0.25).run(5)) for name, d in DTYPES.items())
-    return _each(made, "float16")
+    return _each(way, {name: {"dtype": dtype, "size": 0.25} for name, dtype in DTYPES.items()}, loud="float16")
 
 
 @measures("dtypes.small", error="note")
@@ -212,11 +204,7 @@ def _of_small(way: Way, shape: tuple[int, ...], kernel: dict[str, Any]) -> str:
     """Return where small gradients lead a parameter in float16, if it is elsewhere than in float32."""
 
     def moved(scale: float, dtype: torch.dtype, updates: int = 60) -> float:
-        trial = Even(way, (shape,), dtype=dtype, size=0.25, **kernel)
-        start = trial.values()
-        for k in range(updates):
-            trial.update(k, scale)
-        return float((trial.values() - start).norm())
+        return float(Even(way, (shape,), dtype=dtype, size=0.25, **kernel).move(0, updates, scale=scale).norm())
 
     both = (torch.float32, torch.float16)
     wide, narrow = ([moved(scale, dtype) for scale in (1.0, 1e-3)] for dtype in both)
@@ -234,13 +222,13 @@ def _of_small(way: Way, shape: tuple[int, ...], kernel: dict[str, Any]) -> str:
 @measures("dtypes.complex")
 def complexes(way: Way) -> Fact:
     """Make five updates of complex numbers."""
-    return _each([("complex64", lambda: Trial(way, dtype=torch.complex64, size=0.25).run(5))])
+    return _each(way, {"complex64": {"dtype": torch.complex64, "size": 0.25}})
 
 
 @measures("dtypes.sparse")
 def sparse(way: Way) -> Fact:
     """Make five updates with sparse gradients."""
-    return _each([("sparse", lambda: Trial(replace(way, sparse=True), (MATRIX,), size=0.25).run(5))])
+    return _each(replace(way, sparse=True), {"sparse": {"shapes": (MATRIX,), "size": 0.25}})
 
 
 @measures("shapes.layout", error="note")
@@ -264,9 +252,7 @@ def size(way: Way) -> Fact:
         return unmeasured("it takes matrices only")
 
     def moved(count: int) -> float:
-        trial = Trial(way, ((count,),), size=2**-8, tile=256, **way.busy)
-        start = trial.values()
-        return float((trial.run(3).values() - start)[:256].norm())
+        return float(Trial(way, ((count,),), size=2**-8, tile=256, **way.busy).move(0, 3)[:256].norm())
 
     short, middle, long = map(moved, (256, 1024, 16384))
     times = long / (middle or 1e-30)
@@ -368,15 +354,14 @@ def halves(way: Way) -> Fact:
             try:
                 apart, usual = off(DTYPES[word], **kernel), off(DTYPES[word], **way.loop)
             except Exception as error:
-                refused[f"{name} {word}"] = brief(f"{type(error).__name__}: {error}", 100)
+                refused[f"{name} {word}"] = refusal(error)
                 continue
             if usual < 0.3 and apart > 0.1 + 3 * usual:
                 end = f"{apart:.2g} of the way elsewhere than in float32" if math.isfinite(apart) else "in NaN"
                 why = f"ten updates in {word} end {end} with {name}=True, and with the loop {usual:.2g}"
                 settings = {"plain": way.loop | way.busy, "other": kernel | way.busy}
                 return fault(f"{name} differs in {word}", why, **settings, half=f"torch.{word}")
-    why = "; ".join(f"{name}: {error}" for name, error in refused.items())
-    return note(f"not {', '.join(refused)}", why) if refused else fine("as the loop")
+    return unless_refused(refused, "as the loop")
 
 
 @measures("kernels.compile", error="note")

@@ -185,8 +185,7 @@ def _decayed(way: Way, first: int = 0, at: float = 1.0, wd: float = WD, **settin
     trial = Trial(way, weight_decay=wd, **settings)
     with torch.no_grad():
         trial.weights[0].view(-1)[:8] = torch.tensor([1, -1, 0, 5, -5, 0.25, -0.25, 0])
-    for k in range(first):
-        trial.update(k, scale=0.0)
+    trial.run(first, scale=0.0)
     if at != 1:
         trial.multiply_lr(at)
     return trial.values(), trial.move(first, scale=0.0)
@@ -237,9 +236,7 @@ def decay(way: Way) -> Fact:
 
 def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float) -> bool:
     """Whether a decay moves the weights once more after it is set to 0: then a momentum holds it."""
-    trial = Trial(way, weight_decay=WD, **rate, **way.busy)
-    for k in range(first + 1):
-        trial.update(k, scale=0.0)
+    trial = Trial(way, weight_decay=WD, **rate, **way.busy).run(first + 1, scale=0.0)
     for group in trial.optimizer.param_groups:
         if not isinstance(group.get("weight_decay"), (int, float)):
             return False
@@ -298,10 +295,7 @@ def decay_groups(way: Way) -> Fact:
 def frozen(way: Way) -> Fact:
     """Make 20 updates with zero gradients, as masked or idle layers get them."""
     trial = Trial(way)
-    first = float(trial.values().abs().max())
-    for k in range(20):
-        trial.update(k, scale=0.0)
-    last = float(trial.values().abs().max())
+    first, last = (float(trial.run(count, scale=0.0).values().abs().max()) for count in (0, 20))
     if last <= 1.5 * first:
         return fine("kept or smaller")
     return fault("grow", f"after 20 updates with zero gradients the largest weight is {last:.3g}, from {first:.3g}")

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from optimzoo.vetting.look import look
-from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, unmeasured
+from optimzoo.vetting.record import Fact, fault, fine, measures, note, refusal, unless_refused, unmeasured
 from optimzoo.vetting.trial import Trial, Way
 
 OF_EXECUTION = ("foreach", "fused", "capturable", "differentiable")
@@ -63,9 +63,7 @@ def _course(way: Way, settings: dict[str, Any], updates: int = 10, **of_groups: 
     trial = Trial(way, **settings)
     for group in trial.optimizer.param_groups:
         group |= of_groups
-    for k in range(updates):
-        trial.update(k, scale=1.0 if k < 5 else 1e-3)
-    return trial.values()
+    return trial.run(5).run(updates - 5, first=5, scale=1e-3).values()
 
 
 def _idle(
@@ -285,9 +283,8 @@ def copies(way: Way) -> Fact:
             twin.weights, twin.optimizer = copied((trial.weights, trial.optimizer))
             ends = [each.run(3, first=3).values() for each in (trial, twin)]
         except Exception as raised:
-            failed[name] = brief(f"{type(raised).__name__}: {raised}", 120)
+            failed[name] = refusal(raised, 120)
             continue
         if not torch.equal(ends[0], ends[1]):
             return fault("another way", f"a copy by {name} is made, and goes another way")
-    why = "; ".join(f"{name}: {text}" for name, text in failed.items())
-    return note(f"not {', '.join(failed)}", why) if failed else fine("survives")
+    return unless_refused(failed, "survives")

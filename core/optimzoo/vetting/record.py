@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,17 @@ def fault(value: Any, why: str, **fill: Any) -> Fact:
 def unmeasured(why: str) -> Fact:
     """Return that a measurement does not apply."""
     return Fact("", "unmeasured", None, why)
+
+
+def refusal(error: BaseException, most: int = 100) -> str:
+    """Return the type and the beginning of an error."""
+    return brief(f"{type(error).__name__}: {error}", most)
+
+
+def unless_refused(refused: Mapping[str, str], otherwise: str) -> Fact:
+    """Return a note of what raised which error, or that all is as ``otherwise`` says."""
+    why = "; ".join(f"{name}: {error}" for name, error in refused.items())
+    return note(f"not {', '.join(refused)}", why) if refused else fine(otherwise)
 
 
 def brief(text: str, most: int = 300) -> str:

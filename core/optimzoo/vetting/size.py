@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from optimzoo import calls
@@ -11,7 +10,7 @@ from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.learning import without_decay
 from optimzoo.vetting.trial import AGAIN, Slope
-from optimzoo.vetting.way import find_way
+from optimzoo.vetting.way import way_of
 
 MATRIX = (1024, 1024)
 LR = 0.01
@@ -49,10 +48,7 @@ def step_size(target: Any, *, seconds: float = 120.0, **kwargs: Any) -> tuple[fl
 
 
 def _measured(cls: Any, kwargs: dict[str, Any]) -> float:
-    way, fact = find_way(cls, kwargs)
-    if way is None:
-        raise ConfigError(fact.why)
-    way = replace(way, cls=cls)
+    way = way_of(cls, kwargs)
     trial = Slope(way, (MATRIX,), **without_decay(way))
     sizes = (float(trial.move(k).square().mean().sqrt()) for k in range(AGAIN))
     return next((size for size in sizes if size), 0.0)

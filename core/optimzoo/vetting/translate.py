@@ -27,6 +27,7 @@ from optimzoo.vetting.agreement import (
     Slack,
     agree,
     apart,
+    by_shape,
     constant,
     difference,
     farthest,
@@ -47,7 +48,7 @@ from optimzoo.vetting.candidates import (
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.learning import decay
 from optimzoo.vetting.trial import Shapes, Way
-from optimzoo.vetting.way import find_way
+from optimzoo.vetting.way import way_of
 
 ROUNDS = 8
 """How many arguments may be changed, one after the other."""
@@ -91,12 +92,9 @@ class Translation:
     @property
     def shapes(self) -> dict[tuple[int, ...], tuple[float, float]]:
         """The ratio of the sizes that is farthest from 1 and the least cosine, by shape."""
-        of = {
-            shape: [p for p in self.steps if p.shape == shape] for shape in dict.fromkeys(p.shape for p in self.steps)
-        }
         return {
             shape: (max((p.ratio for p in each), key=lambda ratio: abs(ratio - 1)), min(p.cosine for p in each))
-            for shape, each in of.items()
+            for shape, each in by_shape(self.steps).items()
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -153,14 +151,12 @@ def _translated(classes: list[Any], names: list[str], given: Settings, groups: S
 
 
 def _way(name: str, cls: Any, kwargs: Settings) -> Way:
-    way, fact = find_way(cls, kwargs)
-    if way is None:
-        raise ConfigError(f"{name}: {fact.why}")
+    way = way_of(cls, kwargs, name)
     around = way.handed in ("inner", "model") or any(str(value).startswith("@") for value in way.kwargs.values())
     if around or way.sparse:
         takes = "a model or another optimizer" if around else "sparse gradients"
         raise ConfigError(f"{name} takes {takes}, and cannot be compared with one that does not")
-    return replace(way, cls=cls)
+    return way
 
 
 class _Search:

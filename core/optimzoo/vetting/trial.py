@@ -194,17 +194,16 @@ class Trial:
             loss = self.backward(k, scale, without)
         self.optimizer.step(*{"loss": (loss,), "returned": (lambda: loss,)}.get(drive, ()))
 
-    def run(self, count: int, first: int = 0) -> Trial:
-        """Make ``count`` updates, from update ``first`` on."""
+    def run(self, count: int, first: int = 0, **how: Any) -> Trial:
+        """Make ``count`` updates, from update ``first`` on, each as ``update`` is told."""
         for k in range(first, first + count):
-            self.update(k)
+            self.update(k, **how)
         return self
 
-    def move(self, k: int, **how: Any) -> Tensor:
-        """Make update ``k``, and return how far each number moved."""
+    def move(self, first: int, count: int = 1, **how: Any) -> Tensor:
+        """Make update ``first``, or ``count`` updates from it on, and return how far each number moved."""
         before = self.values()
-        self.update(k, **how)
-        return self.values() - before
+        return self.run(count, first, **how).values() - before
 
     def values(self) -> Tensor:
         """Return a copy of all parameters as one list of numbers in double precision."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from optimzoo.errors import ConfigError
 from optimzoo.traces import describe_error
 from optimzoo.vetting.record import Fact, brief, fault, fine, note
 from optimzoo.vetting.trial import DRIVES, MATRIX, Trial, Way
@@ -56,6 +57,14 @@ def find_way(cls: Any, kwargs: dict[str, Any]) -> tuple[Way | None, Fact]:
     if ACCELERATOR.search(why):
         return None, note("accelerator", f"it does not run on a CPU: {why}")
     return None, fault("nothing works", f"no way to build it and to make an update was found: {why}")
+
+
+def way_of(cls: Any, kwargs: dict[str, Any], path: str = "") -> Way:
+    """Return the way that ``find_way`` finds; where it finds none, a ConfigError says why."""
+    way, fact = find_way(cls, kwargs)
+    if way is None:
+        raise ConfigError(fact.why, path)
+    return replace(way, cls=cls)
 
 
 def _needs(way: Way, form: str, kwargs: dict[str, Any]) -> Fact:
