@@ -9,6 +9,7 @@ from torch.optim import SGD
 from optimzoo import OPTIMIZERS
 from optimzoo.errors import ConfigError
 from optimzoo.vetting import translate
+from optimzoo.vetting.translate import _Search
 
 
 class Averaged(SGD):
@@ -179,6 +180,14 @@ def test_eps_at_another_place_is_a_note():
     found = translate("AdamW", "heavyball.AdamW")
     assert found.agrees
     assert "where gradients are as small as eps=1e-08" in found.notes[0]
+
+
+def test_of_two_changes_of_which_either_can_be_taken_back_it_is_the_first_in_every_process():
+    search = object.__new__(_Search)
+    search.copied, search.best = {}, dict.fromkeys("hgfedcba", 1.0)
+    search.agrees = lambda settings: len(settings) == 7
+    search._forget_what_is_idle()
+    assert list(search.best) == list("gfedcba")
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ class _Search:
 
     def _forget_what_is_idle(self) -> None:
         """Take back each change without which the steps agree as well."""
-        for name in self.best.keys() - {*RATES, DECAY}:
+        for name in [name for name in self.best if name not in (*RATES, DECAY)]:
             without = {n: v for n, v in self.best.items() if n != name}
             without |= {name: self.copied[name]} if name in self.copied else {}
             self.best = without if without != self.best and self.agrees(without) else self.best
