@@ -224,6 +224,10 @@ def test_a_misspelt_argument_or_fact_is_an_error_that_names_the_nearest(options,
         vet(type("Wobble", (torch.optim.SGD,), {}), lrr=0.1)
 
 
+def test_a_single_fact_may_be_asked_for_by_its_name_alone():
+    assert [fact.fact for fact in vet("SGD", only="lr.zero", lr=0.1).facts] == ["lr.zero"]
+
+
 def test_a_fact_or_a_setting_that_is_none_is_an_error(optimzoo):
     with pytest.raises(ConfigError, match="there is no fact 'resum'. Did you mean 'resume'"):
         vet("SGD", only=["resum"])

@@ -37,7 +37,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
     Args:
         target: A registered name, ``package.module:Class``, the class, or a function that makes a class of another,
             which is given ``torch.optim.SGD``.
-        only: Words of ``record.WORDS``, or whole names of facts; all by default.
+        only: Words of ``record.WORDS``, or whole names of facts, or a single one; all by default.
         seconds: When to stop: what is not measured by then is reported as unmeasured.
         **kwargs: Arguments of the optimizer.
 
@@ -52,7 +52,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
         >>> vet("SGD", only=["resume", "state"], lr=0.1, momentum=0.9)["state"].value
         4.0
     """
-    cls, words = _class_of(target), list(only)
+    cls, words = _class_of(target), [only] if isinstance(only, str) else list(only)
     known = [*WORDS, *MEASUREMENTS]
     for word in (word for word in words if word not in known):
         raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
