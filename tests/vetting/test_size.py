@@ -49,6 +49,8 @@ def test_what_cannot_be_measured_is_an_error():
         step_size("SGD", rl=1.0)
     with pytest.raises(ConfigError, match="the step of Muon cannot be measured"):
         step_size("Muon", adjust_lr_fn="as SGD")
+    with pytest.raises(ConfigError, match="^rl: SGD has no argument 'rl'"):
+        step_size(torch.optim.SGD, rl=1.0)
 
 
 def test_show_prints_it_on_request(optimzoo):

@@ -35,15 +35,15 @@ def step_size(target: Any, *, seconds: float = 120.0, **kwargs: Any) -> tuple[fl
         >>> round(size, 6), given
         (0.01, {'lr': 0.01})
     """
-    cls = OPTIMIZERS.get(target)
+    cls, name = OPTIMIZERS.get(target), target if isinstance(target, str) else target.__qualname__
     signature = calls.parameters(cls)
     kwargs = ({"lr": LR} if "lr" in signature else {}) | kwargs
     required = tuple(n for n, p in signature.items() if p.default is p.empty and n not in kwargs)
-    given = dict(calls.read(cls, kwargs, given=required, label=str(target), ranged=True).kwargs)
+    given = dict(calls.read(cls, kwargs, given=required, label=name, ranged=True).kwargs)
     try:
         size: float = in_child(_measured, cls, given, seconds=seconds)
     except ChildError as error:
-        raise ConfigError(f"the step of {target} cannot be measured: {error}") from error
+        raise ConfigError(f"the step of {name} cannot be measured: {error}") from error
     return size, given
 
 
