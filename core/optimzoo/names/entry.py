@@ -222,11 +222,7 @@ def dotted(target: Any) -> str:
 
 
 def check_length(name: str, path: str) -> None:
-    """Raise if a name is longer than any that Python or a file system has.
-
-    Raises:
-        ConfigError: It is.
-    """
+    """Raise if a name is longer than any that Python or a file system has."""
     if len(name) > MAX_NAME or max(map(len, re.split("[.:]", name))) > LONGEST_PART:
         raise ConfigError(
             f"a name of at most {MAX_NAME} characters, {LONGEST_PART} between dots, is wanted, got {shown(name)}", path

@@ -83,11 +83,7 @@ def _parsed(condition: str) -> tuple[str, str, str]:
 
 
 def check_condition(condition: str, measured: Iterable[Facts]) -> None:
-    """Raise if a condition speaks of a fact, or asks for a value of one, that nothing measured has.
-
-    Raises:
-        ConfigError: It does, or it is no condition.
-    """
+    """Raise if a condition is none, or speaks of a fact, or asks for a value of one, that nothing measured has."""
     fact, sign, wanted = _parsed(condition)
     values: dict[str, dict[str, None]] = {}
     for name, (_, value, _) in (row for facts in measured for row in facts.rows.items()):
@@ -125,9 +121,8 @@ def facts_in(file: str, name: str, version: str) -> Facts | None:
 
 def bundled_file(library: str) -> str:
     """Return the file of facts about a library that comes with optimzoo, or ``""``."""
-    return (
-        f"{BUNDLED}:{library}.json" if importlib.resources.files(BUNDLED).joinpath(f"{library}.json").is_file() else ""
-    )
+    file = f"{library}.json"
+    return f"{BUNDLED}:{file}" if importlib.resources.files(BUNDLED).joinpath(file).is_file() else ""
 
 
 def packed(report: Mapping[str, Any], date: str) -> dict[str, Any]:

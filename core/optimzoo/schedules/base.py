@@ -171,8 +171,7 @@ class ParamScheduler(ScheduleState):
         Warns:
             OptimzooWarning: It is the first step, and the optimizer has made none yet.
         """
-        if len(self._own.param_groups) != self._settled:
-            self._settle()
+        self._settle()
         self._global_step = step = self._global_step + 1
         if self.begin <= step < self._stop:
             self.last_step += 1
@@ -189,6 +188,8 @@ class ParamScheduler(ScheduleState):
 
     def _settle(self) -> None:
         """See to what comes before a step: that the optimizer made one, and groups that were added."""
+        if len(self._own.param_groups) == self._settled:
+            return
         if self._first_step is not None:
             self._first_step.check()
             self._first_step = None

@@ -32,16 +32,7 @@ Member = BaseOptimWrapper | Optimizer
 
 @dataclass(frozen=True)
 class RunLength:
-    """How long a run is, as far as it is known.
-
-    Args:
-        epoch_length: Iterations in an epoch.
-        max_epochs: Epochs.
-        max_iters: Iterations; by default those of the epochs.
-
-    Raises:
-        ConfigError: One is no number of at least 0.
-    """
+    """How long a run is, as far as it is known; its iterations are by default those of its epochs."""
 
     epoch_length: int | None = None
     max_epochs: int | None = None

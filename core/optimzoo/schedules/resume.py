@@ -44,11 +44,7 @@ class Saved:
 
     @classmethod
     def read(cls, state_dict: Any, places: Sequence[int]) -> Saved:
-        """Return what a state dict of a SchedulerGroup holds, or a list of states of single schedules, at ``places``.
-
-        Raises:
-            CheckpointError: It is none, or damaged.
-        """
+        """Return what a SchedulerGroup saved, or a list of states of single schedules, which act at ``places``."""
         whole = state_dict if isinstance(state_dict, Mapping) else {"schedulers": state_dict}
         states: Any = whole.get("schedulers")
         if not isinstance(states, (list, tuple)) or any("last_step" not in s for s in states if isinstance(s, Mapping)):
@@ -103,11 +99,7 @@ def changes(schedulers: Sequence[ParamScheduler], places: Sequence[int], saved: 
 
 
 def restored(schedulers: Sequence[ParamScheduler], saved: Saved, optimizers: Sequence[Any]) -> Iterator[ParamScheduler]:
-    """Yield the schedules of a checkpoint, those that differ on a stand-in; nothing changes.
-
-    Raises:
-        CheckpointError: One of them cannot be built again.
-    """
+    """Yield the schedules of a checkpoint, those that differ on a stand-in; nothing changes."""
     for index, (state, place) in enumerate(zip(saved.states, saved.places)):
         like = schedulers[index] if index < len(schedulers) else None
         name = state.get("type", type(like).__name__)

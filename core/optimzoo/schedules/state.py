@@ -120,11 +120,7 @@ class ScheduleState:
         self._continue(state_dict)
 
     def with_arguments(self, state: Mapping[str, Any], optimizer: Any) -> Self:
-        """Return the schedule with the arguments of a state, on a stand-in for ``optimizer``, to be moved to it.
-
-        Raises:
-            CheckpointError: They make no schedule.
-        """
+        """Return the schedule with the arguments of a state, on a stand-in for ``optimizer``, to be moved to it."""
         kept = {key: value for key, value in saved_arguments(state).items() if not callable(self._given.get(key))}
         try:
             return self.again(StandIn.of(optimizer), **kept)
@@ -147,11 +143,7 @@ class ScheduleState:
                 yield f"{key} of {name} was {then!r}, and is {now!r}"
 
     def check_state(self, state: Mapping[str, Any], path: str = "") -> None:
-        """Look whether this schedule can go on from ``state``.
-
-        Raises:
-            ConfigError: It cannot; the error's path says which value is why.
-        """
+        """Raise if this schedule cannot go on from ``state``: the error's path says which value is why."""
         own, kind = self._counters(), type(self).__name__
         if state.get("type", kind) != kind:
             raise ConfigError(f"{kind} is wanted, got {shown(state['type'])}", join_path(path, "type"))

@@ -19,13 +19,7 @@ from optimzoo.wrappers import BaseOptimWrapper
 
 
 class StandIn(Optimizer):
-    """Parameter groups without parameters, for a schedule to act on in place of the real ones.
-
-    Args:
-        groups: The groups.
-        defaults: The optimizer's defaults.
-        accumulative_counts: Iterations that make an update.
-    """
+    """Parameter groups without parameters, for a schedule to act on in place of the real ones."""
 
     def __init__(self, groups: list[dict[str, Any]], defaults: dict[str, Any], accumulative_counts: int = 1) -> None:
         self.param_groups = groups

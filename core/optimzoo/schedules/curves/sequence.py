@@ -91,8 +91,7 @@ class SequenceParamScheduler(ParamScheduler):
 
     def step(self) -> None:
         """Step every curve; the one whose window it is acts."""
-        if len(self._own.param_groups) != self._settled:
-            self._settle()
+        self._settle()
         for schedule in self.schedules:
             schedule.step()
         self._global_step += 1
