@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import _disable_current_modes
 
 from optimzoo.errors import ConfigError, OptimzooError
 from optimzoo.optimizers.param_groups import Group
@@ -99,7 +100,8 @@ def _moves_otherwise(cls: Any, dtype: torch.dtype) -> bool:
             optimizer.step()
         return weight.detach()
 
-    return not torch.allclose(after(fused=True), after(fused=False), rtol=0.05)
+    with _disable_current_modes():  # such as FakeTensorMode, under which nothing is computed
+        return not torch.allclose(after(fused=True), after(fused=False), rtol=0.05)
 
 
 def is_sharded(tensor: Tensor) -> bool:

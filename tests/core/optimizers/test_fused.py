@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from optimzoo import ConfigError, OptimWrapper, OptimzooError, build_optim_wrapper, build_optimizer
+from optimzoo.optimizers.fused import _moves_otherwise
 
 ADAM = dict(betas=(0.9, 0.99), eps=1e-4)  # by which halves do well
 KERNELS = [dict(type="Adam", **ADAM), dict(type="AdamW", **ADAM), dict(type="SGD"), dict(type="Adagrad", eps=1e-4)]
@@ -84,6 +86,15 @@ class TestInHalfPrecision:
         narrow.grad = torch.ones_like(narrow)
         other.step()
         torch.testing.assert_close(narrow.detach(), torch.full_like(narrow, -0.1))
+
+
+    @pytest.mark.parametrize("kernel", KERNELS, ids=lambda cfg: cfg["type"])
+    def test_the_trial_computes_under_a_mode_that_computes_nothing(self, kernel):
+        _moves_otherwise.cache_clear()
+        with FakeTensorMode():
+            optimizer = build_optimizer([nn.Parameter(torch.zeros(100, dtype=torch.bfloat16))], kernel)
+        errs = kernel["type"] == "SGD" and not fused_sgd_moves(torch.bfloat16)
+        assert optimizer.param_groups[0]["fused"] is (None if errs else True)
 
 
 class Inherits(torch.optim.SGD):
