@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,11 @@ from optimzoo.errors import ConfigError, OptimzooError, Problems, did_you_mean, 
 from optimzoo.groups.merge import known_parameters
 from optimzoo.groups.modules import unwrap
 from optimzoo.groups.patterns import name_pattern, names_any, paths
-from optimzoo.groups.rules import CONDITIONS, Place, places_of
+from optimzoo.groups.rules import CONDITIONS, Conditions, all_hold, places_of, read_conditions
 from optimzoo.optimizers.param_groups import NAMES
 from optimzoo.values import few
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 
-Holds = Callable[[Place], bool]
 REST = "rest"
 """The member that trains what no other does."""
 
@@ -108,7 +107,7 @@ class Member:
 
     record: WrapperRecord
     patterns: Sequence[str] | None = None
-    conditions: Mapping[str, tuple[Any, Holds]] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=dict)
     is_built: bool = False
 
     @property
@@ -141,11 +140,10 @@ class Member:
     def _chosen(self, model: nn.Module) -> set[int]:
         """Return the parameters that the patterns and the conditions mean, by id."""
         chosen = _named(model, self.patterns) if self.patterns is not None else None
-        for place in places_of(model, "role" in self.conditions) if self.conditions else ():
-            key = id(place.parameter)
-            chosen = {id(p) for p in model.parameters()} if chosen is None else chosen
-            if key in chosen and not all(holds(place) for _, holds in self.conditions.values()):
-                chosen.discard(key)
+        if self.conditions:
+            holds = all_hold(self.conditions)
+            meeting = {id(at.parameter) for at in places_of(model, "role" in self.conditions) if holds(at)}
+            chosen = meeting if chosen is None else chosen & meeting
         if not chosen:
             asked = ", ".join(f"{key}={value!r}" for key, (value, _) in self.conditions.items())
             among = " among those that 'modules' name" if self.patterns is not None else ""
@@ -186,12 +184,9 @@ def _read_patterns(cfg: Mapping[str, Any]) -> Member:
     patterns = [patterns] if isinstance(patterns, str) else patterns
     if patterns is not None and not (isinstance(patterns, (list, tuple)) and all(isinstance(p, str) for p in patterns)):
         raise ConfigError(f"a pattern of names, or a list of them, is wanted, got {shown(patterns)}", "modules")
+    asked = {key: value for key in CONDITIONS if (value := settings.pop(key, None)) is not None}
     with Problems() as problems:
-        conditions = {
-            key: (value, problems.catch(CONDITIONS[key], value, key, ()))
-            for key in CONDITIONS
-            if (value := settings.pop(key, None)) is not None
-        }
+        conditions = problems.catch(read_conditions, asked, "")
         record = problems.catch(read_optim_wrapper, settings)
     return Member(record, patterns, conditions)
 

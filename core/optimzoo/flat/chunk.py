@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from itertools import groupby
 from operator import is_
 from typing import Any
@@ -186,42 +187,18 @@ class View(dict[str, Any]):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return dict, (self.alone(),)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._chunk.is_stale = True
-        super().__setitem__(key, value)
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+def _ends_the_chunk(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def change(self: View, *args: Any, **kwargs: Any) -> Any:
         self._chunk.is_stale = True
-        return super().__ior__(other)
+        return method(self, *args, **kwargs)
 
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """Set an entry unless there is one, as of a dict."""
-        self._chunk.is_stale = True
-        return super().setdefault(key, default)
+    return change
 
-    def popitem(self) -> Any:
-        """Take the last entry out, as from a dict."""
-        self._chunk.is_stale = True
-        return super().popitem()
 
-    def __delitem__(self, key: str) -> None:
-        self._chunk.is_stale = True
-        super().__delitem__(key)
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        """Update it, as a dict."""
-        self._chunk.is_stale = True
-        super().update(*args, **kwargs)
-
-    def clear(self) -> None:
-        """Clear it, as a dict."""
-        self._chunk.is_stale = True
-        super().clear()
-
-    def pop(self, *args: Any) -> Any:
-        """Take an entry out, as from a dict."""
-        self._chunk.is_stale = True
-        return super().pop(*args)
+for _name in ("__setitem__", "__delitem__", "__ior__", "setdefault", "pop", "popitem", "update", "clear"):
+    setattr(View, _name, _ends_the_chunk(getattr(dict, _name)))
 
 
 def _is_count(value: Any) -> bool:

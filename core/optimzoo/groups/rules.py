@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, did_you_mean, near, shown
+from optimzoo.errors import ConfigError, Problems, did_you_mean, join_path, near, shown
 from optimzoo.groups.modules import KINDS, class_names, plain_name
 from optimzoo.groups.norms import is_norm
 from optimzoo.groups.patterns import name_pattern, names_any, paths
@@ -150,7 +150,22 @@ CONDITIONS: dict[str, Callable[[Any, str, Collection[str]], Callable[[Place], bo
     "min_numel": partial(_numel, operator.ge),
     "max_numel": partial(_numel, operator.le),
 }
-"""What a rule or a part may ask of a parameter: that all of it holds."""
+"""What a rule, a part or a member may ask of a parameter: that all of it holds."""
+Conditions = dict[str, tuple[Any, Callable[[Place], bool]]]
+"""Conditions by their keys, and what the config says of each."""
+
+
+def read_conditions(given: Mapping[str, Any], path: str, but: Collection[str] = ()) -> Conditions:
+    """Return what is asked under the keys of ``CONDITIONS``; classes called as in ``but`` are no norms."""
+    asked = {key: given[key] for key in given if key in CONDITIONS}
+    with Problems() as problems:
+        return {k: (v, problems.catch(CONDITIONS[k], v, join_path(path, k), but)) for k, v in asked.items()}
+
+
+def all_hold(conditions: Conditions) -> Callable[[Place], bool]:
+    """Return whether all conditions hold of a parameter."""
+    tests = [holds for _, holds in conditions.values()]
+    return lambda place: all(holds(place) for holds in tests)
 
 
 def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collection[str] = ()) -> Row:
@@ -162,32 +177,28 @@ def read_rule(rule: Any, label: str, optimizer: DescribedOptimizer, but: Collect
     path = f"paramwise_cfg.{label}"
     if not isinstance(rule, Mapping):
         raise ConfigError(f"a dict such as {{'match': 'head.*', 'lr_mult': 10}} is wanted, got {shown(rule)}", path)
-    conditions: dict[str, tuple[Any, Callable[[Place], bool]]] = {}
     multiplies: dict[str, float] = {}
     sets: dict[str, Any] = {}
-    problems = []
-    for key, value in rule.items():
-        try:
-            if key in CONDITIONS:
-                conditions[key] = value, CONDITIONS[key](value, f"{path}.{key}", but)
-            elif key in MULTIPLIERS:
-                multiplies[MULTIPLIERS[key]] = multiplier(optimizer, MULTIPLIERS[key], value, f"{path}.{key}")
+    with Problems() as problems:
+        conditions = problems.catch(read_conditions, rule, path, but)
+        for key, value in rule.items():
+            at = f"{path}.{key}"
+            if key in MULTIPLIERS:
+                setting = MULTIPLIERS[key]
+                multiplies[setting] = problems.catch(multiplier, optimizer, setting, value, at)
             elif key == "name":
-                sets[key] = _title(value, f"{path}.{key}")
+                sets[key] = problems.catch(_title, value, at)
             elif key == "clip" and key not in (*optimizer.settings, *optimizer.group_keys):
-                sets[CLIP] = label, number(value, f"{path}.{key}", 0)
-            else:
-                sets[key] = argument(optimizer, key, value, path)
-        except ConfigError as error:
-            problems += error.problems
-    if CONDITIONS.keys().isdisjoint(rule):
-        problems.append(ConfigError(f"it says nothing of which parameters: it needs {' or '.join(CONDITIONS)}", path))
-    if CONDITIONS.keys() >= rule.keys():
-        what = "it sets nothing: it needs lr_mult, decay_mult, clip or an argument of the optimizer"
-        problems.append(ConfigError(what, path))
-    calls.raise_all(problems)
-    tests = [holds for _, holds in conditions.values()]
-    return Row(label, lambda at: all(holds(at) for holds in tests), multiplies, sets, conditions=conditions)
+                sets[CLIP] = label, problems.catch(number, value, at, 0)
+            elif key not in CONDITIONS:
+                sets[key] = problems.catch(argument, optimizer, key, value, path)
+        if CONDITIONS.keys().isdisjoint(rule):
+            what = f"it says nothing of which parameters: it needs {' or '.join(CONDITIONS)}"
+            problems.add(ConfigError(what, path))
+        if CONDITIONS.keys() >= rule.keys():
+            what = "it sets nothing: it needs lr_mult, decay_mult, clip or an argument of the optimizer"
+            problems.add(ConfigError(what, path))
+    return Row(label, all_hold(conditions), multiplies, sets, conditions=conditions)
 
 
 def _title(name: Any, path: str) -> str:

@@ -11,7 +11,7 @@ from optimzoo.errors import ConfigError, Problems, join_path, shown
 from optimzoo.groups.modules import KINDS
 from optimzoo.groups.patterns import name_pattern, names_any
 from optimzoo.groups.roles import NAMES
-from optimzoo.groups.rules import CONDITIONS, Place, places_of
+from optimzoo.groups.rules import CONDITIONS, Place, all_hold, places_of, read_conditions
 from optimzoo.optimizers.described import DescribedOptimizer, DescribedPart
 
 Holds = Callable[[Place], bool]
@@ -107,12 +107,8 @@ def _read_where(where: Any, path: str) -> Holds:
     with Problems() as problems:
         for key in where.keys() - CONDITIONS.keys():
             problems.add(ConfigError(f"it is none of {', '.join(CONDITIONS)}", join_path(path, key)))
-        tests = [
-            problems.catch(CONDITIONS[key], value, f"{path}.{key}", ())
-            for key, value in where.items()
-            if key in CONDITIONS
-        ]
-    return lambda place: all(holds(place) for holds in tests)
+        conditions = problems.catch(read_conditions, where, path)
+    return all_hold(conditions)
 
 
 def _made_for(optimizer: DescribedOptimizer) -> Holds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -170,8 +171,11 @@ class Entry:
 
     @property
     def install(self) -> str:
-        """The command that installs the library; empty if no distribution names an extra for it."""
-        return f"pip install '{self.distribution}[{self.extra}]'" if self.distribution and self.extra else ""
+        """The command that installs the library, with a comment on where it does; empty if no extra is named for it."""
+        if not (self.distribution and self.extra):
+            return ""
+        condition = _conditions(self.distribution).get(self.extra)
+        return f"pip install '{self.distribution}[{self.extra}]'{f'  # where {condition}' if condition else ''}"
 
     def load(self, path: str = "", name: str = "") -> Any:
         """Import the target.
@@ -214,6 +218,23 @@ class Entry:
                 f"{library_version(self.library)} has no {attribute!r}. {came}{how}", path
             ) from error  # fmt: skip
         return found
+
+
+@functools.cache
+def _conditions(distribution: str) -> Mapping[str, str]:
+    """Return what extras ask of a machine, such as a newer Python, that install nothing on this one."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, str] = {}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError):  # of another's metadata
+        for marker in (Requirement(each).marker for each in importlib.metadata.requires(distribution) or ()):
+            condition, asks, extra = str(marker).rpartition("extra == ")
+            name = extra.strip('"')
+            if marker and asks and marker.evaluate({"extra": name}):
+                found[name] = ""
+            elif asks:
+                found.setdefault(name, condition.removesuffix(" and "))
+    return found
 
 
 def dotted(target: Any) -> str:

@@ -7,7 +7,7 @@ import torch
 
 from optimzoo import OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
 from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning, PluginError, UnknownNameError
-from optimzoo.names.entry import Entry
+from optimzoo.names.entry import Entry, _conditions
 from optimzoo.names.registry import Registry
 
 OWN = {"plugin": "lion", "distribution": "optimzoo"}
@@ -185,6 +185,29 @@ class TestLookUp:
             with pytest.raises(MissingDependencyError, match=rf"^here: '{name}' .* is not installed") as caught:
                 registry.get(name, "here")
         assert caught.value.install == "pip install 'acme-zoo[nova]'"
+
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ('nova; python_version < "3" and extra == "nova"', '  # where python_version < "3"'),
+            ('nova; python_version >= "3" and extra == "nova"', ""),
+            ('nova; extra == "nova"\nRequires-Dist: old; python_version < "3" and extra == "nova"', ""),
+            ('nova; python_version < "3"', ""),
+            ("what is no requirement; at all", ""),
+        ],
+    )
+    def test_an_extra_that_installs_nothing_on_this_machine_says_where_it_does(
+        self, asked, told, tmp_path, monkeypatch
+    ):
+        folder = tmp_path / "acme_nova-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: acme-nova\nVersion: 1\nRequires-Dist: {asked}\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        _conditions.cache_clear()
+        entry = Entry("Nova", "no_such_library:Nova", extra="nova", plugin="acme", distribution="acme-nova")
+        assert entry.install == f"pip install 'acme-nova[nova]'{told}"
 
     def test_where_the_plugin_names_no_extra_no_command_is_guessed(self):
         registry = registry_of(Entry("Nova", "no_such_library:Nova", **ACME))

@@ -87,7 +87,6 @@ class TestInHalfPrecision:
         other.step()
         torch.testing.assert_close(narrow.detach(), torch.full_like(narrow, -0.1))
 
-
     @pytest.mark.parametrize("kernel", KERNELS, ids=lambda cfg: cfg["type"])
     def test_the_trial_computes_under_a_mode_that_computes_nothing(self, kernel):
         _moves_otherwise.cache_clear()
