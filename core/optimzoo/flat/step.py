@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from optimzoo.flat.plan import BUFFER, FEWEST, FEWEST_FUSED, LARGEST, Plan
 from optimzoo.flat.tape import Tape
 from optimzoo.optimizers.fused import BeforeFused
 from optimzoo.optimizers.parts import each_of, part_of
+
+logger = logging.getLogger("optimzoo")
 
 
 class Flat:
@@ -44,7 +47,7 @@ class Flat:
         self._plans: list[Plan] = []
         self._tried: list[dict[str, Any]] = []
         self._seen: list[Any] = []
-        self._stepping = self._notes = False
+        self._stepping = self._notes = self._told = False
         self._depth = 0
         self._idle = -1  # or of how many parameters nothing can be joined
         self._flattened = {*self._try_parts()}
@@ -80,7 +83,10 @@ class Flat:
                 changed = True
         self._seen = self._states()
         self._idle = _count(groups) if self._tape is None and all(plan.is_idle for plan in self._plans) else -1
-        return [p for plan in self._plans for p in plan.stepped if p.grad is not None]
+        stepped = [p for plan in self._plans for p in plan.stepped if p.grad is not None]
+        if not self._told and (stepped or self._idle >= 0):
+            self._tell()
+        return stepped
 
     def step(self, **kwargs: Any) -> Any:
         """Step the optimizer; its hooks see the parameters one by one."""
@@ -185,6 +191,14 @@ class Flat:
                 if stepped:
                     chunk.after_step(states)
         self._seen = self._states()
+
+    def _tell(self) -> None:
+        """Log how much of it is joined, once."""
+        self._told = True
+        joined = [len(chunk.params) for plan in self._plans for chunk in plan.chunks]
+        of = _count(self._optimizer.param_groups)
+        left = "" if sum(joined) == of else ": the others would not gain by it, or fill no whole rows (docs/speed.md)"
+        logger.info("flatten joins %d of %d parameters in %d buffers%s", sum(joined), of, len(joined), left)
 
     def _states(self) -> list[Any]:
         return [state for part in each_of(self._optimizer) for state in part.state.values()]

@@ -53,6 +53,25 @@ def test_what_is_known_of_a_decay_alone_is_no_reason_without_one():
     assert build_optim_wrapper(nn.Linear(64, 64), cfg).state_dict()["state"] == {}
 
 
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (64, "flatten joins 40 of 40 parameters in 1 buffers"),
+        (256, "flatten joins 20 of 40 parameters in 1 buffers: the others would not gain by it"),
+        (10, "flatten joins 0 of 40 parameters in 0 buffers: the others would not gain by it, or fill no whole rows"),
+    ],
+)
+def test_how_many_parameters_are_joined_is_logged_once_there_are_gradients(size, told, caplog):
+    caplog.set_level("INFO", logger="optimzoo")
+    model = nn.Sequential(*(nn.Linear(size, size) for _ in range(20)))
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="NAdam"), flatten=True))
+    wrapper.step()
+    for _ in range(3):
+        wrapper.update_params(model(torch.ones(1, size)).sum())
+    (message,) = (record.message for record in caplog.records if "joins" in record.message)
+    assert message.startswith(told)
+
+
 class Odd(torch.optim.SGD):
     """Moves a number by the mean over its parameter from its tenth step on."""
 
