@@ -82,6 +82,7 @@ def read(
     if not isinstance(kwargs, Mapping):
         raise ConfigError(f"a dict of arguments of {label} is wanted, got {shown(kwargs)}", path)
     signature, (named, read_too) = parameters(target), _taken(target)
+    meant: list[str] = []
     with Problems() as problems:
         for key, value in kwargs.items():
             problem = ""
@@ -90,14 +91,15 @@ def read(
                 problem = f"{label} {problem}" if problem else out_of_range(key, value) if ranged else ""
             elif not isinstance(key, str) or (read_too is not None and key not in read_too):
                 taken = [name for name in (*named, *sorted(read_too or ())) if name not in given]
-                hint = did_you_mean(near(key, [*taken, *(name for name, place in elsewhere.items() if not place)]))
-                hint = hint or f" It takes {', '.join(taken) or 'no arguments'}."
+                suggested = near(key, [*taken, *(name for name, place in elsewhere.items() if not place)])
+                meant += suggested
+                hint = did_you_mean(suggested) or f" It takes {', '.join(taken) or 'no arguments'}."
                 told = elsewhere.get(key)
                 problem = f"{label} has no argument {key!r}.{f' It belongs {told}.' if told else hint}"
             if problem:
                 problems.add(ConfigError(problem, join_path(path, key)))
         for name, parameter in named.items():
-            if parameter.default is parameter.empty and name not in kwargs and name not in given:
+            if parameter.default is parameter.empty and name not in (*kwargs, *given, *meant):
                 problems.add(ConfigError(f"{label} needs a value for {name!r}", join_path(path, name)))
     ready = {key: _like_default(signature[key], value) if key in signature else value for key, value in kwargs.items()}
     return Call(target, ready, path, label)

@@ -41,6 +41,11 @@ def test_a_missing_argument_is_named():
         calls.read(optimize, {}, "o")
 
 
+def test_a_misspelt_argument_is_one_problem_and_not_a_missing_one_too():
+    with pytest.raises(ConfigError, match=r"^o\.parms: optimize has no argument 'parms'\. Did you mean 'params'\?$"):
+        calls.read(optimize, {"parms": []}, "o")
+
+
 def test_all_problems_are_raised_together():
     with pytest.raises(ConfigError) as caught:
         calls.call(optimize, {"ler": 1, "nesterov": "no", "params": []})
