@@ -48,6 +48,18 @@ def test_what_a_hook_keeps_is_in_the_checkpoint(make_runner):
     assert (first.count, second.count, new.count) == (15, 115, 10)
 
 
+def test_a_hook_that_logs_several_numbers_as_one_is_named_and_no_row_is_lost(make_runner, tmp_path):
+    class Pair(Hook):
+        def after_iter(self, runner, outcome, logs):
+            if runner.iter == 3:
+                logs["pair"] = torch.zeros(2)
+
+    with pytest.raises(ConfigError, match=r"^hooks: .*'pair' has the shape \(2,\)"):
+        make_runner(hooks=[Pair()]).train()
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]
+    assert [row.partition(",")[0] for row in rows] == ["1", "2"]
+
+
 def test_hooks_see_every_batch_and_every_checkpoint(make_runner, tmp_path):
     seen = []
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from optimzoo.console import make_console
-from optimzoo.errors import OptimzooWarning
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.groups.table import group_names, group_table
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
@@ -78,6 +78,10 @@ class LoggerHook(Hook):
         numbers: dict[str, Any] = {
             k: v for k, v in logs.items() if not isinstance(v, bool) and isinstance(v, (Real, Tensor))
         }
+        for name, value in numbers.items():
+            if isinstance(value, Tensor) and value.numel() != 1:
+                shape = tuple(value.shape)
+                raise ConfigError(f"one of them logs what is not one number: {name!r} has the shape {shape}", "hooks")
         settings = {**hyperparameters(runner), **(self._of_groups(runner) if self.groups else {})}
         self._waiting.append({**numbers, **settings, "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
