@@ -113,6 +113,12 @@ def test_a_train_step_that_logs_a_tensor_of_several_values_is_named(make_runner)
         make_runner(model=Driver(lambda *_: {"x": torch.zeros(2)}), loss=None).train()
 
 
+@pytest.mark.parametrize("returned", [torch.zeros(2), 0.0], ids=["tensor", "number"])
+def test_a_train_step_that_returns_no_dict_is_named(returned, make_runner):
+    with pytest.raises(ConfigError, match=r"^model: Driver\.train_step must return a dict of values, got"):
+        make_runner(model=Driver(lambda *_: returned), loss=None).train()
+
+
 def test_a_train_step_that_never_updates_is_warned_of_once(make_runner):
     runner = make_runner(model=Driver(lambda *_: {}), loss=None, train_cfg=dict(max_iters=120))
     with pytest.warns(

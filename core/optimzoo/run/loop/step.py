@@ -108,7 +108,7 @@ class TrainStep:
     def _let_the_model_drive(self, batch: Any) -> tuple[StepOutcome, Logs]:
         steps, skipped = self._steps, self._skipped()
         returned = self.model.train_step(batch, self.optim_wrapper)  # type: ignore[operator]
-        logs = scalars(returned or {}, f"{type(self.model).__name__}.train_step", "model")
+        logs = scalars({} if returned is None else returned, f"{type(self.model).__name__}.train_step", "model")
         self._iterations += 1
         if self._skipped() > skipped:
             return StepOutcome.SKIPPED, logs
