@@ -9,6 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSa
 
 from optimzoo.errors import ConfigError
 from optimzoo.run.data.loaders import batch_size, epoch_length, read_dataloader, start_epoch, to_device
+from optimzoo.run.data.sampling import split_loader
 
 from .network import dataset, parameters
 
@@ -140,3 +141,10 @@ def test_batches_may_be_dicts_and_named_tuples(kind, make_runner):
 
     batches = [kind(x=x, y=y) for x, y in DataLoader(dataset(), batch_size=4)]
     make_runner(train_dataloader=batches, val_dataloader=batches, loss=loss).train()
+
+
+def test_the_part_of_a_process_is_loaded_with_the_settings_of_the_whole():
+    settings = dict(batch_size=2, num_workers=1, prefetch_factor=3, timeout=5, in_order=False, drop_last=True)
+    part = split_loader(DataLoader(dataset(), shuffle=True, **settings), "data", rank=1, size=2, seed=0)
+    assert {name: getattr(part, name) for name in settings} == settings
+    assert len(part.sampler) == 10

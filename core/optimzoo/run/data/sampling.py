@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Ra
 from optimzoo.errors import ConfigError
 
 KEPT = (
-    *("batch_size", "collate_fn", "drop_last", "generator", "multiprocessing_context", "num_workers"),
+    *("batch_size", "collate_fn", "drop_last", "generator", "in_order", "multiprocessing_context", "num_workers"),
     *("persistent_workers", "pin_memory", "prefetch_factor", "timeout", "worker_init_fn"),
 )
 """The arguments of a DataLoader that do not depend on which samples it loads."""
