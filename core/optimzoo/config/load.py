@@ -75,6 +75,7 @@ def plain(value: Any) -> Any:
 
     A class or function becomes ``module:name``, a dtype or a device its name, another object the name of its type.
     """
+    value = values.scalar(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):

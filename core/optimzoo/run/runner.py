@@ -387,9 +387,8 @@ class Runner(Told):
 
 
 def _as_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a Runner in plain values; what no text can describe becomes its type."""
-    config = {k: v for k, v in arguments.items() if k not in ("self", *NOT_OF_THE_CONFIG) and v not in (None, ())}
-    for key in ("model", "train_dataloader", "val_dataloader"):
-        if key in config and not isinstance(config[key], Mapping):
-            config[key] = describe(config[key])
-    return plain(config)  # type: ignore[no-any-return]
+    """Return what was given to a Runner in plain values; what no text can describe becomes its type."""
+    made = ("model", "train_dataloader", "val_dataloader")
+    given = {key: value for key, value in arguments.items() if value is not None}
+    config = {k: describe(v) if k in made and not isinstance(v, Mapping) else plain(v) for k, v in given.items()}
+    return {key: value for key, value in config.items() if (key, value) != ("hooks", [])}

@@ -1,5 +1,6 @@
 import csv
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -69,6 +70,12 @@ class TestTraining:
         config = load_config(folder / "config.yaml")
         assert config["optim_wrapper"] == {"optimizer": {"type": "AdamW", "lr": 0.01}}
         assert config["randomness"] == {"seed": 1}
+
+    def test_numbers_of_numpy_are_numbers_in_its_config(self, make_runner):
+        optimizer = dict(type="AdamW", lr=numpy.float32(0.5), weight_decay=torch.tensor(0.25))
+        runner = make_runner(log_interval=numpy.int64(3), optim_wrapper=dict(optimizer=optimizer))
+        assert runner.config["log_interval"] == 3
+        assert runner.config["optim_wrapper"]["optimizer"] == {"type": "AdamW", "lr": 0.5, "weight_decay": 0.25}
 
     def test_by_iteration_it_goes_round_the_data_and_validates_at_its_interval(self, make_runner):
         recorder = Recorder()
