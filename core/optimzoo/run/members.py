@@ -8,3 +8,8 @@ from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 def members(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, BaseOptimWrapper]:
     """Return the members of an OptimWrapperDict, or the one wrapper under an empty name."""
     return dict(optim_wrapper.items()) if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
+
+
+def by_prefix(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, BaseOptimWrapper]:
+    """Return the members by what their values are logged with before their names: ``generator.``, or nothing."""
+    return {f"{name}." if name else "": member for name, member in members(optim_wrapper).items()}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from optimzoo import calls
 from optimzoo.build import build_optim_wrapper
 from optimzoo.config.load import describe, plain
+from optimzoo.console import as_html, as_text
 from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.names.trust import modules_in
 from optimzoo.optimizers.modes import Modes
@@ -41,7 +42,7 @@ from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.weights import load_weights
 from optimzoo.run.store.work_dir import begin, check_room, folder_of, hold, insist
-from optimzoo.run.told import Told
+from optimzoo.run.told import run_table
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -49,11 +50,8 @@ from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 if TYPE_CHECKING:
     from optimzoo.pictures import Picture
 
-NOT_OF_THE_CONFIG = ("resume", "on_change")
-"""Arguments that say how to start a run, not what it is."""
 
-
-class Runner(Told):
+class Runner:
     """Trains a model as a config says. Nothing is written before the first step is made.
 
     Args:
@@ -127,7 +125,7 @@ class Runner(Told):
         code_dir: str | Path | None = None,
         load_from: str | Path | None = None,
     ) -> None:
-        arguments = {key: value for key, value in locals().items() if key not in ("self", *NOT_OF_THE_CONFIG)}
+        arguments = {key: value for key, value in locals().items() if key not in ("self", "resume", "on_change")}
         self.config = _as_config(arguments)
         self.on_change = one_of(on_change, ("error", "restore", "config"), "on_change")
         self._code_dir = None if code_dir is None else folder_of(code_dir, "code_dir")
@@ -376,6 +374,12 @@ class Runner(Told):
             write()
         elif self._begun:
             insist(write, self.work_dir, self.config, self._held)
+
+    def __repr__(self) -> str:
+        return as_text(run_table(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(run_table(self))
 
     def _find(self, resume: bool | str | Path) -> tuple[Path, dict[str, Any]]:
         path, state = find_checkpoint(resume, self.work_dir)

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from optimzoo.console import as_html, as_text
 from optimzoo.groups.table import in_short
 from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.members import members
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.run.store.history import MEASURED, column_of
-
-
-class Told:
-    """A run that is printed as a table, and shown as one in a notebook."""
-
-    def __repr__(self) -> str:
-        return as_text(run_table(cast(Run, self)))
-
-    def _repr_html_(self) -> str:
-        return as_html(run_table(cast(Run, self)))
 
 
 def run_table(run: Run) -> Table:

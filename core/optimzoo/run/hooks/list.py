@@ -84,7 +84,7 @@ class HookList(list[Hook]):
 def _name(target: str) -> str:
     """Return what a checkpoint calls a class of hooks: one of optimzoo's keeps its name wherever it moves to."""
     module, _, name = target.partition(":")
-    return f"optimzoo.run:{name}" if module.startswith(("optimzoo.run", "optimzoo.runner")) else target
+    return f"optimzoo.run:{name}" if module.startswith("optimzoo.run") else target
 
 
 def read_hooks(hooks: Any) -> tuple[Hook | calls.Call, ...]:
@@ -99,8 +99,8 @@ def read_hooks(hooks: Any) -> tuple[Hook | calls.Call, ...]:
     if not isinstance(hooks, (list, tuple)):
         raise ConfigError(f"a list of hooks is wanted, each a dict with the key 'type', got {shown(hooks)}", "hooks")
     with Problems() as problems:
-        return tuple(problems.catch(_read, hook, f"hooks[{index}]") for index, hook in enumerate(few(hooks, "hooks")))
-    raise AssertionError  # the block returns or raises
+        read = [problems.catch(_read, hook, f"hooks[{index}]") for index, hook in enumerate(few(hooks, "hooks"))]
+    return tuple(read)
 
 
 def _read(hook: Any, path: str) -> Hook | calls.Call:

@@ -19,7 +19,7 @@ from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.groups.table import group_names, group_table
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
-from optimzoo.run.members import members
+from optimzoo.run.members import by_prefix, members
 from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.run.store.history import column_of
@@ -164,12 +164,12 @@ class LoggerHook(Hook):
 
     def _of_groups(self, runner: Run) -> dict[str, float | Tensor]:
         """Return the learning rate and weight decay of each group, under names such as ``lr[norm_decay_mult]``."""
-        each = members(runner.optim_wrapper)
+        each = by_prefix(runner.optim_wrapper)
         groups = [group for member in each.values() for group in member.optimizer.param_groups]
         if {id(group) for group in groups} != {id(group) for group, _ in self._columns.values()}:  # some have joined
             self._columns = {
-                f"{name}.{key}[{title}]" if name else f"{key}[{title}]": (group, key)
-                for name, member in each.items()
+                f"{prefix}{key}[{title}]": (group, key)
+                for prefix, member in each.items()
                 for title, group in zip(group_names(member), member.optimizer.param_groups)
                 for key in ("lr", "weight_decay")
                 if isinstance(group.get(key), (Real, Tensor))
@@ -185,8 +185,7 @@ class LoggerHook(Hook):
 def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
     """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
     found: dict[str, float | Tensor] = {}
-    for name, member in members(runner.optim_wrapper).items():
-        prefix = f"{name}." if name else ""
+    for prefix, member in by_prefix(runner.optim_wrapper).items():
         group = member.base_param_settings or member.optimizer.param_groups[0]
         if group.get("lr") is not None:
             found[f"{prefix}lr"] = _kept(group["lr"])

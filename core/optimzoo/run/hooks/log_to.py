@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import re
 import time
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning, shown
+from optimzoo.names.entry import is_installed
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
@@ -51,13 +51,13 @@ class LogTo(Hook):
         >>> hook = LogTo(Prints())
     """
 
-    _waits = False
+    _logger: Logger | None = None
+    _written, _waits = 0, False
 
     def __init__(self, logger: Logger) -> None:
         if not all(callable(getattr(logger, name, None)) for name in ("log", "close")):
             raise ConfigError(f"a logger has log(step, values) and close(), got {shown(logger)}", "logger")
-        self._logger: Logger | None = logger
-        self._written = 0
+        self._logger = logger
 
     def open(self, runner: Run) -> Logger | None:
         """Return the logger, for the run that begins."""
@@ -120,12 +120,27 @@ class LogTo(Hook):
             warnings.warn(message, OptimzooWarning, stacklevel=4)
 
 
-def _wanted(library: str, install: str) -> None:
-    if importlib.util.find_spec(library) is None:
+def _want(library: str) -> None:
+    if not is_installed(library):
+        install = f"pip install {library}"
         raise MissingDependencyError(f"{library} is not installed: {install}", install)
 
 
-class WandbHook(LogTo):
+class _Tracker(LogTo):
+    """Logs to what keeps runs of its own, of which a resumed run goes on with the one that it began."""
+
+    _id: str | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the name by which a resumed run goes on."""
+        return {"id": self._id}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it over."""
+        self._id = state["id"]
+
+
+class WandbHook(_Tracker):
     """Logs to Weights & Biases.
 
     Args:
@@ -138,10 +153,8 @@ class WandbHook(LogTo):
     """
 
     def __init__(self, project: str, name: str | None = None, mode: str = "offline") -> None:
-        _wanted("wandb", "pip install wandb")
+        _want("wandb")
         self.project, self.name, self.mode = project, name, one_of(mode, ("offline", "online"), "mode")
-        self._logger = None
-        self._id: str | None = None
 
     def open(self, runner: Run) -> Logger:
         """Begin a run, or that of the checkpoint again."""
@@ -153,14 +166,6 @@ class WandbHook(LogTo):
         )  # fmt: skip
         self._id = run.id
         return _Wandb(run)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the name by which a resumed run goes on."""
-        return {"id": self._id}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take it over."""
-        self._id = state["id"]
 
 
 class _Wandb:
@@ -174,7 +179,7 @@ class _Wandb:
         self._run.finish(quiet=True)
 
 
-class MLflowHook(LogTo):
+class MLflowHook(_Tracker):
     """Logs to MLflow.
 
     Brackets in names, which MLflow does not take, become slashes: ``lr/base`` for ``lr[base]``.
@@ -189,10 +194,8 @@ class MLflowHook(LogTo):
     """
 
     def __init__(self, experiment: str, name: str | None = None, uri: str | None = None) -> None:
-        _wanted("mlflow", "pip install mlflow")
+        _want("mlflow")
         self.experiment, self.name, self.uri = experiment, name, uri
-        self._logger = None
-        self._id: str | None = None
 
     def open(self, runner: Run) -> Logger:
         """Begin a run, or that of the checkpoint again."""
@@ -205,14 +208,6 @@ class MLflowHook(LogTo):
             made: str = client.create_run(number, run_name=self.name or runner.work_dir.name).info.run_id
             self._id = made
         return _MLflow(client, self._id)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the name by which a resumed run goes on."""
-        return {"id": self._id}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take it over."""
-        self._id = state["id"]
 
 
 class _MLflow:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from optimzoo.groups.table import group_names
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
-from optimzoo.run.members import members
+from optimzoo.run.members import by_prefix
 from optimzoo.wrappers import StepOutcome
 
 
@@ -37,8 +37,8 @@ class NormsHook(Hook):
 
     def before_train(self, runner: Run) -> None:
         """Watch the steps of the optimizers."""
-        for name, member in members(runner.optim_wrapper).items():
-            optimizer, prefix = member.optimizer, f"{name}." if name else ""
+        for prefix, member in by_prefix(runner.optim_wrapper).items():
+            optimizer = member.optimizer
 
             def before(optimizer: Any, *_: Any) -> None:
                 if self._due:

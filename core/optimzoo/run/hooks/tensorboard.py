@@ -19,7 +19,6 @@ class TensorBoardHook(LogTo):
     """
 
     def __init__(self) -> None:
-        self._logger, self._written = None, 0
         self._writer: Any = None
         self._start = 0
 

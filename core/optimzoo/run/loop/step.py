@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
-from optimzoo.run.members import members
+from optimzoo.run.members import by_prefix
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict, StepOutcome
 from optimzoo.wrappers.curvature import SampledLoss
 
@@ -45,7 +45,7 @@ class TrainStep:
     ) -> None:
         self.model = model
         self.optim_wrapper = optim_wrapper
-        self._members = members(optim_wrapper)
+        self._members = by_prefix(optim_wrapper)
         self._loss = loss
         self._curvature = curvature
         self._iterations = self._steps = 0
@@ -84,8 +84,8 @@ class TrainStep:
 
     def _of_update(self, outcome: StepOutcome) -> Logs:
         found: dict[str, float | Tensor] = {}
-        for name, member in self._members.items():
-            prefix, norm = f"{name}." if name else "", getattr(member, "_grad_norm", None)
+        for prefix, member in self._members.items():
+            norm = getattr(member, "_grad_norm", None)
             if norm is not None and outcome is StepOutcome.UPDATED:  # in several processes, perhaps of a share
                 found[f"{prefix}grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
             if member.skipped_count:
