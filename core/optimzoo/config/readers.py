@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import runpy
-import sys
 import tomllib
 import types
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 from optimzoo.errors import ConfigError, OptimzooError, shown
+from optimzoo.names.trust import modules_in
 from optimzoo.traces import describe_error
 from optimzoo.values import MAX_DEPTH, MAX_NAME, MAX_NODES
 
@@ -117,17 +117,11 @@ def toml_value(text: str) -> Any:
 
 def _run(path: Path) -> dict[str, Any]:
     """Run a Python config, with the modules beside it within reach, and return what it defines."""
-    folder = str(path.parent.resolve())
-    within_reach = folder in sys.path
-    if not within_reach:
-        sys.path.append(folder)
     try:
-        names = runpy.run_path(str(path))
+        with modules_in(path.parent.resolve()):
+            names = runpy.run_path(str(path))
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{path} failed: {describe_error(error)}") from error
-    finally:
-        if not within_reach and folder in sys.path:
-            sys.path.remove(folder)
     return {
         name: value
         for name, value in names.items()
@@ -136,8 +130,6 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 _MERGE = "tag:yaml.org,2002:merge"
-
-
 _BASES: Any = (Composer, CParser, SafeConstructor, Resolver) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
 
 

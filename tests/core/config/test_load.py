@@ -163,6 +163,17 @@ def test_a_python_config_imports_the_modules_beside_it_and_keeps_functions_and_c
     assert sys.path == before
 
 
+def test_a_library_that_a_python_config_imports_takes_no_module_beside_it_for_an_optional_one(
+    write, tmp_path, monkeypatch
+):
+    for folder in ("site-packages", "configs"):
+        (tmp_path / folder).mkdir()
+    write("site-packages/asking.py", "try:\n    import optional_thing as found\nexcept ImportError:\n    found = 0")
+    write("configs/optional_thing.py", "")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    assert load_config(write("configs/c.py", "from asking import found")) == {"found": 0}
+
+
 def test_a_base_that_leads_back_to_itself_is_refused(write):
     write("a.toml", "_base_ = 'b.toml'")
     write("b.toml", "_base_ = 'a.toml'")
