@@ -30,7 +30,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         ConfigError: A file is missing or cannot be read, or an override is malformed.
     """
     try:
-        config = _load(Path(path), (), {}, _Merger())
+        config = _Reading().load(Path(path))
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
     assignments = list(overrides)
@@ -39,29 +39,6 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     for override in assignments:
         config = _override(config, override)
     return config
-
-
-class _Merger:
-    """Changes configs by others, in no more steps than the largest config needs."""
-
-    steps = 0
-
-    def __call__(self, base: Any, change: Any) -> Any:
-        """Return ``base`` changed by ``change``, both left as they are."""
-        if not isinstance(change, Mapping):
-            return change
-        if not isinstance(base, Mapping) or change.get(DELETE):
-            base = {}
-        self.steps += 1 + len(base) + len(change)
-        if self.steps > 5 * values.MAX_NODES:
-            raise ConfigError("the bases together are larger than a config can be", BASE)
-        changed = {key: self(base.get(key), value) for key, value in change.items() if key != DELETE}
-        return {**base, **changed}
-
-
-def merge(base: Any, change: Any) -> Any:
-    """Return ``base`` changed by ``change``, both left as they are."""
-    return _Merger()(base, change)
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -103,60 +80,72 @@ def describe(value: Any) -> str:
     return f"<{type(value).__module__}.{type(value).__qualname__} object>"
 
 
-def _load(path: Path, opened_by: tuple[Path, ...], loaded: dict[Path, Config], merge: _Merger) -> Config:
-    """Return what a file and its bases hold; each file is read once, and is in ``loaded`` then."""
-    if len(opened_by) > 4 * values.MAX_DEPTH:
-        raise ConfigError(f"the bases of {opened_by[0]} go on and on", BASE)
-    try:
-        if len(str(path)) > PATH_MAX:
-            raise ValueError("the name is too long")
-        resolved, is_folder = path.resolve(), path.is_dir()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{shown(str(path))} names no file: {error}") from error
-    if resolved in loaded:
-        return loaded[resolved]
-    kind = language(path)
-    if is_folder:
-        raise ConfigError(f"{path} is a folder; a file is wanted")
-    if not path.is_file():
-        beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        siblings = [p.name for p in beside if p.suffix in LANGUAGES and p.is_file()]
-        raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
-    if resolved in opened_by:
-        raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")
-    if kind == "Python" and opened_by and language(opened_by[-1]) != "Python":
-        raise ConfigError(
-            f"{opened_by[-1]} names {path}, but reading {language(opened_by[-1])} runs no code. "
-            "Write the base as data, or this config in Python", BASE,
-        )  # fmt: skip
-    content = read(path)
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} holds {type(content).__name__}, not a table of keys")
-    config = dict(content) if kind == "Python" else bounded(content, path)
-    _check_keys(config, path)
-    bases = config.pop(BASE, [])
-    if isinstance(bases, (str, Path)):
-        bases = [bases]
-    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, (str, Path)) for base in bases):
-        raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {shown(bases)}", BASE)
-    merged: Config = {}
-    for base in bases:
-        merged = merge(merged, _load(path.parent / base, (*opened_by, resolved), loaded, merge))
-    for key in config:
-        if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
-            raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
-    whole: Config = merge(merged, config)
-    loaded[resolved] = whole
-    return whole
+class _Reading:
+    """The reading of a config and its bases: each file once, in no more steps than the largest config needs."""
 
+    def __init__(self) -> None:
+        self._loaded: dict[Path, Config] = {}
+        self._steps = 0
 
-def bounded(content: Any, file: Path) -> Config:
-    """Return a copy of what a file holds, if it is not larger or deeper than a config can be."""
-    try:
-        copied: Config = values.plain(content)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error.problem}", error.path) from None
-    return copied
+    def load(self, path: Path, opened_by: tuple[Path, ...] = ()) -> Config:
+        """Return what a file and its bases hold."""
+        if len(opened_by) > 4 * values.MAX_DEPTH:
+            raise ConfigError(f"the bases of {opened_by[0]} go on and on", BASE)
+        try:
+            if len(str(path)) > PATH_MAX:
+                raise ValueError("the name is too long")
+            resolved, is_folder = path.resolve(), path.is_dir()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"{shown(str(path))} names no file: {error}") from error
+        if resolved in self._loaded:
+            return self._loaded[resolved]
+        kind = language(path)
+        if is_folder:
+            raise ConfigError(f"{path} is a folder; a file is wanted")
+        if not path.is_file():
+            beside = path.parent.iterdir() if path.parent.is_dir() else ()
+            siblings = [p.name for p in beside if p.suffix in LANGUAGES and p.is_file()]
+            raise ConfigError(f"there is no file {path}.{did_you_mean(near(path.name, siblings))}")
+        if resolved in opened_by:
+            raise ConfigError(f"{path} names itself as {BASE}, by way of {opened_by[-1]}")
+        if kind == "Python" and opened_by and language(opened_by[-1]) != "Python":
+            raise ConfigError(
+                f"{opened_by[-1]} names {path}, but reading {language(opened_by[-1])} runs no code. "
+                "Write the base as data, or this config in Python", BASE,
+            )  # fmt: skip
+        content = read(path)
+        if not isinstance(content, Mapping):
+            raise ConfigError(f"{path} holds {type(content).__name__}, not a table of keys")
+        try:
+            config = dict(content) if kind == "Python" else values.plain(content)
+        except ConfigError as error:  # it is larger or deeper than a config can be
+            raise ConfigError(f"{path}: {error.problem}", error.path) from None
+        _check_keys(config, path)
+        bases = config.pop(BASE, [])
+        if isinstance(bases, (str, Path)):
+            bases = [bases]
+        if not isinstance(bases, (list, tuple)) or not all(isinstance(base, (str, Path)) for base in bases):
+            raise ConfigError(f"the name of a file, or a list of names, is wanted in {path}, got {shown(bases)}", BASE)
+        merged: Config = {}
+        for base in bases:
+            merged = self.merge(merged, self.load(path.parent / base, (*opened_by, resolved)))
+        for key in config:
+            if CONTROL.fullmatch(key) and key not in (DELETE, "_scope_"):
+                raise ConfigError(f"there is no such key, in {path}.{did_you_mean(near(key, (BASE, DELETE)))}", key)
+        self._loaded[resolved] = self.merge(merged, config)
+        return self._loaded[resolved]
+
+    def merge(self, base: Any, change: Any) -> Any:
+        """Return ``base`` changed by ``change``, both left as they are."""
+        if not isinstance(change, Mapping):
+            return change
+        if not isinstance(base, Mapping) or change.get(DELETE):
+            base = {}
+        self._steps += 1 + len(base) + len(change)
+        if self._steps > 5 * values.MAX_NODES:
+            raise ConfigError("the bases together are larger than a config can be", BASE)
+        changed = {key: self.merge(base.get(key), value) for key, value in change.items() if key != DELETE}
+        return {**base, **changed}
 
 
 def _check_keys(value: Any, file: Path, path: str = "") -> None:

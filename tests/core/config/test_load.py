@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from optimzoo.config.load import config_text, load_config, merge
+from optimzoo.config.load import _Reading, config_text, load_config
 from optimzoo.errors import ConfigError
 
 SAME = {"lr": 1e-4, "betas": [0.9, 0.99], "nested": {"flag": True, "name": "x"}, "list": [{"a": 1}, {"a": 2}]}
@@ -183,7 +183,7 @@ def test_a_base_that_leads_back_to_itself_is_refused(write):
 
 def test_merging_leaves_both_sides_as_they_were():
     base, change = {"a": {"x": 1}}, {"a": {"y": 2}}
-    assert merge(base, change) == {"a": {"x": 1, "y": 2}}
+    assert _Reading().merge(base, change) == {"a": {"x": 1, "y": 2}}
     assert (base, change) == ({"a": {"x": 1}}, {"a": {"y": 2}})
 
 
