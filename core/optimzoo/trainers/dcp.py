@@ -8,13 +8,14 @@ or no tensor, is kept aside as one object, which DCP never takes apart; it says 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.stateful import Stateful
+from torch.utils._pytree import tree_map_only, tree_map_with_path
 
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, shown
@@ -127,7 +128,6 @@ class _Several:
     """The states of the members of an OptimWrapperDict."""
 
     def __init__(self, wrappers: OptimWrapperDict) -> None:
-        self._wrappers = wrappers
         self._members = {name: _One(wrapper) for name, wrapper in wrappers.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,30 +178,27 @@ class _Place:
     path: str
 
 
-def _taken_apart(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
-    """Return ``value`` with a place for each tensor, which ``tensors`` gets by its path; single numbers stay."""
-    if isinstance(value, Tensor):
+def _taken_apart(entry: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return ``entry`` with a place for each tensor, which ``tensors`` gets by its path; single numbers stay."""
+
+    def place(path: Sequence[Any], value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
         if type(value) is Tensor and value.numel() == 1:  # of which some libraries change the shape
             return value.detach().cpu()
-        tensors[path] = value
-        return _Place(path)
-    if isinstance(value, Mapping):
-        return {
-            key: _taken_apart(inner, tensors, f"{path}.{key}" if path else str(key)) for key, inner in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return type(value)(_taken_apart(inner, tensors, f"{path}.{number}") for number, inner in enumerate(value))
-    return value
+        name = ".".join(str(step.key if hasattr(step, "key") else step.idx) for step in path)
+        tensors[name] = value
+        return _Place(name)
+
+    return tree_map_with_path(place, entry)
 
 
-def _put_together(value: Any, tensors: Mapping[str, Tensor], lost: list[str]) -> Any:
+def _put_together(entry: Any, tensors: Mapping[str, Tensor], lost: list[str]) -> Any:
     """Return what was taken apart; ``lost`` gets the paths of tensors that are not there."""
-    if isinstance(value, _Place):
-        if value.path not in tensors:
-            lost.append(value.path)
-        return tensors.get(value.path)
-    if isinstance(value, Mapping):
-        return {key: _put_together(inner, tensors, lost) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_put_together(inner, tensors, lost) for inner in value)
-    return value
+
+    def put(place: _Place) -> Tensor | None:
+        if place.path not in tensors:
+            lost.append(place.path)
+        return tensors.get(place.path)
+
+    return tree_map_only(_Place, put, entry)

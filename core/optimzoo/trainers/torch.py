@@ -79,14 +79,15 @@ class TorchScheduler(LRScheduler):
     ) -> None:
         self._on_change = one_of(on_change, ON_CHANGE, "on_change")
         optimizer = bare(optimizer)
-        self._units = units = {_unit(schedule) for schedule in _read(cfg)}
+        records = _read(cfg)
+        self._units = units = set(map(_unit, records))
         if not units:
             raise ConfigError("a schedule is wanted, got none", "param_scheduler")
         if "epoch" in units and len(units) > 1 and updates_per_epoch is None:
             raise ConfigError(
                 "some schedules count epochs and some count updates: give updates_per_epoch", "param_scheduler"
             )
-        self._schedules = build_param_scheduler(optimizer, cfg, updates_per_epoch, max_iters=total_updates)
+        self._schedules = build_param_scheduler(optimizer, records, updates_per_epoch, max_iters=total_updates)
         self.unit = "epoch" if units == {"epoch"} and updates_per_epoch is None else "update"
         self.optimizer = optimizer
         self._updates_per_epoch = updates_per_epoch
@@ -96,8 +97,11 @@ class TorchScheduler(LRScheduler):
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group.get("lr", 0.0))
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = 0
-        self._step_count = 1
+        self._stand_at(0)
+
+    def _stand_at(self, step: int) -> None:
+        """Note for torch how many steps are made, and the learning rates that they have led to."""
+        self.last_epoch, self._step_count = step, step + 1
         self._last_lr = self.get_lr()
 
     def _count(self, optimizer: Any, *_: Any) -> None:
@@ -123,9 +127,7 @@ class TorchScheduler(LRScheduler):
     def _initial_step(self) -> None:
         """Begin anew from the initial values: torch's ``SequentialLR`` does so where a scheduler's turn comes."""
         self._schedules.restart()
-        self.last_epoch = 0
-        self._step_count = 1
-        self._last_lr = self.get_lr()
+        self._stand_at(0)
 
     def _update_lr(self, epoch: int | None = None) -> None:
         if epoch != 0:
@@ -154,14 +156,13 @@ class TorchScheduler(LRScheduler):
                 OptimzooWarning,
                 stacklevel=2,
             )
-        self.last_epoch += 1
-        self._step_count += 1
+        steps = self.last_epoch + 1
         if self.unit == "epoch":
             self._schedules.step(epoch_end=True)
         else:
-            ends = self._updates_per_epoch is not None and self.last_epoch % self._updates_per_epoch == 0
+            ends = self._updates_per_epoch is not None and steps % self._updates_per_epoch == 0
             self._schedules.step(StepOutcome.UPDATED if made else StepOutcome.SKIPPED, epoch_end=ends)
-        self._last_lr = self.get_lr()
+        self._stand_at(steps)
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the present learning rate of each group.
@@ -204,9 +205,7 @@ class TorchScheduler(LRScheduler):
                 raise
             if state_dict["last_epoch"]:  # before that there is nothing to go on from
                 self._schedules.load_state_dict(state_dict["schedules"], self._on_change)
-        self.last_epoch = state_dict["last_epoch"]
-        self._step_count = self.last_epoch + 1
-        self._last_lr = self.get_lr()
+        self._stand_at(state_dict["last_epoch"])
 
 
 def _read(cfg: Any) -> Records:
