@@ -35,12 +35,11 @@ def convert_state(
     code_dir: CodeDir = None,
 ) -> None:
     """Write NEW: what OLD has of the optimizer's state, for the optimizer of a config, and say what became of each."""
-    from optimzoo.names.entry import dotted
-    from optimzoo.run.members import members
-    from optimzoo.run.parts import check_state
+    from optimzoo.run.parts import check_state, classes_of
     from optimzoo.run.store.checkpoint import PATTERN, save_checkpoint
     from optimzoo.transplant import convert_state as convert
     from optimzoo.transplant import read_state
+    from optimzoo.wrappers.members import members
 
     if os.path.exists(new):
         raise ConfigError(f"{new} is there already: name another file, or remove it")
@@ -58,7 +57,7 @@ def convert_state(
             raise ConfigError(f"{new} is to hold step {content['iter']}: call it checkpoint_{content['iter']:08d}.pt")
         passes = max(content["backward_passes"].values(), default=0)
         each = members(wrapper)
-        content["optimizers"] = {name: dotted(type(member.optimizer)) for name, member in each.items()}
+        content["optimizers"] = classes_of(each)
         content["backward_passes"] = dict.fromkeys(each, passes)
     new.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({**content, "optim_wrapper": found} if ours else found, new)

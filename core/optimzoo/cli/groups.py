@@ -24,7 +24,7 @@ def groups(
 ) -> None:
     """Build the model and the optimizer of CONFIG, and print the role, the group and the settings of each parameter."""
     from optimzoo.groups.table import parameter_table
-    from optimzoo.run.members import members
+    from optimzoo.wrappers.members import members
 
     with run_config(config, overrides, trust, code_dir) as cfg:
         if model is not None:

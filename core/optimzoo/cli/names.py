@@ -152,9 +152,7 @@ def _width(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
 
 
-@cache
-def _is_found(module: str) -> bool:
-    return is_installed(module)
+_is_found = cache(is_installed)
 
 
 def _installed(entry: Entry) -> bool:

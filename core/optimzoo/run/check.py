@@ -21,6 +21,7 @@ from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.reading import read_parts
 from optimzoo.schedules.build import Records, build_param_scheduler, by_member
 from optimzoo.schedules.preview import stand_ins
+from optimzoo.wrappers.members import place_of
 
 LONG_EPOCH = 1_000_000
 """Iterations in an epoch, where the data is not there to tell: so many that no schedule by iteration is too long."""
@@ -48,7 +49,7 @@ def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str,
             try:
                 _try_member(member)
             except OptimzooError as error:
-                problems.add(error.under(f"optim_wrapper.{name}" if name else "optim_wrapper"))
+                problems.add(error.under(place_of(name)))
     stands = stand_ins(wrapper)
     with Problems() as problems:
         for name, own in by_member(schedules, stands).items():

@@ -88,20 +88,23 @@ class Course:
         if self.saver.best is not None:
             watching["checkpoint.best"] = self.saver.best.removeprefix("val_")
         seen = dict.fromkeys(filter(MEASURED.match, self.run.history.columns))  # of a run that is resumed
+
+        def unseen() -> list[tuple[str, str]]:
+            return [(path, name) for path, name in watching.items() if not seen.keys() & {name, f"val_{name}"}]
+
         before = random_state()
-        if any(name not in seen and f"val_{name}" not in seen for name in watching.values()):
+        if unseen():
             with self.run.evaluated() as batches:
                 for values, _ in batches:
                     for weights in self.run.hooks.weights:
                         seen.update(dict.fromkeys(measured_with(weights, name) for name in values))
-                    if all(name in seen or f"val_{name}" in seen for name in watching.values()):
+                    if not unseen():
                         break
         set_random_state(before)
-        for path, name in watching.items():
-            if name not in seen and f"val_{name}" not in seen:
-                listed = ", ".join(seen) or "none"
-                hint = did_you_mean(near(name, seen))
-                raise ConfigError(f"the validation has no metric {name!r}; it has {listed}.{hint}", path)
+        for path, name in unseen():
+            listed = ", ".join(seen) or "none"
+            hint = did_you_mean(near(name, seen))
+            raise ConfigError(f"the validation has no metric {name!r}; it has {listed}.{hint}", path)
 
     def _train_epoch(self) -> None:
         run, by_epoch = self.run, self.run.plan.by_epoch

@@ -18,13 +18,13 @@ from optimzoo.names.entry import dotted
 from optimzoo.run.hooks.list import HookList
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.loop.randomness import RandomStates
-from optimzoo.run.members import members
 from optimzoo.run.spread.strategy import Strategy
 from optimzoo.run.store.changes import warn_of_changes
 from optimzoo.run.store.checkpoint import PATTERN
 from optimzoo.schedules.resume import Saved
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers.members import members
 from optimzoo.wrappers.ownership import note
 
 logger = logging.getLogger("optimzoo.run")
@@ -44,14 +44,10 @@ class Whole(Run, Protocol):
     hooks: HookList
     strategy: Strategy
     random: RandomStates
-    iter_in_epoch: int
     seed: int
     config: dict[str, Any]
     on_change: str
-
-    @property
-    def val_dataloader(self) -> Iterable[Any] | None:
-        """The validation data, if there is any."""
+    val_dataloader: Iterable[Any] | None
 
 
 class Part(ABC):
@@ -127,13 +123,13 @@ class _Optimizers(Part):
         each = members(self.run.optim_wrapper)
         return {
             "optim_wrapper": self.run.strategy.whole(self.run.optim_wrapper.state_dict()),
-            "optimizers": {name: dotted(type(member.optimizer)) for name, member in each.items()},
+            "optimizers": classes_of(each),
             "backward_passes": {name: getattr(member, "inner_count", 0) for name, member in each.items()},
         }
 
     def load_state_dict(self, state: State) -> None:
         each = members(self.run.optim_wrapper)
-        held = {name: dotted(type(member.optimizer)) for name, member in each.items()}
+        held = classes_of(each)
         if state["optimizers"] != held:
             made, named = (", ".join(f"{k} {v}".strip() for k, v in n.items()) for n in (state["optimizers"], held))
             raise CheckpointError(
@@ -322,6 +318,11 @@ def restore(run: Whole, state: State, path: Path) -> None:
         except Exception as error:  # whatever an unfit value makes of it
             reason = str(error) if isinstance(error, CheckpointError) else describe_error(error)[:1000]
             raise CheckpointError(f"{path} does not fit this config: {', '.join(part.keys)}: {reason}") from error
+
+
+def classes_of(each: Mapping[str, BaseOptimWrapper]) -> dict[str, str]:
+    """Return the classes of the members' optimizers, as a checkpoint names them."""
+    return {name: dotted(type(member.optimizer)) for name, member in each.items()}
 
 
 def _settings(member: BaseOptimWrapper) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -27,7 +27,7 @@ from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.objects import find_function, read_object
 from optimzoo.run.spread.strategy import read_strategy
 from optimzoo.run.store.weights import weights_file
-from optimzoo.run.store.work_dir import folder_of, work_dir_of
+from optimzoo.run.store.work_dir import path_of, work_dir_of
 from optimzoo.schedules.build import Records, read_param_scheduler
 from optimzoo.values import one_of, plain, whole_number
 
@@ -111,12 +111,11 @@ ELSEWHERE = {
 """Keys that belong to another level of the config, too."""
 
 
-def _placed(path: str, read: Callable[[Any], Any], value: Any) -> Any:
-    """Return what ``read`` makes of ``value``, its errors placed under ``path``."""
+def _read_wrapper(cfg: Any) -> WrapperRecord:
     try:
-        return read(value)
+        return read_optim_wrapper(cfg)
     except OptimzooError as error:
-        raise error.under(path) from error.__cause__
+        raise error.under("optim_wrapper") from error.__cause__
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
@@ -125,7 +124,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "train_dataloader": partial(read_dataloader, path="train_dataloader"),
     "val_dataloader": partial(read_dataloader, path="val_dataloader"),
     "train_cfg": TrainPlan.from_cfg,
-    "optim_wrapper": partial(_placed, "optim_wrapper", read_optim_wrapper),
+    "optim_wrapper": _read_wrapper,
     "param_scheduler": read_param_scheduler,
     "loss": partial(find_function, arguments=("model", "batch"), path="loss"),
     "curvature": partial(find_function, arguments=("model", "batch"), path="curvature"),
@@ -138,7 +137,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "log_interval": lambda value: whole_number(plain(value, "log_interval"), "log_interval", 1),
     "load_from": weights_file,
     "log_groups": lambda value: one_of(value, (True, False), "log_groups"),
-    "code_dir": lambda value: None if value is None else folder_of(value, "code_dir"),
+    "code_dir": lambda value: None if value is None else path_of(value, "code_dir"),
 }
 """What reads each key, and raises what is wrong with it; in the order in which problems are told."""
 

@@ -18,7 +18,7 @@ from optimzoo.console import as_html, as_text
 from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.names.trust import modules_in
 from optimzoo.optimizers.modes import Modes
-from optimzoo.run.course import Course
+from optimzoo.run.course import Course, Trained
 from optimzoo.run.data.loaders import batch_size, build_dataloader, epoch_length, sample_counts, start_epoch, to_device
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.checkpoint import CheckpointHook
@@ -32,7 +32,6 @@ from optimzoo.run.loop.metrics import Means, Metric, evaluation_mode, measured
 from optimzoo.run.loop.nonfinite import LossWatch
 from optimzoo.run.loop.randomness import RandomStates, random_state, seed_all, seed_of, set_random_state
 from optimzoo.run.loop.step import LossFunction, TrainStep
-from optimzoo.run.members import members
 from optimzoo.run.parts import check_state, restore, state_of
 from optimzoo.run.reading import KEYS, REQUIRED, RunRecord, read_run
 from optimzoo.run.spread.strategy import build_strategy
@@ -41,17 +40,18 @@ from optimzoo.run.store.curves import plot_history
 from optimzoo.run.store.find import find_checkpoint
 from optimzoo.run.store.history import History, measured_with
 from optimzoo.run.store.weights import load_weights
-from optimzoo.run.store.work_dir import begin, check_room, folder_of, hold, insist
+from optimzoo.run.store.work_dir import begin, check_room, hold, insist, path_of
 from optimzoo.run.told import run_table
 from optimzoo.schedules.build import build_param_scheduler
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers.members import members
 
 if TYPE_CHECKING:
     from optimzoo.pictures import Picture
 
 
-class Runner:
+class Runner(Trained):
     """Trains a model as a config says. Nothing is written before the first step is made.
 
     Args:
@@ -128,7 +128,7 @@ class Runner:
         arguments = {key: value for key, value in locals().items() if key not in ("self", "resume", "on_change")}
         self.config = _as_config(arguments)
         self.on_change = one_of(on_change, ("error", "restore", "config"), "on_change")
-        self._code_dir = None if code_dir is None else folder_of(code_dir, "code_dir")
+        self._code_dir = None if code_dir is None else path_of(code_dir, "code_dir")
         with modules_in(self._code_dir):
             self._build(read_run(arguments), resume)
 
@@ -221,17 +221,6 @@ class Runner:
     @hooks.setter
     def hooks(self, hooks: Iterable[Hook]) -> None:
         self._hooks = HookList(hooks)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has reached its length."""
-        done, length = (self.epoch, self.plan.max_epochs) if self.plan.by_epoch else (self.iter, self.plan.max_iters)
-        return length is not None and done >= length
-
-    @property
-    def current_epoch(self) -> int:
-        """The epoch that is running, or else the last one that ended, counted from 1."""
-        return self.epoch + (self.iter_in_epoch > 0)
 
     @calls.no_exit()
     def train(self) -> nn.Module:

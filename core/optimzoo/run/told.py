@@ -8,9 +8,9 @@ from rich.table import Table
 from optimzoo.groups.table import in_short
 from optimzoo.run.hooks.checkpoint import CheckpointHook
 from optimzoo.run.hooks.run import Run
-from optimzoo.run.members import members
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.run.store.history import MEASURED, column_of
+from optimzoo.wrappers.members import members
 
 
 def run_table(run: Run) -> Table:

@@ -17,7 +17,8 @@ from optimzoo.names.zoo import OPTIMIZERS, needs_of
 from optimzoo.optimizers.fused import FUSED
 from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import plain
-from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers.members import members, place_of
 from optimzoo.wrappers.ownership import PREPARED_BY
 
 OURS = ("optimizer", "paramwise_cfg", "constructor", "modules")
@@ -70,17 +71,15 @@ def build_optimizers(
     """
     if not fuse:
         cfg = _unfused(cfg) if "optimizer" in cfg else {name: _unfused(own) for name, own in cfg.items()}
-    wrappers = build_optim_wrapper(model, cfg)
-    members = wrappers if isinstance(wrappers, OptimWrapperDict) else {"": wrappers}
-    for name, member in members.items():
-        optimizer = member.optimizer
+    optimizers = {name: member.optimizer for name, member in members(build_optim_wrapper(model, cfg)).items()}
+    for name, optimizer in optimizers.items():
         for need in (need for need in OF_THE_STEP if need in needs_of(optimizer) and need not in honours):
-            place = ".".join(filter(None, ("optim_wrapper", name, "optimizer.type")))
-            raise ConfigError(f"{type(optimizer).__name__} {NEEDS[need]}. {trainer} does not do that", place)
+            problem = f"{type(optimizer).__name__} {NEEDS[need]}. {trainer} does not do that"
+            raise ConfigError(problem, f"{place_of(name)}.optimizer.type")
         for label, _ in (group[CLIP] for group in optimizer.param_groups if CLIP in group):
-            place = ".".join(filter(None, ("optim_wrapper", name, f"paramwise_cfg.{label}.clip")))
-            raise ConfigError("the trainer clips the gradients itself, those of all parameters as one", place)
-    return {name: member.optimizer for name, member in members.items()}
+            problem = "the trainer clips the gradients itself, those of all parameters as one"
+            raise ConfigError(problem, f"{place_of(name)}.paramwise_cfg.{label}.clip")
+    return optimizers
 
 
 def _unfused(cfg: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from optimzoo.traces import describe_error
 from optimzoo.transplant.moments import UntriedError, counterparts, filled, new_entry, plain
 from optimzoo.transplant.saved import Saved, saved_parameters
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers.members import members
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,8 @@ def convert_state(
         ConfigError: The groups of ``optim_wrapper`` have no names of parameters.
     """
     saved = saved_parameters(state, model, source)
-    several = isinstance(optim_wrapper, OptimWrapperDict)
-    wrappers = dict(optim_wrapper.items()) if isinstance(optim_wrapper, OptimWrapperDict) else {"": optim_wrapper}
     report: list[Carried] = []
-    states = {name: _convert(wrapper, saved, report) for name, wrapper in wrappers.items()}
+    states = {name: _convert(wrapper, saved, report) for name, wrapper in members(optim_wrapper).items()}
     known = {each.name for each in report}
     report += [
         Carried(name, "left", each.cls.__name__, "", "it is not trained here")
@@ -71,7 +70,7 @@ def convert_state(
     if not known & saved.keys():
         some = ", ".join([*saved][:3])
         raise CheckpointError(f"it is of no parameter that is trained here: it has {some or 'no entries'}")
-    return (states if several else states[""]), report
+    return (states if isinstance(optim_wrapper, OptimWrapperDict) else states[""]), report
 
 
 def _convert(wrapper: BaseOptimWrapper, saved: dict[str, Saved], report: list[Carried]) -> dict[str, Any]:
@@ -119,9 +118,8 @@ def _entry(
     if missing or not means:
         what = f"{', '.join(missing)} of it means nothing that was kept" if missing else "it keeps nothing"
         return None, Carried(*told, what)
-    shapes = {key: getattr(plain(empty)[key], "shape", None) for key in means}
-    wrong = [key for key, theirs in means.items() if shapes[key] != getattr(values[theirs], "shape", None)]
-    wrong = [key for key in wrong if any(_numel(each) != 1 for each in (plain(empty)[key], values[means[key]]))]
+    begun = plain(empty)
+    wrong = [key for key, theirs in means.items() if _shape(begun[key]) != _shape(values[theirs])]
     if wrong:
         return None, Carried(*told, f"{', '.join(wrong)} has another shape than the parameter")
     try:
@@ -163,8 +161,9 @@ def _in_another_form(old: dict[str, Any], new: dict[str, Any]) -> Iterable[str]:
 _PLAIN = (Tensor, nn.Parameter, int, float, bool, type(None), str)
 
 
-def _numel(value: Any) -> int:
-    return value.numel() if isinstance(value, Tensor) else 1
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return a shape in which all forms of a single number are alike."""
+    return tuple(value.shape) if isinstance(value, Tensor) and value.numel() != 1 else ()
 
 
 def _listed(value: Any) -> Iterable[Any]:

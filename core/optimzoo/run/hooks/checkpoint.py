@@ -40,10 +40,9 @@ class CheckpointHook(Hook):
         rule: str | None = None,
         usr1: str = "save",
     ) -> None:
-        settings = {"interval": interval, "keep": keep}
         with Problems() as problems:
-            for key, value in settings.items():
-                problems.catch(whole_number, value, key, 1)
+            problems.catch(whole_number, interval, "interval", 1)
+            problems.catch(whole_number, keep, "keep", 1)
             problems.catch(one_of, rule, (None, "greater", "less"), "rule")
             problems.catch(one_of, usr1, ("save", "requeue"), "usr1")
         self.interval, self.keep = interval, keep

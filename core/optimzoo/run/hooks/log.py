@@ -19,13 +19,13 @@ from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.groups.table import group_names, group_table
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
-from optimzoo.run.members import by_prefix, members
 from optimzoo.run.store.atomic import replacing
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.run.store.history import column_of
 from optimzoo.run.told import run_table
 from optimzoo.traces import Stopped, describe_error
 from optimzoo.wrappers import StepOutcome
+from optimzoo.wrappers.members import by_prefix, members
 
 
 class LoggerHook(Hook):

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from optimzoo.groups.table import group_names
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
-from optimzoo.run.members import by_prefix
 from optimzoo.wrappers import StepOutcome
+from optimzoo.wrappers.members import by_prefix
 
 
 class NormsHook(Hook):

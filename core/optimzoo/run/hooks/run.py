@@ -35,6 +35,7 @@ class Run(Protocol):
     log_interval: int
     epoch: int
     iter: int
+    iter_in_epoch: int
     validation_due: bool
     resumed_from: Path | None
     moved_to: Path | None
@@ -46,10 +47,13 @@ class Run(Protocol):
     @property
     def current_epoch(self) -> int:
         """The epoch that is running, or else the last one that ended, counted from 1."""
+        return self.epoch + (self.iter_in_epoch > 0)
 
     @property
     def finished(self) -> bool:
         """Whether the run has reached its length."""
+        done, length = (self.epoch, self.plan.max_epochs) if self.plan.by_epoch else (self.iter, self.plan.max_iters)
+        return length is not None and done >= length
 
     def save(self, path: str | Path) -> None:
         """Save a checkpoint; all processes call it, and the first writes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
-from optimzoo.run.members import by_prefix
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict, StepOutcome
-from optimzoo.wrappers.curvature import SampledLoss
+from optimzoo.wrappers.members import by_prefix
 
 Logs = Mapping[str, Any]
 LossFunction = Callable[[nn.Module, Any], Any]
@@ -119,10 +119,10 @@ class TrainStep:
     def _with_loss(self, batch: Any) -> tuple[StepOutcome, Logs]:
         with self.optim_wrapper.optim_context(self.model):
             loss, logs = self._evaluate(self.model, batch)
-        if self._curvature is None:
-            outcome = self.optim_wrapper.update_params(loss)
-        else:
-            outcome = self.optim_wrapper.update_params(loss, curvature=self._sampled(batch))  # type: ignore[call-arg]
+        more: dict[str, Any] = {}
+        if self._curvature is not None:
+            more["curvature"] = partial(self._curvature, self.model, batch)
+        outcome = self.optim_wrapper.update_params(loss, **more)
         # A wrapper written for mmengine returns nothing.
         return outcome if isinstance(outcome, StepOutcome) else StepOutcome.UPDATED, logs
 
@@ -132,9 +132,6 @@ class TrainStep:
         outcomes = self.optim_wrapper.update_params(loss).values()
         worst = StepOutcome.SKIPPED if StepOutcome.SKIPPED in outcomes else next(iter(outcomes))
         return worst, logs
-
-    def _sampled(self, batch: Any) -> SampledLoss:
-        return lambda: self._curvature(self.model, batch)  # type: ignore[misc]
 
     def _with_closure(self, batch: Any) -> tuple[StepOutcome, Logs]:
         first: dict[str, Any] = {}

@@ -59,8 +59,7 @@ class TrainPlan:
                 problems.raise_all()
             wanted, other = ("max_epochs", "max_iters") if by_epoch else ("max_iters", "max_epochs")
             if wanted not in cfg:
-                what = f"by_epoch={by_epoch} needs the length of the run as {wanted!r}"
-                problems.add(ConfigError(what, path))
+                problems.add(ConfigError(f"by_epoch={by_epoch} needs the length of the run as {wanted!r}", path))
             if other in cfg:
                 what = f"by_epoch={by_epoch} goes with {wanted!r}, not {other!r}"
                 problems.add(ConfigError(what, f"{path}.{other}"))

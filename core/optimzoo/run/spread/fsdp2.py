@@ -9,20 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
-from optimzoo.errors import ConfigError, MissingDependencyError
+from optimzoo.errors import ConfigError
 from optimzoo.optimizers.fused import FUSED_WHOLE
 from optimzoo.run.spread.ddp import DDP
 from optimzoo.run.spread.strategy import Strategy, trains
 from optimzoo.wrappers import BaseOptimWrapper
-
-try:
-    from torch.distributed.fsdp import FSDPModule, fully_shard
-except ImportError as error:
-    raise MissingDependencyError("'fsdp2' needs torch 2.6 or later", "pip install 'torch>=2.6'", "strategy") from error
 
 
 class FSDP2(DDP):

@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import ConfigError, OptimzooError, Problems
 from optimzoo.names.zoo import STRATEGIES, needs_of
-from optimzoo.run.members import members
 from optimzoo.run.spread.processes import OneProcess, launched
 from optimzoo.values import number, plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
+from optimzoo.wrappers.members import members, place_of
 
 
 class HasNeeds(Protocol):
@@ -81,9 +81,8 @@ class Strategy:
     ) -> Iterator[OptimzooError]:
         """Yield what this strategy cannot honour."""
         for name, member in members(optim_wrapper).items():
-            path = f"optim_wrapper.{name}" if name else "optim_wrapper"
             for problem in self.member_problems(member, model):
-                yield ConfigError(f"strategy={type(self).__name__.lower()!r}: {problem}", path)
+                yield ConfigError(f"strategy={type(self).__name__.lower()!r}: {problem}", place_of(name))
         for index, hook in enumerate(hooks):
             yield from (ConfigError(problem, f"hooks[{index}]") for problem in self._unmet(hook, hook.needs))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import itertools
 import json
@@ -16,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.table import Column, Table
+
+from optimzoo.console import as_html
 from optimzoo.errors import CheckpointError
 from optimzoo.run.store.atomic import write
 
@@ -175,10 +177,7 @@ class History:
         shown = list(self.rows(max(0, len(self) - SHOWN)))
         if len(self) > SHOWN:
             shown = [*itertools.islice(self.rows(), SHOWN // 4), {}, *shown[SHOWN // 4 :]]
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{f'{row[n]:.6g}' if n in row else '' if row else '…'}</td>" for n in self.columns)
-            + "</tr>"
-            for row in shown
-        )  # fmt: skip
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = Table(*(Column(name, justify="right") for name in self.columns))
+        for row in shown:
+            table.add_row(*(f"{row[name]:.6g}" if name in row else "" if row else "…" for name in self.columns))
+        return as_html(table)

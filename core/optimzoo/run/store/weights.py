@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, shown
 from optimzoo.files import read_plain
+from optimzoo.run.store.work_dir import path_of
 from optimzoo.traces import describe_error
+from optimzoo.wrappers.state_checks import listed
 
 logger = logging.getLogger("optimzoo.run")
 
@@ -26,11 +28,10 @@ def weights_file(value: Any) -> Path:
     Raises:
         ConfigError: It is no path of a file.
     """
-    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise ConfigError(f"the path of a file of weights is wanted, got {shown(value)}", "load_from")
+    path = path_of(value, "load_from", "a file of weights")
     if "://" in str(value):
         raise ConfigError(f"nothing is downloaded: fetch {shown(str(value))} and name the file", "load_from")
-    return Path(value)
+    return path
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -58,13 +59,14 @@ def load_weights(model: nn.Module, path: Path) -> None:
     count = len(own) - len(missing) - len(differ)
     if count <= 0:
         raise CheckpointError(
-            f"load_from: {path} has none of the model's weights: it has {_some(state)}, and the model {_some(own)}"
+            f"load_from: {path} has none of the model's weights: it has {listed(state, quote=False)}, and the model "
+            f"{listed(own, quote=False)}"
         )
     logger.info("loaded %d of the model's %d tensors from %s", count, len(own), path)
     notes = {"not in the file": missing, "not in the model": told.unexpected_keys, "of another shape": differ.values()}
     if any(notes.values()):
-        listed = "; ".join(f"{what}: {_some(names)}" for what, names in notes.items() if names)
-        message = f"load_from: {path} gives {count} of the model's {len(own)} tensors. {listed}"
+        told_so = "; ".join(f"{what}: {listed(names, quote=False)}" for what, names in notes.items() if names)
+        message = f"load_from: {path} gives {count} of the model's {len(own)} tensors. {told_so}"
         warnings.warn(message, OptimzooWarning, stacklevel=2)
 
 
@@ -77,8 +79,3 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not (isinstance(state, Mapping) and any(isinstance(value, Tensor) for value in state.values())):
         raise CheckpointError(f"load_from: {path} holds no state dict, itself or under {' or '.join(INSIDE)}")
     return {str(name).removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

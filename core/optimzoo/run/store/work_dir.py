@@ -31,20 +31,20 @@ RECORDS = ("best.pt", "curves.png", "metrics.csv", "metrics.jsonl", "tensorboard
 """What a run leaves besides checkpoints; the config, by which the others are known as a run's, is moved last."""
 
 
-def folder_of(value: Any, key: str = "work_dir") -> Path:
-    """Return the folder that the key of a config names.
+def path_of(value: Any, key: str, wanted: str = "a folder") -> Path:
+    """Return the path that a key of a config names.
 
     Raises:
         ConfigError: It is no path.
     """
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise ConfigError(f"the path of a folder is wanted, got {shown(value)}", key)
+        raise ConfigError(f"the path of {wanted} is wanted, got {shown(value)}", key)
     return Path(value)
 
 
 def work_dir_of(value: Any) -> Path:
     """Return the folder of a run; one that cannot be made, below a file, is an error."""
-    folder = folder_of(value)
+    folder = path_of(value, "work_dir")
     for file in filter(os.path.isfile, (folder, *folder.parents)):
         raise _unwritable(folder, f"{file} is a file")
     return folder

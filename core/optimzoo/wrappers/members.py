@@ -13,3 +13,8 @@ def members(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, Bas
 def by_prefix(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, BaseOptimWrapper]:
     """Return the members by what their values are logged with before their names: ``generator.``, or nothing."""
     return {f"{name}." if name else "": member for name, member in members(optim_wrapper).items()}
+
+
+def place_of(name: str) -> str:
+    """Return where in a config the member of that name is described."""
+    return f"optim_wrapper.{name}" if name else "optim_wrapper"
