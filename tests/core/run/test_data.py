@@ -33,11 +33,13 @@ class Stream(IterableDataset):
         (dict(collate_fn=dict()), "collate_fn", "the key 'type' is missing"),
         (dict(batch_size=0), "batch_size", "at least 1"),
         (dict(num_workers=-1), "num_workers", "at least 0"),
+        (dict(dataset=3), "dataset", "Dataset is wanted, or a dict with the key 'type', got 3"),
+        (dict(dataset=None), "dataset", "Dataset is wanted, or a dict with the key 'type', got None"),
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_built(settings, path, said):
     with pytest.raises(ConfigError, match=said) as caught:
-        read_dataloader(dict(dataset=dataset(), **settings), "data")
+        read_dataloader({"dataset": dataset(), **settings}, "data")
     assert caught.value.path == f"data.{path}"
 
 

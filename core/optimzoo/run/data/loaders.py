@@ -57,8 +57,9 @@ def read_dataloader(cfg: Any, path: str) -> Any:
         {key: value if key == "dataset" else plain(value, f"{path}.{key}") for key, value in cfg.items()}, path
     )
     with Problems() as problems:
-        if isinstance(kwargs.get("dataset"), (str, Mapping)):
-            kwargs["dataset"] = problems.catch(read_object, kwargs["dataset"], Dataset, f"{path}.dataset")
+        dataset = kwargs.get("dataset", ())
+        if isinstance(dataset, (str, Mapping)) or not hasattr(dataset, "__getitem__"):
+            kwargs["dataset"] = problems.catch(read_object, dataset, Dataset, f"{path}.dataset")
         for key, (fits, wanted) in PARTS.items():
             if kwargs.get(key) is not None and not fits(kwargs[key]):
                 problems.add(ConfigError(f"{wanted} is wanted, got {shown(kwargs[key])}", f"{path}.{key}"))
