@@ -227,6 +227,24 @@ def test_without_a_sampled_loss_the_curvature_is_that_of_the_models_own(tmp_path
     assert all(state["hessian"].abs().sum() > 0 for state in states if state["hessian"].ndim > 1)
 
 
+def test_a_training_after_one_that_failed_leaves_nothing_on_the_model(tmp_path):
+    batches = iter([None, None])
+
+    class Failing(Classifier):
+        def forward(self, x, labels):
+            if next(batches, "all") is None:
+                raise RuntimeError("no batch today")
+            return super().forward(x, labels)
+
+    settings = dict(cfg=dict(type="Sophia", lr=0.01), callbacks=[OptimzooCallback()], save_strategy="no")
+    made = trainer(tmp_path, Failing(), **settings, **ITS_OWN)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no batch today"):
+            made.train()
+    made.train()
+    assert not made.model._forward_pre_hooks
+
+
 def test_the_effective_learning_rate_is_logged(tmp_path):
     pytest.importorskip("prodigyopt")
     settings = dict(save_strategy="no", logging_strategy="steps", logging_steps=1, lr_scheduler_type="constant")

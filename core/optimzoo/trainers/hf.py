@@ -100,6 +100,7 @@ class OptimzooCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Listen to the batches, if the optimizer wants an estimate of the curvature."""
+        self._listen_no_more()  # on account of a training that failed
         if "curvature" in needs_of(bare(kwargs["optimizer"])):
             self._hook = kwargs["model"].register_forward_pre_hook(self._note, with_kwargs=True)
 
@@ -129,6 +130,9 @@ class OptimzooCallback(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Switch to the weights to use."""
         self._use(kwargs["optimizer"])
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
         if self._hook is not None:
             self._hook.remove()
         self._hook, self._inputs = None, ((), {})
