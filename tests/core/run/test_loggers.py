@@ -51,6 +51,15 @@ class TestLogTo:
         assert (first.closed, second.closed) == (1, 1)
         assert second.rows == [row for row in rows_of(runner) if row[0] > 5]
 
+    def test_a_training_that_goes_on_after_its_logger_was_closed_says_so(self, make_runner):
+        kept = Keeps()
+        runner = make_runner(hooks=[LogTo(kept), Stop(7)])
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        with pytest.warns(OptimzooWarning, match="LogTo logs nothing more: its logger was closed"):
+            runner.train()
+        assert (kept.closed, [step for step, _ in kept.rows]) == (1, [1, 2, 3, 4, 5, 6])
+
     def test_it_is_opened_with_its_first_rows(self, make_runner):
         opened = []
 

@@ -61,6 +61,9 @@ class LogTo(Hook):
 
     def open(self, runner: Run) -> Logger | None:
         """Return the logger, for the run that begins."""
+        if self._logger is None:
+            message = "LogTo logs nothing more: its logger was closed when an earlier training ended, give another"
+            warnings.warn(message, OptimzooWarning, stacklevel=2)
         return self._logger
 
     def before_train(self, runner: Run) -> None:
