@@ -176,6 +176,11 @@ def test_rounding_in_the_step_itself_is_a_note():
     assert "no more than twice what rounding its gradients to bfloat16 changes" in rounding
 
 
+def test_a_class_that_a_build_refuses_is_told_so():
+    (refused,) = translate("torch_optimizer.SGDW", "torch_optimizer.SGDW", lr=0.1).notes
+    assert refused.startswith("a build refuses torch_optimizer.SGDW, which computes something else than its name says")
+
+
 def test_eps_at_another_place_is_a_note():
     found = translate("AdamW", "heavyball.AdamW")
     assert found.agrees

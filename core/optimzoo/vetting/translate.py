@@ -14,6 +14,7 @@ from typing import Any
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError
+from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.traces import describe_error
 from optimzoo.values import is_number
@@ -66,7 +67,7 @@ class Translation:
         settings: Those of the second under which its steps are the same, or come nearest.
         groups: What each of its groups has to say besides, such as ``use_muon``.
         difference: Why no settings do; empty where these do.
-        notes: How far their steps may still differ.
+        notes: How far their steps may still differ, and why no config can name the second.
         steps: Every step that was compared at the end.
     """
 
@@ -131,7 +132,9 @@ def translate(source: Any, target: Any, *, seconds: float = 300.0, **kwargs: Any
         found: Translation = in_child(_translated, classes, names, given, groups, seconds=seconds)
     except ChildError as error:
         raise ConfigError(f"{names[0]} and {names[1]} cannot be compared: {error}") from error
-    return found
+    entry = OPTIMIZERS.entry_of(classes[1])
+    refused = [f"a build refuses {names[1]}, which {NEEDS[n]}" for n in (entry.needs if entry else ()) if n in REFUSED]
+    return replace(found, notes=(*found.notes, *refused))
 
 
 def _group_keys(cls: Any) -> tuple[str, ...]:
