@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import ParametrizationList
 
 from optimzoo.groups.merge import known_parameters
 from optimzoo.groups.modules import AROUND
@@ -41,6 +42,8 @@ HEAD = re.compile(
     r"score|unembed(ding)?|embed_out|(qa|output)_?(outputs|projection|layer)"
 )
 """What a head is called; in one of several layers the last is meant."""
+WEIGHT = re.compile(r"weight(_v|_orig|_original\d*)?")
+"""What the weight of a layer is called, and what a weight norm or a spectral norm makes it of."""
 
 
 class Role(NamedTuple):
@@ -74,9 +77,8 @@ def roles_of(model: nn.Module, head: Iterable[Tensor] | None = None) -> dict[int
     """
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for module, prefix in _modules(model):
-        for own, parameter in module._parameters.items():
-            if parameter is not None:
-                owners.setdefault(id(parameter), []).append((module, f"{prefix}{own}"))
+        for own, parameter in _owned(module):
+            owners.setdefault(id(parameter), []).append((module, f"{prefix}{own}"))
     told = {id(p): "the config" for p in head} if head is not None else _heads(model, owners)
     order = list(ROLES)
     found: dict[int, Role] = {}
@@ -99,6 +101,19 @@ def _modules(model: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, st
             yield from _modules(child, prefix if name in AROUND else f"{prefix}{name}.")
 
 
+def _owned(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters that a module holds itself, and what parametrizations make its tensors of, with names.
+
+    Nothing is made of these: a spectral norm that is asked for its weight changes what it has estimated.
+    """
+    if isinstance(module, ParametrizationList):
+        return
+    yield from ((name, parameter) for name, parameter in module._parameters.items() if parameter is not None)
+    for made, maker in getattr(module._modules.get("parametrizations"), "_modules", {}).items():
+        for name, parameter in maker._parameters.items():
+            yield made if name == "original" else f"{made}_{name}", parameter
+
+
 def _role(module: nn.Module, name: str, parameter: Tensor) -> Role:
     cls, path, ndim = type(module).__name__, name.split("."), parameter.ndim
     own = path[-1]
@@ -109,10 +124,14 @@ def _role(module: nn.Module, name: str, parameter: Tensor) -> Role:
         return table
     if "bias" in own and (ndim < 2 or is_vector(parameter)):
         return Role("bias", "", own)
+    if own != "weight" and isinstance(module, (nn.Linear, _ConvNd)) and is_vector(parameter):
+        return Role("scalar", "", f"a factor in {cls}")  # as the lengths under a weight norm
     if isinstance(module, _ConvNd):
         return Role("conv", "", cls)
     if _says(POSITION, own):
         return Role("position", "", own)
+    if own.endswith(("bias", "biases")):  # a row for each expert or head
+        return Role("bias", "", own)
     if isinstance(module, nn.Linear) and ndim == 2:
         return Role("matrix", _of_attention(path), cls)
     if parameter.numel() == 1 or ndim < 2 or own.endswith("_log"):  # of decays, as Mamba has them for each channel
@@ -154,23 +173,29 @@ def _of_attention(path: list[str]) -> str:
 def _heads(model: nn.Module, owners: Mapping[int, list[tuple[nn.Module, str]]]) -> dict[int, str]:
     """Return the parameters of the last projection, and of what is called a head, with what told."""
     stacked = {id(inner) for stack in _stacks(model) for inner in stack.modules()}
-    weighed = [(m, p.removesuffix(".")) for m, p in _modules(model) if _is_projection(m)]
+    last = next((module for module, _ in reversed([*_modules(model)]) if _is_projection(module)), None)
     heads: dict[int, str] = {}
-    if weighed and id(weighed[-1][0]) not in stacked and len(weighed) > 1:
-        heads |= {id(p): "the last projection" for p in weighed[-1][0].parameters(recurse=False)}
+    if last is not None and id(last) not in stacked and _is_weighed(model, last):
+        heads |= {id(p): "the last projection" for _, p in _owned(last)}
     for module, prefix in _modules(model):
         called = prefix.removesuffix(".").rpartition(".")[2]
         inside = [inner for inner, _ in _modules(module) if _is_projection(inner)]
         if HEAD.fullmatch(called) and inside and not _is_attention(module, prefix) and id(inside[-1]) not in stacked:
-            heads |= {id(p): f"called {called}" for p in inside[-1].parameters(recurse=False)}
+            heads |= {id(p): f"called {called}" for _, p in _owned(inside[-1])}
     return heads
+
+
+def _is_weighed(model: nn.Module, last: nn.Module) -> bool:
+    """Whether there is a matrix before the ``last`` projection, as that of a recurrent layer or an embedding."""
+    others = (module for module, _ in _modules(model) if module is not last and not is_norm(module))
+    return any(parameter.ndim > 1 for module in others for _, parameter in _owned(module))
 
 
 def _is_projection(module: nn.Module) -> bool:
     """Whether a module multiplies by a weight of its own: a linear layer, or a convolution."""
-    weight = getattr(module, "weight", None)
-    table = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
-    return isinstance(weight, Tensor) and weight.ndim > 1 and not table and not is_norm(module)
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or is_norm(module):
+        return False
+    return any(WEIGHT.fullmatch(name) and parameter.ndim > 1 for name, parameter in _owned(module))
 
 
 def _is_attention(module: nn.Module, prefix: str) -> bool:

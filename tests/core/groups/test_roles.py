@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from optimzoo import build_optimizer
 from optimzoo.groups.roles import roles_of
@@ -116,6 +117,15 @@ class Headed(nn.Module):
         self.tail = nn.MultiheadAttention(8, 2)
 
 
+class Biases(nn.Module):
+    """Biases with a row for each expert or head, and a matrix that is called after one."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate_up_proj_bias, self.attention_biases = nn.Parameter(torch.ones(4, 8)), nn.Parameter(torch.ones(2, 49))
+        self.bias_proj, self.rel_pos_bias = nn.Parameter(torch.ones(4, 8)), nn.Parameter(torch.ones(2, 49))
+
+
 @pytest.mark.parametrize(
     ("model", "roles"),
     [
@@ -135,13 +145,49 @@ class Headed(nn.Module):
         (nn.LSTM(3, 4), {"weight_ih_l0": "matrix", "bias_ih_l0": "bias"}),
         (nn.Linear(3, 4), {"weight": "matrix"}),
         (nn.Linear(8, 1), {"weight": "matrix", "bias": "bias"}),  # which has the form of a vector
+        (
+            nn.Sequential(nn.Embedding(9, 4), nn.LSTM(4, 8), nn.Linear(8, 9)),
+            {"0.weight": "embedding", "1.weight_hh_l0": "matrix", "2.weight": "head"},
+        ),
+        (
+            Biases(),
+            {
+                "gate_up_proj_bias": "bias",
+                "attention_biases": "bias",
+                "bias_proj": "matrix",
+                "rel_pos_bias": "position",
+            },
+        ),
     ],
-    ids=["experts", "heads", "mlp", "lstm", "linear", "to one"],
+    ids=["experts", "heads", "mlp", "lstm", "linear", "to one", "tagger", "biases"],
 )
 def test_roles_of_other_kinds(model, roles):
     found = roles_of(model)
     named = dict(model.named_parameters())
     assert {name: found[id(named[name])].name for name in roles} == roles
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    ("spectral", "lengths"),
+    [(spectral_norm, weight_norm), (parametrizations.spectral_norm, parametrizations.weight_norm)],
+    ids=["hooks", "parametrizations"],
+)
+def test_what_a_weight_is_made_of_has_the_role_of_the_weight(spectral, lengths):
+    model = nn.ModuleDict(
+        {
+            "embed": spectral(nn.Embedding(9, 4)),
+            "conv": lengths(nn.Conv1d(4, 8, 3)),
+            "body": lengths(nn.Linear(8, 4)),
+            "out": spectral(nn.Linear(4, 9)),
+        }
+    )
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    roles = roles_of(model)
+    assert [roles[id(p)].name for name, p in model.named_parameters() if not name.endswith(".bias")] == [
+        "embedding", "scalar", "conv", "scalar", "matrix", "head"
+    ]  # fmt: skip
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
 
 
 def test_a_shared_weight_has_the_stricter_role_wherever_it_comes_first():
