@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from optimzoo.errors import ConfigError
 from optimzoo.groups.modules import AROUND
@@ -20,7 +21,11 @@ class Known(NamedTuple):
 
 
 def known_parameters(model: nn.Module) -> dict[int, Known]:
-    """Return the parameters of ``model`` by their ids, in its order."""
+    """Return the parameters of ``model`` by their ids, in its order.
+
+    Raises:
+        ConfigError: One has no shape yet, so that nobody can tell which rules hold for it.
+    """
     known: dict[int, Known] = {}
 
     def walk(module: nn.Module, prefix: str) -> None:
@@ -35,6 +40,10 @@ def known_parameters(model: nn.Module) -> dict[int, Known]:
                 walk(child, prefix if name in AROUND else f"{prefix}{name}.")
 
     walk(model, "")
+    lazy = [names[0] for parameter, names in known.values() if is_lazy(parameter)]
+    if lazy:
+        named = ", ".join(lazy[:3]) + (" and others" if len(lazy) > 3 else "")
+        raise ConfigError(f"{len(lazy)} parameters of the model have no shape yet ({named}): call it on a batch first")
     return known
 
 

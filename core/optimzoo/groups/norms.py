@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.parameter import is_lazy
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -51,8 +50,8 @@ def is_norm(module: nn.Module, but: Collection[str] = ()) -> bool:
 
 
 def is_vector(parameter: Tensor) -> bool:
-    """Whether it has one dimension, but for those of length 1; what has no shape yet may have."""
-    return is_lazy(parameter) or parameter.numel() == max(parameter.shape, default=1)
+    """Whether it has one dimension, but for those of length 1."""
+    return parameter.numel() == max(parameter.shape, default=1)
 
 
 @functools.lru_cache(maxsize=4096)

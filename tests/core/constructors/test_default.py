@@ -153,6 +153,12 @@ class TestParametersWithAHistory:
         wrapper.update_params(model(torch.ones(3, 2)).sum())
         assert not torch.equal(before, model[0].weight)
 
+    def test_parameters_without_a_shape_are_an_error_that_says_what_gives_them_one(self):
+        model = nn.Sequential(nn.LazyLinear(4), nn.LazyConv1d(4, 3))
+        cfg = dict(optimizer=dict(type="Lion", lr=0.1, weight_decay=0.1), paramwise_cfg=dict(flat_decay_mult=0.0))
+        with pytest.raises(ConfigError, match=r"4 parameters .*\(0\.weight, 0\.bias, 1\.weight and others\): call it"):
+            build_optim_wrapper(model, cfg)
+
     def test_parameters_that_a_subclass_leaves_out_are_told(self, caplog):
         class HeadOnly(DefaultOptimWrapperConstructor):
             def add_params(self, params, module, prefix="", is_dcn_module=None):
