@@ -116,7 +116,8 @@ def _owned(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _role(module: nn.Module, name: str, parameter: Tensor) -> Role:
     cls, path, ndim = type(module).__name__, name.split("."), parameter.ndim
-    own = path[-1]
+    held = isinstance(module, (nn.ParameterList, nn.ParameterDict))  # under a number, or a key
+    own = ".".join(path[-2:] if held else path[-1:])
     table = _table((module, name))
     if is_norm(module):
         return Role("norm", "", cls)

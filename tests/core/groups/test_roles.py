@@ -158,8 +158,18 @@ class Biases(nn.Module):
                 "rel_pos_bias": "position",
             },
         ),
+        (
+            nn.ModuleDict(
+                {
+                    "lora_embedding_A": nn.ParameterDict({"default": torch.ones(2, 40)}),
+                    "pos_embeds": nn.ParameterList([torch.ones(9, 4)]),
+                    "weights": nn.ParameterList([torch.ones(4, 4)]),
+                }
+            ),
+            {"lora_embedding_A.default": "embedding", "pos_embeds.0": "position", "weights.0": "matrix"},
+        ),
     ],
-    ids=["experts", "heads", "mlp", "lstm", "linear", "to one", "tagger", "biases"],
+    ids=["experts", "heads", "mlp", "lstm", "linear", "to one", "tagger", "biases", "lists"],
 )
 def test_roles_of_other_kinds(model, roles):
     found = roles_of(model)
