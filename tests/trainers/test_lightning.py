@@ -14,7 +14,7 @@ from .task import ACCUMULATE, CFG, CHAIN, Classifier, batches, rows
 
 lightning = pytest.importorskip("lightning")
 
-from lightning.pytorch.callbacks import LearningRateMonitor  # noqa: E402
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, LearningRateMonitor  # noqa: E402
 from lightning.pytorch.plugins import MixedPrecision  # noqa: E402
 
 from optimzoo.trainers.lightning import OptimizerFactory, OptimzooCallback, lightning_optimizers  # noqa: E402
@@ -123,6 +123,15 @@ class TestLength:
         assert made.optimizers[0].param_groups[0]["lr"] == pytest.approx(
             0.1 / 4
         )  # as in mmengine, a curve without an end stops with the run
+
+    def test_accumulation_that_changes_with_the_epochs_is_counted(self):
+        made = trainer(max_epochs=3, callbacks=[GradientAccumulationScheduler({1: 2})])
+        made.fit(Module(SGD, dict(type="LinearLR", start_factor=0.5, by_epoch=False, end="100%")), loader(3))
+        assert made.global_step == 12
+        assert made.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1)
+        made = trainer(max_epochs=3, callbacks=[GradientAccumulationScheduler({1: 2})])
+        made.fit(Module(SGD, dict(type="MultiStepLR", milestones=[2], gamma=0.5)), loader(3))
+        assert made.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.05)
 
     def test_an_endless_loader_has_epochs_of_the_trainer(self):
         class Endless(torch.utils.data.IterableDataset):
@@ -243,6 +252,11 @@ class TestSeveral:
         (dict(type="AdamWScheduleFree"), {}, r"without OptimzooCallback\(\) among its callbacks does not do that"),
         (dict(type="Sophia"), {}, r"Sophia estimates .* without OptimzooCallback\(\)"),
         (dict(type="LBFGS"), dict(accumulate_grad_batches=2), "LBFGS .*Lightning with accumulate_grad_batches"),
+        (
+            dict(type="LBFGS"),
+            dict(callbacks=[GradientAccumulationScheduler({1: 2})], max_epochs=2),
+            "LBFGS .*Lightning with accumulate_grad_batches",
+        ),
         (dict(type="AliG"), dict(accumulate_grad_batches=2), "AliG takes the loss .* accumulate_grad_batches"),
         (dict(type="SAM", base_optimizer=SGD), {}, "SAM evaluates the loss at two points"),
     ],

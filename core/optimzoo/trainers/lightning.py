@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import lightning
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.plugins import MixedPrecision
 from packaging.version import Version
 from torch import Tensor
@@ -222,14 +223,23 @@ def _scales(trainer: Trainer) -> bool:
 
 
 def _length_of(trainer: Trainer) -> tuple[int | None, int | None]:
-    """Return the updates in the run and in an epoch, as far as they are known."""
+    """Return the updates in the run, and in an epoch if all have as many, as far as they are known."""
     total, batches = trainer.estimated_stepping_batches, trainer.num_training_batches
     if trainer.ckpt_path is not None:  # a loader is given its saved state as it is set up, for which it was too early
         trainer.fit_loop._combined_loader = None
-    return (
-        int(total) if 0 < total < math.inf else None,
-        math.ceil(batches / trainer.accumulate_grad_batches) if 0 < batches < math.inf else None,
-    )
+    updates = [math.ceil(batches / by) for by in _accumulations(trainer)] if 0 < batches < math.inf else []
+    if updates and trainer.max_epochs != -1:  # Lightning's estimate does not know of changing accumulation
+        total = min(sum(updates), math.inf if trainer.max_steps == -1 else trainer.max_steps)
+    return int(total) if 0 < total < math.inf else None, updates[0] if len({*updates}) == 1 else None
+
+
+def _accumulations(trainer: Trainer) -> list[int]:
+    """Return of how many batches an update is made, in each epoch; of a run without an end, each of these numbers."""
+    endless, epochs = trainer.max_epochs == -1, range(max(trainer.max_epochs or 0, 1))
+    for callback in vars(trainer)["callbacks"]:
+        if isinstance(callback, GradientAccumulationScheduler):
+            return [callback.get_accumulate_grad_batches(epoch) for epoch in (callback.epochs if endless else epochs)]
+    return [trainer.accumulate_grad_batches] * len(epochs)
 
 
 def _honoured(module: LightningModule, trainer: Trainer | None) -> tuple[str, set[str]]:
@@ -238,7 +248,7 @@ def _honoured(module: LightningModule, trainer: Trainer | None) -> tuple[str, se
     needs = {"closure", "two_passes", "graph"} if manual else {"closure", "loss"}
     if trainer is None:
         return "Lightning", needs | {"modes", "curvature"}
-    if _scales(trainer) or trainer.accumulate_grad_batches > 1:
+    if _scales(trainer) or max(_accumulations(trainer)) > 1:
         needs -= {"closure", "loss", "two_passes"}
         who.append("with a loss scale" if _scales(trainer) else "with accumulate_grad_batches")
     if any(isinstance(callback, OptimzooCallback) for callback in vars(trainer)["callbacks"]):

@@ -87,8 +87,9 @@ class TorchScheduler(LRScheduler):
             raise ConfigError(
                 "some schedules count epochs and some count updates: give updates_per_epoch", "param_scheduler"
             )
-        self._schedules = build_param_scheduler(optimizer, records, updates_per_epoch, max_iters=total_updates)
         self.unit = "epoch" if units == {"epoch"} and updates_per_epoch is None else "update"
+        length = total_updates if self.unit == "update" else None
+        self._schedules = build_param_scheduler(optimizer, records, updates_per_epoch, max_iters=length)
         self.optimizer = optimizer
         self._updates_per_epoch = updates_per_epoch
         self._told = False
