@@ -226,6 +226,9 @@ class PluginManager:
         return True
 
     def _register_hooks(self, plugin: Any, name: str) -> None:
+        other = self._pluggy.get_name(plugin)
+        if other is not None:
+            raise PluginError(f"it is the plugin {other!r} already, by another entry point")
         self._pluggy.register(plugin, name)
         callers = self._pluggy.get_hookcallers(plugin) or []
         if not callers:
@@ -290,7 +293,10 @@ def _names_in(variable: str) -> set[str]:
 
 def _fault(error: BaseException, module: str) -> str:
     """Return the last line of ``error``, and the line of the code of ``module``'s package that it comes from."""
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # an error of its own may fail at that too
+        text = []
     told = f"{type(error).__name__}: {text[-1]}" if text else type(error).__name__
     package = module.partition(".")[0]
     frames = traceback.extract_tb(error.__traceback__)

@@ -23,6 +23,7 @@ BROKEN = {
     "fails to import": ("import no_such_library", "No module named 'no_such_library'"),
     "ends a generator at import": ("raise GeneratorExit", "GeneratorExit"),
     "raises no exception at import": ("raise type('Odd', (BaseException,), {})('odd')", "Odd: odd"),
+    "raises what cannot be told": ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "Odd"),
     "exits at import": ("raise SystemExit(3)", "SystemExit: 3"),
     "has a syntax error": ("def", "SyntaxError"),
     "implements nothing": ("x = 1", "implements no hook"),
@@ -95,6 +96,13 @@ def test_a_broken_plugin_is_named_and_leaves_nothing_behind_and_the_rest_work(fa
     assert reports["acme"]["registered"] == []
     assert "warning: plugin 'acme' (acme_plugin, from acme-plugin 1.0)" in warned
     assert reports["lion"]["status"] == "loaded"
+
+
+def test_a_module_with_two_entry_points_is_loaded_once_and_the_other_is_told(optimzoo, install_plugin):
+    folder = install_plugin(GOOD, points="[optimzoo]\nacme = acme_plugin\nolder = acme_plugin\n")
+    reports, _ = plugins_of(optimzoo, path=[folder])
+    assert (reports["acme"]["status"], reports["older"]["status"]) == ("loaded", "broken")
+    assert reports["older"]["reason"] == "PluginError: it is the plugin 'acme' already, by another entry point"
 
 
 def test_an_unknown_name_points_at_the_plugin_that_broke(optimzoo, install_plugin):
