@@ -44,6 +44,8 @@ FAULTS = {
     "LeavesAutogradOff": ("manners.error", "autograd stays off"),
     "DecaysByTheRoot": ("decay", "lr^0.5·wd·w"),
     "DecaysAllGroupsAlike": ("decay.groups", "shared"),
+    "DecaysAsTheFirstGroup": ("decay.groups", "shared"),
+    "DecaysByTheLrItIsBuiltWith": ("decay", "by the lr it is built with"),
     "KeepsItsMomentumInAClosure": ("resume", "inexact"),
     "KeepsItsOwnLrOnLoading": ("resume", "inexact"),
     "MixesUpStates": ("gradients.missing", "changes others"),

@@ -257,6 +257,8 @@ def _kind_of_decay(way: Way, first: int, rate: dict[str, Any], weights: torch.Te
         return fine("coupled", "it goes through the method, as a part of the gradient")
     runs = (_decayed(way, first, at=0.5, **rate), _decayed(way, first, lr=0.0625)) if rate else ((weights, moved),) * 2
     scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
+    if abs(scheduled - 1) < 0.01 and abs(built - 0.5) < 0.01:
+        return fault("by the lr it is built with", "half the rate that a schedule sets is as much of a decay")
     if abs(scheduled - 1) < 0.01:
         return note("wd·w", f"an update takes {size:.3g} of each weight, whatever the learning rate")
     halves = abs(scheduled - 0.5) < 0.01
@@ -275,7 +277,7 @@ def _kind_of_decay(way: Way, first: int, rate: dict[str, Any], weights: torch.Te
 
 @measures("decay.groups", error="note")
 def decay_groups(way: Way) -> Fact:
-    """Build the second of two groups with a weight_decay of 0, as norms and biases get it, and give zero gradients."""
+    """Build one of two groups with a weight_decay of 0, as norms and biases get it, and give zero gradients."""
     if "weight_decay" not in way.signature:
         return unmeasured("it has no argument weight_decay")
 
@@ -288,6 +290,8 @@ def decay_groups(way: Way) -> Fact:
     first, second = moved(WD, 0.0)
     if first and not second:
         return fine("each its own")
+    if first and not any(moved(0.0, 0.0)) and not any(moved(0.0, WD)):
+        return fault("shared", "every group decays as the first one says")
     return unmeasured("where the gradient is zero a weight_decay does nothing, or another thing moves the weights")
 
 

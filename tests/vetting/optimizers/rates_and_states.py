@@ -133,6 +133,17 @@ class DecaysAllGroupsAlike(Healthy):  # decay.groups
         super().change({**group, "weight_decay": self.defaults["weight_decay"]}, param, index)
 
 
+class DecaysByTheLrItIsBuiltWith(Healthy):  # decay
+    def change(self, group, param, index):
+        param.mul_(1 - self.defaults["lr"] * group["weight_decay"])
+        super().change({**group, "weight_decay": 0.0}, param, index)
+
+
+class DecaysAsTheFirstGroup(Healthy):  # decay.groups
+    def change(self, group, param, index):
+        super().change({**group, "weight_decay": self.param_groups[0]["weight_decay"]}, param, index)
+
+
 class KeepsItsMomentumInAClosure(Healthy):  # resume
     def __init__(self, params, **kwargs):
         super().__init__(params, **kwargs)
