@@ -63,7 +63,8 @@ class Parts(Optimizer):
         self._last = [name for name, optimizer in self.parts.items() if needs_of(optimizer) & {"closure", "loss"}]
         self._joins = True
         try:
-            super().__init__([group for each in self.parts.values() for group in each.param_groups], {})
+            groups = [group for each in self.parts.values() for group in each.param_groups]
+            super().__init__(groups, _common(groups))
         except ValueError as error:
             raise ConfigError(f"a parameter is in two parts: {error}") from error
         self._joins = False
@@ -241,6 +242,12 @@ class _States(MutableMapping[Any, Any]):
     def __getitem__(self, parameter: Any) -> Any:
         return self._of(parameter)[parameter]
 
+    def __contains__(self, parameter: Any) -> bool:
+        return any(parameter in state for state, _ in self._states)
+
+    def get(self, parameter: Any, default: Any = None) -> Any:
+        return next((state[parameter] for state, _ in self._states if parameter in state), default)
+
     def __setitem__(self, parameter: Any, value: Any) -> None:
         self._of(parameter)[parameter] = value
 
@@ -252,6 +259,17 @@ class _States(MutableMapping[Any, Any]):
 
     def __len__(self) -> int:
         return sum(len(state) for state, _ in self._states)
+
+
+def _common(groups: list[Group]) -> dict[str, Any]:
+    """Return the numbers that every group has a setting for, as the first of them has it."""
+    first, *others = groups
+    kinds = (int, float, tuple, Tensor)
+    return {
+        k: v
+        for k, v in first.items()
+        if isinstance(v, kinds) and not isinstance(v, bool) and all(k in g for g in others)
+    }
 
 
 def _numbers(optimizer: Optimizer, numbers: Mapping[int, int]) -> dict[Any, Any]:

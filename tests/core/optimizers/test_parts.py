@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -173,6 +174,39 @@ def test_a_schedule_acts_on_all_parts_in_proportion_or_on_one_by_its_name():
     for _ in range(6):
         scheduler.step(wrapper.update_params(cross_entropy(model(X), Y)))
     assert wrapper.get_lr()["lr"] == pytest.approx([0.02, 3e-5])
+
+
+def test_a_schedule_of_what_all_parts_have_acts_on_all_of_them():
+    lion = dict(type="Lion", lr=1e-4, betas=(0.8, 0.99), weight_decay=0.4)
+    optimizer = parts(dict(where="matrix", optimizer=lion), dict(optimizer=dict(type="AdamW", lr=1e-3)))
+    wrapper, _ = built(optimizer, paramwise_cfg=dict(norm_decay_mult=0.0))
+    halves = dict(begin=0, milestones=[1], gamma=0.5)
+    schedule = build_param_scheduler(
+        wrapper,
+        [
+            dict(type="MultiStepParamScheduler", param_name="weight_decay", **halves),
+            dict(type="MultiStepMomentum", **halves),
+        ],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of no step of the optimizer
+        schedule.step(epoch_end=True)
+    groups = wrapper.optimizer.param_groups
+    assert [g["weight_decay"] for g in groups] == [0.2, 0.005, 0.0]
+    assert [g["betas"] for g in groups] == [(0.4, 0.99), (0.45, 0.999), (0.45, 0.999)]
+    older = wrapper.state_dict()
+    older["base_param_settings"] = {"params": torch.zeros(1), "lr": 1e-4, "initial_lr": 1e-4}
+    wrapper.load_state_dict(older)
+    schedule.step(epoch_end=True)
+
+
+def test_looking_at_a_state_that_is_not_there_does_not_begin_it():
+    wrapper, _ = built()
+    wrapper.load_state_dict(wrapper.state_dict())
+    weight = wrapper.optimizer.param_groups[0]["params"][0]
+    assert weight not in wrapper.optimizer.state
+    assert wrapper.optimizer.state.get(weight, "none") == "none"
+    assert wrapper.state_dict()["state"] == {}
 
 
 @pytest.mark.parametrize("clip", [dict(max_norm=0.1), dict(clip_value=0.01)])
