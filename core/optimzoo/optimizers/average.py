@@ -80,6 +80,8 @@ class EMA:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and the number of updates in it, to go on with."""
+        for own, buffer in zip(self.averaged.module.buffers(), self.model.buffers()):
+            own.copy_(buffer)  # which change between updates too
         return self.averaged.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -186,6 +186,16 @@ class TestEMA:
             EMAHook(**settings)
 
 
+def test_its_buffers_are_those_of_the_model_between_updates_too():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    ema = optimzoo.EMA(model)
+    ema.update()
+    model(torch.randn(4, 2))  # as inside a window of accumulation
+    with ema.swapped():
+        measured = copy.deepcopy(model.state_dict())
+    assert same(ema.weights(), measured)
+
+
 def test_an_average_is_of_a_model():
     with pytest.raises(ConfigError, match="model: a torch.nn.Module is wanted, got 3"):
         optimzoo.EMA(3)
