@@ -149,8 +149,8 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             return "do not all back-propagate as OptimWrapper and AmpOptimWrapper do"
         if any(m._needs_closure or m._needs_curvature for m in members):
             return "need more than gradients"
-        windows = {(m._accumulative_counts, m._max_counts, m._inner_count) for m in members}
-        if len(windows) > 1 and any(counts > 1 for counts, _, _ in windows):
+        windows = {(m._accumulative_counts, m._max_counts, m._inner_count, m._in_window) for m in members}
+        if len(windows) > 1 and any(counts > 1 for counts, *_ in windows):
             return "accumulate different iterations"
         scalers = [m.loss_scaler if isinstance(m, AmpOptimWrapper) else None for m in members]
         enabled = [scaler for scaler in scalers if scaler is not None and scaler.is_enabled()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import NoneType
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optimzoo.errors import CheckpointError, OptimzooError
+from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
 from optimzoo.values import is_number, number, whole_number
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.gradients import multiply
@@ -28,7 +29,7 @@ class Windows(BaseOptimWrapper):
     def __init__(self, optimizer: Optimizer, accumulative_counts: int) -> None:
         self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
         super().__init__(optimizer)
-        self._inner_count = 0
+        self._inner_count = self._first_count = 0  # iterations done, and those before the first of the windows
         self._max_counts = self._remainder_counts = -1
         self._window_open = self._finished = False
         self._versions: int | None = None
@@ -59,35 +60,46 @@ class Windows(BaseOptimWrapper):
             init_counts: Iterations already done.
             max_counts: Iterations in the whole run; -1 if unknown.
         """
+        if init_counts != self._inner_count:
+            self._first_count = 0
+        elif init_counts == self._max_counts:  # a run that has ended is made longer
+            self._first_count = init_counts
         self._inner_count = init_counts
         self._max_counts = max_counts
         self._finished = False
-        self._remainder_counts = max_counts % self._accumulative_counts
+        self._remainder_counts = (max_counts - self._first_count) % self._accumulative_counts
         if self._accumulative_counts > 1:
-            if init_counts % self._accumulative_counts != 0 and not with_grad(self.optimizer):
+            if self._in_window and not with_grad(self.optimizer):
                 logger.warning("resumed inside an accumulation window; its first gradients are lost")
             if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
                 logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
 
     def should_update(self) -> bool:
         """Whether the gradients accumulated so far make an update. Asked after the backward pass."""
-        return self._inner_count % self._accumulative_counts == 0 or self._inner_count == self._max_counts
+        return self._in_window == 0
 
     def should_sync(self) -> bool:
         """Whether the coming backward pass completes an update. Asked before the forward pass."""
-        count = self._inner_count + 1
-        return count % self._accumulative_counts == 0 or count == self._max_counts
+        return self._window_at(self._inner_count + 1) == 0
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divide ``loss`` by the number of iterations whose gradients make the current update."""
         divisor = self._divisor()
         return loss if divisor == 1 else loss / divisor
 
+    @property
+    def _in_window(self) -> int:
+        """How many iterations the window has so far; 0 when it is full, or the run at its end."""
+        return self._window_at(self._inner_count)
+
+    def _window_at(self, count: int) -> int:
+        return 0 if count == self._max_counts else (count - self._first_count) % self._accumulative_counts
+
     def _divisor(self) -> int:
         factor = self._accumulative_counts
         if factor > 1 and self._max_counts != -1 and self._inner_count >= self._max_counts - self._remainder_counts:
             factor = self._remainder_counts
-            if factor <= 0:
+            if self._inner_count >= self._max_counts:
                 raise OptimzooError(
                     f"iteration {self._inner_count + 1} is past the end, {self._max_counts}, that was given to "
                     "initialize_count_status"
@@ -105,6 +117,7 @@ class Windows(BaseOptimWrapper):
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, with ``counts`` of iterations and of updates skipped, so that windows go on."""
         counts: dict[str, Any] = {"inner_count": self._inner_count, "max_counts": self._max_counts}
+        counts.update(window=self._in_window, accumulative_counts=self._accumulative_counts)
         if self.skipped_count:
             counts["skipped"] = self.skipped_count
         if self._weights is not None:
@@ -120,17 +133,30 @@ class Windows(BaseOptimWrapper):
             done, length = whole_number(counts["inner_count"], "inner_count", 0), counts["max_counts"]
             whole_number(length, "max_counts", -1)
             skipped = whole_number(counts.get("skipped", 0), "skipped", 0)
+            size = whole_number(counts.get("accumulative_counts", self._accumulative_counts), "accumulative_counts", 1)
+            begun = whole_number(counts.get("window", 0 if done == length else done % size), "window", 0)
+            if begun > min(done, size - 1):
+                raise ValueError(f"a window of {size} cannot have {begun} of {done} iterations")
             for key in ("weight_unit", "weight_total"):
                 if not isinstance(counts.get(key), (Tensor, NoneType)):
                     number(counts[key], key, 0, sys.float_info.max)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
+        same = size == self._accumulative_counts
+        if begun and not same:
+            warnings.warn(
+                f"accumulative_counts was {size} and is {self._accumulative_counts}: the gradients of the "
+                f"{begun} iterations in a window that was open are dropped",
+                OptimzooWarning,
+                stacklevel=4,
+            )
         self._window_open = False
         self._inner_count, self.skipped_count = done, skipped
+        self._first_count = done - begun if same else done
         self._max_counts = length if self._max_counts == -1 else self._max_counts
         self._finished = 0 <= self._max_counts <= done
-        self._remainder_counts = self._max_counts % self._accumulative_counts
-        if "weight_unit" in counts:
+        self._remainder_counts = (self._max_counts - self._first_count) % self._accumulative_counts
+        if "weight_unit" in counts and same:
             self._weights = self._new_weights()
             self._weights.unit, self._weights.total = counts["weight_unit"], counts.get("weight_total") or 0.0
 
@@ -143,8 +169,8 @@ class Windows(BaseOptimWrapper):
             return False
         self._window_open = True
         if self._finished:  # the run whose state was loaded; this is another
-            self._finished, self._inner_count, self._max_counts = False, 0, -1
-        if self._inner_count % self._accumulative_counts:
+            self._finished, self._inner_count, self._first_count, self._max_counts = False, 0, 0, -1
+        if self._in_window:
             return False  # resumed
         self._weights = None
         drop_all_but_own(self.optimizer)

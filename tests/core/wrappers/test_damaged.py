@@ -120,6 +120,7 @@ DAMAGES = {
         torch.zeros(2),
         {"inner_count": 1},
         *({"inner_count": i, "max_counts": 9} for i in (-5, None, 1.5, "1")),
+        *({"inner_count": 5, "max_counts": 9, "accumulative_counts": 4, "window": i} for i in (-1, 4, None, "1")),
     ],
     "loss_scaler": [3, [1], {"scale": 1.0}],
 }

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import warnings
 
@@ -146,13 +147,47 @@ class TestAccumulation:
         assert [o is StepOutcome.UPDATED for o in outcomes] == [False, False, True, False, False, True, True]
         assert wrapper.update_count == 3
 
-    def test_going_past_the_end_that_it_was_told_of_is_an_error(self, linear):
+    @pytest.mark.parametrize("length", [2, 3])
+    def test_going_past_the_end_that_it_was_told_of_is_an_error(self, length, linear):
         wrapper = sgd(linear, accumulative_counts=2)
-        wrapper.initialize_count_status(linear, 0, 2)
-        for _ in range(2):
+        wrapper.initialize_count_status(linear, 0, length)
+        for _ in range(length):
             wrapper.update_params(linear(torch.ones(1, 2)).sum())
-        with pytest.raises(OptimzooError, match="iteration 3 is past the end, 2"):
+        with pytest.raises(OptimzooError, match=f"iteration {length + 1} is past the end, {length}"):
             wrapper.update_params(linear(torch.ones(1, 2)).sum())
+
+    @pytest.mark.parametrize("loaded", [False, True])
+    def test_a_run_that_is_made_longer_begins_with_a_whole_window(self, loaded, linear, caplog):
+        twin, xs = copy.deepcopy(linear), batches(12)
+        wrapper = sgd(linear, accumulative_counts=4)
+        for begin, stop, length in ((0, 6, 6), (6, 8, 12), (8, 12, 12)):
+            if loaded:
+                saved, wrapper = wrapper.state_dict(), sgd(linear, accumulative_counts=4)
+                wrapper.load_state_dict(saved)
+            wrapper.initialize_count_status(linear, begin, length)
+            for x in xs[begin:stop]:
+                wrapper.update_params(linear(x).square().mean())
+        big = sgd(twin)
+        for part in (xs[:4], xs[4:6], xs[6:10], xs[10:]):
+            big.update_params(twin(torch.cat(part)).square().mean())
+        assert torch.allclose(linear.weight, twin.weight, atol=1e-7)
+        assert not caplog.records
+
+    @pytest.mark.parametrize(("saved_with", "done"), [(4, 4), (1, 4), (4, 6)])
+    def test_with_another_count_the_next_window_begins_where_the_run_is(self, saved_with, done, linear):
+        before = sgd(linear, accumulative_counts=saved_with)
+        for x in batches(done):
+            before.update_params(linear(x).square().mean())
+        after = sgd(linear, accumulative_counts=3)
+        told = pytest.warns(OptimzooWarning, match="was 4 and is 3: the gradients of the 2 iterations in a window")
+        with told if done == 6 else contextlib.nullcontext():
+            after.load_state_dict(before.state_dict())
+        linear.zero_grad()  # which a later process would not have
+        twin, xs = copy.deepcopy(linear), batches(3, seed=1)
+        outcomes = [after.update_params(linear(x).square().mean()).value for x in xs]
+        assert outcomes == ["accumulating", "accumulating", "updated"]
+        sgd(twin).update_params(twin(torch.cat(xs)).square().mean())
+        assert torch.allclose(linear.weight, twin.weight, atol=1e-7)
 
     def test_gradients_are_exchanged_only_in_the_iteration_that_updates(self, linear):
         entered = []
