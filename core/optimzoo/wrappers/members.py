@@ -15,6 +15,11 @@ def by_prefix(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, B
     return {f"{name}." if name else "": member for name, member in members(optim_wrapper).items()}
 
 
+def update_counts(optim_wrapper: BaseOptimWrapper | OptimWrapperDict) -> dict[str, int]:
+    """Return the updates of each member by its prefix; where one skips its own, another may have made one."""
+    return {prefix: member.update_count for prefix, member in by_prefix(optim_wrapper).items()}
+
+
 def place_of(name: str) -> str:
     """Return where in a config the member of that name is described."""
     return f"optim_wrapper.{name}" if name else "optim_wrapper"

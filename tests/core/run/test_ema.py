@@ -14,7 +14,7 @@ from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 
 from ...faults.helpers import same
-from .network import dataset, error, network, parameters
+from .network import dataset, error, mse, network, parameters
 from .plugin import Stop
 
 ACCUMULATING = dict(optimizer=dict(type="AdamW", lr=0.01), accumulative_counts=2)
@@ -84,6 +84,22 @@ class TestEMA:
         assert same(resumed.hooks[0].averaged.state_dict(), straight.averaged.state_dict())
         saved = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])["hooks"]["optimzoo.run:EMAHook"][0]
         assert same(saved, dict(straight.averaged.state_dict()))
+
+    def test_it_takes_the_update_of_one_optimizer_where_another_skips_its_own(self, make_runner, tmp_path):
+        def loss(model, batch):
+            large = float("inf") if runner.iter == 1 else 1.0
+            model[0].weight.register_hook(lambda grad: grad * large)
+            return mse(model, batch)
+
+        first = dict(optimizer=dict(type="SGD", lr=0.1), nonfinite="skip", clip_grad=dict(max_norm=1.0))
+        wrapper = dict(first=dict(first, modules="0.*"), rest=first)
+        length = dict(by_epoch=False, max_iters=2)
+        runner = make_runner(optim_wrapper=wrapper, hooks=[EMAHook(decay=0.0)], loss=loss, train_cfg=length)
+        runner.train()
+        state = load_checkpoint(checkpoints_in(tmp_path / "run")[-1])
+        assert same(state["averaged"]["ema"], state["model"])
+        columns = [runner.history.column(f"{name}.grad_norm") for name in wrapper]
+        assert [[step for step, _ in column] for column in columns] == [[1], [1, 2]]
 
     def test_several_averages_are_kept_apart(self, make_runner, val):
         plain = make_runner(**val)

@@ -16,6 +16,7 @@ from optimzoo.run.hooks.run import Run
 from optimzoo.traces import describe_error
 from optimzoo.values import one_of
 from optimzoo.wrappers import StepOutcome
+from optimzoo.wrappers.members import update_counts
 
 
 class EMAHook(Hook):
@@ -46,6 +47,7 @@ class EMAHook(Hook):
             raise ConfigError(f"a name of letters, digits and underscores is wanted, got {shown(name)}", "name")
         self.measures = name
         self._ema: EMA | None = None
+        self._counts: dict[str, int] = {}
         self._saved: Mapping[str, Any] | None = None
 
     @property
@@ -63,10 +65,12 @@ class EMAHook(Hook):
             name = type(runner.modes.optimizers[0]).__name__
             raise ConfigError(f"EMAHook averages the weights, and {name} does so too: leave one out", "hooks")
         self._average_of(runner.model)
+        self._counts = update_counts(runner.optim_wrapper)
 
     def after_iter(self, runner: Run, outcome: StepOutcome, logs: Mapping[str, Any]) -> None:
-        """Take the parameters into the average, if they have changed."""
-        if self._ema is not None and outcome is StepOutcome.UPDATED:
+        """Take the parameters into the average, if some have changed."""
+        before, self._counts = self._counts, update_counts(runner.optim_wrapper)
+        if self._ema is not None and (outcome is StepOutcome.UPDATED or self._counts != before):
             self._ema.update()
 
     @contextlib.contextmanager

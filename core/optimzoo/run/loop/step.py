@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict, StepOutcome
-from optimzoo.wrappers.members import by_prefix
+from optimzoo.wrappers.members import by_prefix, update_counts
 
 Logs = Mapping[str, Any]
 LossFunction = Callable[[nn.Module, Any], Any]
@@ -79,14 +79,15 @@ class TrainStep:
         Among the logged values are the loss as ``loss``, where it is known, after an update the norm of the gradients
         that were clipped as ``grad_norm``, and once updates were skipped, their number as ``skipped``.
         """
+        before = update_counts(self.optim_wrapper)
         outcome, logs = self._run(batch)
-        return outcome, logs if outcome is StepOutcome.ACCUMULATING else {**logs, **self._of_update(outcome), **logs}
+        return outcome, logs if outcome is StepOutcome.ACCUMULATING else {**logs, **self._of_update(before), **logs}
 
-    def _of_update(self, outcome: StepOutcome) -> Logs:
+    def _of_update(self, before: Mapping[str, int]) -> Logs:
         found: dict[str, float | Tensor] = {}
         for prefix, member in self._members.items():
             norm = getattr(member, "_grad_norm", None)
-            if norm is not None and outcome is StepOutcome.UPDATED:  # in several processes, perhaps of a share
+            if norm is not None and member.update_count > before[prefix]:  # in several processes, perhaps of a share
                 found[f"{prefix}grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
             if member.skipped_count:
                 found[f"{prefix}skipped"] = member.skipped_count
