@@ -61,7 +61,7 @@ class Windows(BaseOptimWrapper):
             max_counts: Iterations in the whole run; -1 if unknown.
         """
         if init_counts != self._inner_count:
-            self._first_count = 0
+            self._first_count, self._window_open = 0, False
         elif init_counts == self._max_counts:  # a run that has ended is made longer
             self._first_count = init_counts
         self._inner_count = init_counts
@@ -150,7 +150,8 @@ class Windows(BaseOptimWrapper):
                 OptimzooWarning,
                 stacklevel=4,
             )
-        self._window_open = False
+        self._window_open = same and begun > 0  # its gradients are not for the losses of other members
+        self._versions = self._weights = None
         self._inner_count, self.skipped_count = done, skipped
         self._first_count = done - begun if same else done
         self._max_counts = length if self._max_counts == -1 else self._max_counts

@@ -209,3 +209,29 @@ def test_a_state_that_one_member_refuses_changes_none(pair):
     with pytest.raises(CheckpointError, match="^discriminator: it is of another optimizer than SGD: of torch.Adam"):
         pair.load_state_dict(state)
     assert pair["generator"].get_lr() == {"lr": [0.1]}
+
+
+def test_a_window_that_was_open_when_saved_takes_nothing_from_the_loss_of_another_member():
+    def gan():
+        torch.manual_seed(0)
+        model = nn.ModuleDict(dict(g=nn.Linear(2, 2), d=nn.Linear(2, 1)))
+        member = dict(optimizer=dict(type="SGD", lr=0.1), accumulative_counts=2)
+        return model, build_optim_wrapper(model, dict(g=member, d=member))
+
+    def train(model, wrappers, xs):
+        for x in xs:
+            wrappers["g"].update_params(-model["d"](model["g"](x)).mean())
+            wrappers["d"].update_params(model["d"](model["g"](x).detach()).square().mean())
+
+    xs = torch.randn(4, 8, 2)
+    one, through = gan()
+    train(one, through, xs)
+    before, saved = gan()
+    train(before, saved, xs[:3])
+    after, resumed = gan()
+    after.load_state_dict(before.state_dict())
+    resumed.load_state_dict(saved.state_dict())
+    for own, other in zip(after.parameters(), before.parameters()):
+        own.grad = other.grad
+    train(after, resumed, xs[3:])
+    assert all(torch.equal(a, b) for a, b in zip(after.parameters(), one.parameters()))
