@@ -111,6 +111,7 @@ class ParamScheduler(ScheduleState):
         self._length: Any = None
         self._check()
         self._attach(target)
+        went_on = all(self._initial in group for group in self.optimizer.param_groups)
         for number, group in enumerate(self.optimizer.param_groups):
             current = self.hyperparam.check(group, own(target))
             if self.last_step == -1:
@@ -123,6 +124,7 @@ class ParamScheduler(ScheduleState):
                 )
         self._known = len(self._own.param_groups)
         self._last_value = self._current()
+        self._began = list(map(float, self._last_value)) if went_on else None
         self._first_step = None
         self._settled = self._known
         self._start()

@@ -71,7 +71,8 @@ class SchedulerGroup:
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
         self._first: list[FirstStep] | None = list(map(FirstStep, self._optimizers))
-        self._lists = [own(optimizer).param_groups for optimizer in self._optimizers]
+        self._lists: list[Any] = [own(optimizer).param_groups for optimizer in self._optimizers]
+        self._as_built = True  # no step was made, and no state loaded
         self._load_hooks: list[Any] = []
         self._loaded: Sequence[Mapping[str, Sequence[float]]] | None = None
         self._replays = False
@@ -137,6 +138,7 @@ class SchedulerGroup:
             self._check_order(self._first, outcome)
         if self._load_hooks:
             self._stop_listening()
+        self._as_built = False
         if outcome is not None:
             self.counts["iter"] += 1
             self._told += outcome is StepOutcome.UPDATED
@@ -238,6 +240,8 @@ class SchedulerGroup:
                 with damaged("the parameter schedules"):
                     scheduler.check_state(state, f"schedulers[{index}]")
         self._stop_listening()
+        if self._as_built:
+            self._undo_first_steps()
         self._replays = replays
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
         self._epochs_took = saved.epochs_took
@@ -252,6 +256,22 @@ class SchedulerGroup:
         self._loaded = saved.values
         self._mend()
         self._listen()
+
+    def _undo_first_steps(self) -> None:
+        """Give the groups back what their optimizers had loaded before the schedules were built on them."""
+        self._as_built = False
+        for place, optimizer in enumerate(self._optimizers):
+            if own(optimizer).param_groups is not self._lists[place]:
+                continue  # loaded since
+            loaded = bool(own(optimizer).state)
+            for key in {scheduler.param_name for scheduler in self._on(optimizer)}:
+                acting = [scheduler for scheduler in self._on(optimizer) if scheduler.param_name == key]
+                if all(scheduler._began is not None for scheduler in acting):
+                    loaded = True
+                    for scheduler in reversed(acting):
+                        scheduler.hyperparam.write(scheduler.optimizer.param_groups, scheduler._began or ())
+            if loaded:
+                self._lists[place] = None
 
     def restart(self) -> None:
         """Begin anew, from the groups' initial values."""
