@@ -78,6 +78,31 @@ def test_a_fused_step_that_leaves_no_trace_is_known(cls):
     assert weight[0] < 1
 
 
+def test_the_updates_of_an_optimizer_of_opacus_are_those_of_the_one_inside():
+    class DPOptimizer(torch.optim.Optimizer):  # as in opacus, without torch's __init__
+        __module__ = "opacus.optimizers.optimizer"
+
+        def __init__(self, optimizer):
+            self.original_optimizer = optimizer
+
+        @property
+        def param_groups(self):
+            return self.original_optimizer.param_groups
+
+        def step(self, skips):
+            return None if skips else self.original_optimizer.step()
+
+    optimizer = SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    private = DPOptimizer(optimizer)
+    schedule = torch_scheduler(private, dict(type="LinearLR", start_factor=0.5, by="update", end=3), total_updates=4)
+    rates = []
+    for skips in (True, False, True, False):
+        private.step(skips)
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [0.5, 0.75, 0.75, 1.0]
+
+
 def test_a_schedule_by_epoch_alone_is_stepped_by_epoch():
     target = optimizer()
     scheduler = torch_scheduler(target, dict(type="StepLR", step_size=2, gamma=0.1))

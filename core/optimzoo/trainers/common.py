@@ -19,7 +19,7 @@ from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper
 from optimzoo.wrappers.members import members, place_of
-from optimzoo.wrappers.ownership import PREPARED_BY
+from optimzoo.wrappers.ownership import PREPARED_BY, prepared_by
 
 OURS = ("optimizer", "paramwise_cfg", "constructor", "modules")
 """What a trainer leaves to an optimizer; clipping, accumulation and precision are its own affair."""
@@ -91,7 +91,7 @@ def _unfused(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def bare(optimizer: Any) -> Any:
-    """Return the optimizer inside those that accelerate, Fabric or Lightning have put around it."""
-    while {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__} & PREPARED_BY:
-        optimizer = optimizer.optimizer
+    """Return the optimizer inside those that accelerate, Fabric, Lightning or Opacus have put around it."""
+    while inside := PREPARED_BY.get(prepared_by(optimizer)):
+        optimizer = getattr(optimizer, inside)
     return optimizer.optimizer if isinstance(optimizer, BaseOptimWrapper) else optimizer

@@ -32,7 +32,7 @@ def torch_scheduler(
     """Build the schedules that ``cfg`` describes as one scheduler of torch.
 
     Args:
-        optimizer: What they act on; one that accelerate, Fabric or Lightning has prepared is looked into.
+        optimizer: What they act on; one that accelerate, Fabric, Lightning or Opacus has prepared is looked into.
         cfg: A dict with ``type`` and the schedule's arguments, or a list of such dicts; of any hyperparameter.
         total_updates: Updates in the run, for shares such as ``"5%"`` and for a missing ``end``.
         updates_per_epoch: Updates in an epoch. With it ``step()`` is always an update, and schedules by epoch move at

@@ -35,6 +35,7 @@ from optimzoo.wrappers.ownership import (
     note,
     noted,
     refuse_a_step_by_accelerate,
+    refuse_a_step_without_opacus,
     refuse_the_prepared,
     warn_of_an_early_step,
     with_grad,
@@ -236,6 +237,7 @@ class OptimWrapper(Windows):
 
     def _check_step(self) -> None:
         refuse_a_step_by_accelerate(self._window_open)
+        refuse_a_step_without_opacus(self.optimizer)
         if self._accumulative_counts > 1 and not (self._window_open and self.should_update()):
             warn_of_an_early_step(self._accumulative_counts)
 

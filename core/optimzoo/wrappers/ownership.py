@@ -20,8 +20,16 @@ from torch.optim import Optimizer
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 
 NOTE = "_optimzoo_known"
-PREPARED_BY = {"accelerate", "deepspeed", "lightning", "lightning_fabric", "pytorch_lightning"}
-"""Packages whose optimizers are wrappers of their own."""
+OWN_GRADIENTS = {
+    "opacus": "original_optimizer",
+    "horovod": "",
+    "apex.contrib.optimizers.distributed_fused_adam": "",
+    "apex.contrib.optimizers.distributed_fused_lamb": "",
+}
+"""Packages and modules whose optimizers do not step by ``.grad`` as it is before the step."""
+TRAINERS = ("accelerate", "deepspeed", "lightning", "lightning_fabric", "pytorch_lightning")
+PREPARED_BY = {**dict.fromkeys(TRAINERS, "optimizer"), **OWN_GRADIENTS}
+"""Packages and modules whose optimizers are wrappers of their own, and the attribute that is the optimizer inside."""
 
 
 def with_grad(optimizer: Optimizer) -> list[Tensor]:
@@ -122,11 +130,36 @@ def warn_of_an_early_step(counts: int) -> None:
 
 def refuse_the_prepared(optimizer: Optimizer) -> None:
     """Refuse an optimizer that another library has wrapped to decide itself about its steps."""
-    for library in {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__} & PREPARED_BY:
+    by = prepared_by(optimizer)
+    what = f"{type(optimizer).__name__} of {by.partition('.')[0]}"
+    if by in OWN_GRADIENTS:
         raise ConfigError(
-            f"{type(optimizer).__name__} of {library} accumulates, scales and skips by itself, which the wrapper would "
-            "count as updates: wrap the optimizer before it is prepared",
+            f"{what} makes or gathers the gradients of its steps itself, so clip_grad, weights and accumulation of the "
+            "wrapper would not reach them: call its step() in a loop of your own, and give it to torch_scheduler",
             "optimizer",
+        )
+    if by:
+        raise ConfigError(
+            f"{what} accumulates, scales and skips by itself, which the wrapper would count as updates: wrap the "
+            "optimizer before it is prepared",
+            "optimizer",
+        )
+
+
+def prepared_by(optimizer: object) -> str:
+    """Return which of ``PREPARED_BY`` made the optimizer into one of its own, or ''."""
+    modules = [f"{cls.__module__}." for cls in type(optimizer).__mro__]
+    return next((by for by in PREPARED_BY if any(module.startswith(f"{by}.") for module in modules)), "")
+
+
+def refuse_a_step_without_opacus(optimizer: Optimizer) -> None:
+    """Refuse to step past an optimizer of Opacus by gradients that it has yet to clip and to add noise to."""
+    if "opacus" in sys.modules and any(
+        hasattr(p, "summed_grad") and getattr(p, "grad_sample", None) is not None for p in with_grad(optimizer)
+    ):
+        raise OptimzooError(
+            "an optimizer of Opacus is to make these gradients private, and an optimizer wrapper steps without it: "
+            "call the step() of the optimizer that make_private returned"
         )
 
 

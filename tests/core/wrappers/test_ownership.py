@@ -1,8 +1,10 @@
 """An update uses the gradients of its own losses, whatever else was back-propagated."""
 
 import copy
+import sys
 import warnings
 from contextlib import nullcontext
+from types import ModuleType
 
 import pytest
 import torch
@@ -249,6 +251,41 @@ class TestOtherTrainers:
         library = module.partition(".")[0]
         with pytest.raises(ConfigError, match=f"^optimizer: AroundSGD of {library} accumulates, scales and skips by"):
             OptimWrapper(prepared)
+
+    @pytest.mark.parametrize(
+        "module",
+        [
+            "opacus.optimizers.optimizer",
+            "horovod.torch.optimizer",
+            "apex.contrib.optimizers.distributed_fused_adam",
+        ],
+    )
+    def test_one_that_makes_its_gradients_itself_is_refused_with_what_to_do(self, module):
+        own = type("OwnSGD", (torch.optim.SGD,), dict(__module__=module))(nn.Linear(1, 1).parameters(), lr=0.1)
+        library = module.partition(".")[0]
+        with pytest.raises(ConfigError, match=rf"^optimizer: OwnSGD of {library} .* call its step\(\) in a loop of"):
+            OptimWrapper(own)
+
+    @pytest.mark.parametrize("module", ["horovod_like.torch", "apex.contrib.optimizers.fused_sgd"])
+    def test_one_of_a_like_name_is_not(self, module):
+        model = nn.Linear(2, 1)
+        own = type("OwnSGD", (torch.optim.SGD,), dict(__module__=module))(model.parameters(), lr=0.1)
+        assert OptimWrapper(own).update_params(model(X[0]).sum()) is StepOutcome.UPDATED
+
+    @pytest.mark.parametrize("amp", [False, True])
+    def test_a_step_past_that_of_opacus_is_refused(self, monkeypatch, amp):
+        monkeypatch.setitem(sys.modules, "opacus", ModuleType("opacus"))
+        model, wrapper = linear()
+        if amp:
+            wrapper = AmpOptimWrapper(optimizer=wrapper.optimizer, dtype="float16")
+        wrapper.update_params(model(X[0]).sum())
+        for parameter in model.parameters():  # as an optimizer and a model of opacus do
+            parameter.summed_grad = None
+            parameter.register_hook(lambda grad, p=parameter: setattr(p, "grad_sample", grad[None]))
+        before = model.weight.detach().clone()
+        with pytest.raises(OptimzooError, match="to make these gradients private"):
+            wrapper.update_params(model(X[0]).sum())
+        assert torch.equal(model.weight, before)
 
     @pytest.mark.parametrize("by", ["accelerator.backward", "update_params"])
     def test_a_step_inside_its_accumulation_is_refused(self, by):
