@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer, build_param_scheduler, hookimpl
-from optimzoo.errors import ConfigError, MissingDependencyError, PluginWarning, UnknownNameError
+from optimzoo.errors import ConfigError, MissingDependencyError, OptimzooWarning, PluginWarning, UnknownNameError
 from optimzoo.names.zoo import plugins
 
 DOCUMENTED = [
@@ -205,6 +205,50 @@ class TestOptimizer:
     def test_what_is_not_a_list_of_parameters_is_explained(self, wrong):
         with pytest.raises(ConfigError, match="^optimizer: (parameter|a parameter)"):
             build_optimizer(wrong, dict(type="SGD", lr=0.1))
+
+    @pytest.mark.parametrize(
+        ("optimizer", "key", "said"),
+        [
+            (
+                "AdamW",
+                "lr_scale",
+                "AdamW does not read: .* Give each group an 'lr', or .* LayerDecayOptimWrapperConstr",
+            ),
+            ("SGD", "weight_decy", "SGD does not read: .* Did you mean 'weight_decay'?"),
+            (dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.1)), "lr_scale", "AdamW does not read: "),
+            (dict(type="SAM", base_optimizer=dict(type="SGD", lr=0.1)), "lr_scale", "SAM does not read: "),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:.*does not survive a deepcopy")  # a fact of SAM's
+    def test_a_key_of_ready_groups_that_nothing_reads_is_told(self, optimizer, key, said):
+        groups = [{"params": [nn.Parameter(torch.ones(2, 2))], key: 0.5, "part": "rest"} for _ in range(2)]
+        groups += [{"params": [nn.Parameter(torch.ones(2, 2))], "part": "Muon"}]
+        with pytest.warns(OptimzooWarning, match=rf"^2 of \d groups have '{key}', which {said}"):
+            build_optimizer(groups, optimizer if isinstance(optimizer, dict) else dict(type=optimizer, lr=0.1))
+
+    @pytest.mark.parametrize(
+        ("optimizer", "group"),
+        [
+            (dict(type="AdamW"), dict(betas=(0.5, 0.9), name="body", group_name="layer_1", param_names=["weight"])),
+            (dict(type="SGD", lr=0.1), dict(initial_lr=0.1, max_lr=0.1, min_lr=0.0, swa_lr=0.1, initial_momentum=0.9)),
+            (dict(type="Muon"), dict(num_heads=1)),
+            (dict(type="SAM", base_optimizer=dict(type="SGD", lr=0.1)), dict(momentum=0.9, rho=0.1)),
+            (dict(type=type("Own", (torch.optim.SGD,), {}), lr=0.1), dict(lr_scale=0.5)),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:.*does not survive a deepcopy")  # a fact of SAM's
+    def test_one_that_something_may_read_is_not(self, optimizer, group):
+        built = build_optimizer([{"params": [nn.Parameter(torch.ones(2, 2))], **group}], optimizer)
+        assert built.param_groups[0].items() >= group.items()
+
+    def test_nor_are_those_that_an_optimizer_and_a_schedule_wrote_into_its_own_groups(self):
+        parameter = nn.Parameter(torch.ones(2, 2))
+        parameter.grad = torch.ones(2, 2)
+        first = build_optimizer([parameter], dict(type="optimi.AdamW", lr=0.1))
+        first.step()
+        torch.optim.lr_scheduler.OneCycleLR(first, 0.1, 10, cycle_momentum=False)
+        again = build_optimizer([dict(group) for group in first.param_groups], dict(type="optimi.AdamW", lr=0.1))
+        assert again.param_groups[0].keys() >= {"step", "max_lr"}
 
     def test_an_unknown_name_is_placed(self, model):
         with pytest.raises(UnknownNameError, match=r"^optimizer\.type: "):

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, OptimzooWarning, join_path
+from optimzoo.errors import ConfigError, OptimzooWarning, did_you_mean, join_path, near
 from optimzoo.names.entry import NEEDS
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.fused import look_before_fused, may_fuse
 from optimzoo.optimizers.heeded import heed, heed_dtypes, measure
 from optimzoo.optimizers.muon import HEADS, MUON, StepsTogether, check_blocks, matrices_only
 from optimzoo.optimizers.needs import check_needs, check_rates, check_settings
-from optimzoo.optimizers.param_groups import NAMES, Group, copied
+from optimzoo.optimizers.param_groups import CLIP, NAMES, Group, copied
 from optimzoo.optimizers.parts import PART, Parts
+
+OF_SCHEDULES = ("max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
+"""Keys that schedules of torch write into groups, beside ``initial_lr`` and its like."""
 
 
 def create_optimizer(
@@ -51,7 +54,33 @@ def create_optimizer(
     for each in (described, *described.inner.values()):
         _check_settings(each, groups, place)
     with calls.placed(call.label, described.path):
-        return _create(described, call, groups, model)
+        built = _create(described, call, groups, model)
+    if place is None:  # else the groups are by rules, which have told of it
+        _tell_unread(described, built, groups)
+    return built
+
+
+def _tell_unread(described: DescribedOptimizer, built: Optimizer, groups: list[Group]) -> None:
+    """Warn of keys of ready groups that nothing here reads.
+
+    A text is taken for what the group is called. A group with all defaults was an optimizer's, which writes keys too.
+    """
+    readers, name = (described, *described.inners), described.cls.__name__
+    by_hand = [group for group in groups if built.defaults.keys() - group.keys()]
+    unread = [str(key) for group in by_hand for key, value in group.items() if not isinstance(value, str)]
+    for key in dict.fromkeys(unread):
+        written = key in ("params", NAMES, CLIP, *OF_SCHEDULES) or key.startswith("initial_")
+        if written or key in built.defaults or any(reader.may_read(key) for reader in readers):
+            continue
+        hint = f".{did_you_mean(near(key, described.settings))}"
+        if key == "lr_scale":
+            hint = ", as timm's do. Give each group an 'lr', or leave layer decay to LayerDecayOptimWrapperConstructor"
+        warnings.warn(
+            f"{unread.count(key)} of {len(groups)} groups have {key!r}, which {name} does not read: it changes nothing "
+            f"unless your loop or a schedule of another library reads it{hint}",
+            OptimzooWarning,
+            stacklevel=4,
+        )
 
 
 def _check_settings(
