@@ -20,7 +20,7 @@ from optimzoo.names.entry import Entry, dotted, import_dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.heeded import HEEDED, is_heeded, known_facts
 from optimzoo.traces import describe_error
-from optimzoo.vetting import forms, learning, manners, memory  # noqa: F401  # each enters its measurements
+from optimzoo.vetting import forms, learning, manners, memory, moving  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.record import MEASUREMENTS, WORDS, Fact, Report, fault, unmeasured
 from optimzoo.vetting.trial import Way

@@ -243,6 +243,14 @@ class Even(Trial):
         return -weight * torch.where(point < 0, -1.0, 1.0)
 
 
+class Steep(Trial):
+    """One whose points are 1 or more from 0, so that small parameters have no small gradients."""
+
+    def pull(self, weight: Tensor, point: Tensor) -> Tensor:
+        """Return what each number adds to the loss."""
+        return super().pull(weight, point + point.sign())
+
+
 class Bent(Trial):
     """One where each number of a parameter acts on the next: what estimates second derivatives needs its samples."""
 

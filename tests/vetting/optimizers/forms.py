@@ -49,6 +49,33 @@ class OtherwiseWhenLarge(Healthy):  # shapes.size
         super().change({**group, "lr": rate}, param, index)
 
 
+class LeavesTheTail(Healthy):  # shapes.moved
+    def change(self, group, param, index):
+        whole = param.numel() - param.numel() % 4
+        tail = param.view(-1)[whole:].clone()
+        super().change(group, param, index)
+        param.view(-1)[whole:] = tail
+
+
+class LeavesVectorsInForeach(Healthy):  # shapes.moved
+    def change(self, group, param, index):
+        if param.ndim != 1 or not group["foreach"]:
+            super().change(group, param, index)
+
+
+class MovesTheLargest(Healthy):  # shapes.moved, which is its method
+    def change(self, group, param, index):
+        before = param.clone()
+        super().change(group, param, index)
+        param.copy_(param.where(param.grad.abs() >= param.grad.abs().max() / 2, before))
+
+
+class TakesTheMeanAway(Healthy):  # shapes.moved, which is its method
+    def change(self, group, param, index):
+        param.grad -= param.grad.mean()
+        super().change(group, param, index)
+
+
 class OverflowsInDouble(Healthy):  # dtypes
     def change(self, group, param, index):
         super().change(group, param, index)
