@@ -69,5 +69,5 @@ def _counted(way: Way, shapes: Shapes, settings: dict[str, Any], tile: int = 0) 
     # The weights are small beside the gradients, so that few steps are lost in rounding.
     trial = Steep(way, shapes, size=2**-12, tile=tile, **settings)
     still = torch.stack([trial.move(k) == 0 for k in range(AGAIN)]).all(dim=0)
-    parts = still.split([weight.numel() for weight in trial.weights])
+    parts = torch.split(still, [weight.numel() for weight in trial.weights])
     return {shape: int(part.sum()) for shape, part in zip(shapes, parts)}
