@@ -241,7 +241,7 @@ class SchedulerGroup:
                     scheduler.check_state(state, f"schedulers[{index}]")
         self._stop_listening()
         if self._as_built:
-            self._undo_first_steps()
+            self._undo_first_steps(saved.values)
         self._replays = replays
         self.counts = {unit: saved.counts[unit] for unit in self.counts}
         self._epochs_took = saved.epochs_took
@@ -257,19 +257,23 @@ class SchedulerGroup:
         self._mend()
         self._listen()
 
-    def _undo_first_steps(self) -> None:
-        """Give the groups back what their optimizers had loaded before the schedules were built on them."""
+    def _undo_first_steps(self, saved: Sequence[Mapping[str, Sequence[float]]]) -> None:
+        """Give the groups back what they held before the schedules were built, if that is what a checkpoint had."""
         self._as_built = False
-        for place, optimizer in enumerate(self._optimizers):
+        for place, (optimizer, held) in enumerate(zip(self._optimizers, saved)):
             if own(optimizer).param_groups is not self._lists[place]:
                 continue  # loaded since
             loaded = bool(own(optimizer).state)
-            for key in {scheduler.param_name for scheduler in self._on(optimizer)}:
+            for key in held:
                 acting = [scheduler for scheduler in self._on(optimizer) if scheduler.param_name == key]
-                if all(scheduler._began is not None for scheduler in acting):
+                before = [(s, s._began) for s in reversed(acting) if s._began is not None]
+                first = {
+                    id(group): value for s, began in before for group, value in zip(s.optimizer.param_groups, began)
+                }
+                if len(before) == len(acting) and all(resume.is_among(value, held[key]) for value in first.values()):
+                    for scheduler, began in before:
+                        scheduler.hyperparam.write(scheduler.optimizer.param_groups, began)
                     loaded = True
-                    for scheduler in reversed(acting):
-                        scheduler.hyperparam.write(scheduler.optimizer.param_groups, scheduler._began or ())
             if loaded:
                 self._lists[place] = None
 

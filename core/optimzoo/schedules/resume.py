@@ -165,10 +165,15 @@ def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[
     for index, group in enumerate(scheduler.target.param_groups):
         if scheduler._initial in group:
             value = scheduler.hyperparam.check(group)
-            if not any(math.isclose(value, other, rel_tol=1e-6) for other in values):  # a tensor holds less digits
+            if not is_among(value, values):
                 scheduler.hyperparam.write([group], [group[scheduler._initial]])
                 found[index] = group
     return found
+
+
+def is_among(value: float, values: Sequence[float]) -> bool:
+    """Whether a value is one that groups held in a checkpoint."""
+    return any(math.isclose(value, other, rel_tol=1e-6) for other in values)  # a tensor holds less digits
 
 
 def begin_again(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
