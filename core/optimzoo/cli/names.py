@@ -56,7 +56,9 @@ def list_names(
             print(_table(KINDS[name], entries), file=out.file)
     missing = [entry for entries in found.values() for entry in entries if not _installed(entry)]
     for command in dict.fromkeys(entry.install for entry in missing if entry.install):
+        command, _, condition = command.partition("  # ")
         out.print(f"to install what is missing: {command}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  {condition}", highlight=False, markup=False) if condition else None
     if not any(found.values()):
         hint = f" A pattern is {PATTERN}." if pattern else ""
         if pattern and not where:

@@ -139,10 +139,17 @@ def _differences(facts: Facts | None, others: Facts | None) -> str:
     values = {fact: value for fact, (_, value, _) in facts.rows.items()}
     if others is None:
         return ", ".join(f"{fact}: {value}" for fact, value in values.items())
-    differ = [
-        f"{f}: {v}, not {others.value(f)}" for f, v in values.items() if f in others.rows and others.value(f) != v
-    ]
+    both = ((fact, value, others.value(fact)) for fact, value in values.items() if fact in others.rows)
+    differ = [f"{fact}: {_found(one)}, {_but(_found(other))}" for fact, one, other in both if one != other]
     return "; ".join(differ) or "no measured fact differs"
+
+
+def _found(value: object) -> str:
+    return "not measured" if value is None else str(value)
+
+
+def _but(other: str) -> str:
+    return f"there {other}" if other.startswith("not ") else f"not {other}"
 
 
 def _measured(entry: Entry) -> dict[str, str]:

@@ -89,8 +89,11 @@ def check_condition(condition: str, measured: Iterable[Facts]) -> None:
     for name, (_, value, _) in (row for facts in measured for row in facts.rows.items()):
         values.setdefault(name, dict.fromkeys(VERDICTS))[str(value)] = None
     if fact not in values:
-        hint = did_you_mean(near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
+        inside = [name for name in values if name.startswith(f"{fact}.")]
+        hint = did_you_mean(inside or near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
         raise ConfigError(f"there is no fact {fact!r}.{hint}")
+    if sign not in ("", "=", "!=") and not _is_number(wanted):
+        raise ConfigError(f"a number is wanted after {fact}{sign}, got {wanted!r}")
     if sign in ("=", "!=") and wanted not in values[fact] and not _is_number(wanted):
         known = (f'"{value}"' if " " in value else value for value in sorted(values[fact]))
         hint = did_you_mean(near(wanted, values[fact])) or f" It is {', '.join(known)}."
