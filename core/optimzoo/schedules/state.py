@@ -59,7 +59,6 @@ class ScheduleState:
     _before_zero: list[float] | None
     _first_step: Any
     _began: list[float] | None
-    _last_value: list[Any]
     _given: dict[str, Any]
 
     def _note_arguments(self) -> None:
@@ -110,9 +109,6 @@ class ScheduleState:
         ready = self.with_arguments(state_dict, self.target) if differences else self
         with damaged(type(self).__name__):
             ready.check_state(state_dict)
-        groups = self.optimizer.param_groups
-        if self._global_step == 0 and self._began is not None and self._last_value == self.hyperparam.values(groups):
-            self.hyperparam.write(groups, self._began)  # which were loaded before it was built
         if differences:
             self._watch_no_more()
             ready.move_to(self.target)  # type: ignore[attr-defined]
