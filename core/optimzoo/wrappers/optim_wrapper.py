@@ -34,8 +34,7 @@ from optimzoo.wrappers.ownership import (
     apart_from,
     note,
     noted,
-    refuse_a_step_by_accelerate,
-    refuse_a_step_without_opacus,
+    refuse_a_step_past_others,
     refuse_the_prepared,
     warn_of_an_early_step,
     with_grad,
@@ -236,8 +235,7 @@ class OptimWrapper(Windows):
         return self._record(self._update(kwargs))
 
     def _check_step(self) -> None:
-        refuse_a_step_by_accelerate(self._window_open)
-        refuse_a_step_without_opacus(self.optimizer)
+        refuse_a_step_past_others(self.optimizer, self._window_open)
         if self._accumulative_counts > 1 and not (self._window_open and self.should_update()):
             warn_of_an_early_step(self._accumulative_counts)
 

@@ -104,7 +104,13 @@ def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer], s
                 note([parameter], "scaled" if scaled or kind == "scaled" else "left")
 
 
-def refuse_a_step_by_accelerate(own: bool) -> None:
+def refuse_a_step_past_others(optimizer: Optimizer, own: bool) -> None:
+    """Refuse to step where a library has yet to see to gradients that are not the wrapper's ``own``, or to any."""
+    _refuse_a_step_by_accelerate(own)
+    _refuse_a_step_without_opacus(optimizer)
+
+
+def _refuse_a_step_by_accelerate(own: bool) -> None:
     """Refuse to step where accelerate accumulates gradients, or has scaled them; it steps what ``prepare`` returned."""
     state = sys.modules.get("accelerate.state")
     if state is None:
@@ -152,7 +158,7 @@ def prepared_by(optimizer: object) -> str:
     return next((by for by in PREPARED_BY if any(module.startswith(f"{by}.") for module in modules)), "")
 
 
-def refuse_a_step_without_opacus(optimizer: Optimizer) -> None:
+def _refuse_a_step_without_opacus(optimizer: Optimizer) -> None:
     """Refuse to step past an optimizer of Opacus by gradients that it has yet to clip and to add noise to."""
     if "opacus" in sys.modules and any(
         hasattr(p, "summed_grad") and getattr(p, "grad_sample", None) is not None for p in with_grad(optimizer)
