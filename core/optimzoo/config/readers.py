@@ -134,14 +134,14 @@ _BASES: Any = (Composer, CParser, SafeConstructor, Resolver) if yaml.__with_liby
 
 
 class _YamlLoader(*_BASES):  # type: ignore[misc]
-    """Composes what is parsed, in C where that is there, in Python, where nodes can be counted.
+    """Composes what is parsed, in C where that is there, in Python, where depth can be counted.
 
     Reads ``1e-4`` as a number, as YAML 1.2 does, and refuses a key that comes twice, and values as Python has them.
 
     PyYAML would make a string of the first and the last, and keep the second of two values.
     """
 
-    depth = nodes = merged = 0
+    depth = merged = 0
 
     def __init__(self, text: str) -> None:
         if yaml.__with_libyaml__:
@@ -157,11 +157,9 @@ class _YamlLoader(*_BASES):  # type: ignore[misc]
         return super().construct_scalar(node)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.depth, self.nodes = self.depth + 1, self.nodes + 1
+        self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
-        if self.nodes > MAX_NODES:
-            raise ValueError(f"it holds more than {MAX_NODES} values")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -198,6 +196,15 @@ _YamlLoader.add_implicit_resolver("!python", re.compile(r"None$|\([\d\s.,eE+-]*\
 _YamlLoader.add_constructor("!python", _refuse_python)
 
 
+def _yaml(text: str) -> Any:
+    """Parse YAML; values are counted before anything is made of them, which takes most of the time."""
+    if len(text) > MAX_NODES:  # of which each takes a character at least
+        values = (event for event in yaml.parse(text, _YamlLoader) if isinstance(event, yaml.NodeEvent))
+        if sum(1 for _ in itertools.islice(values, MAX_NODES + 1)) > MAX_NODES:
+            raise ValueError(f"it holds more than {MAX_NODES} values")
+    return yaml.load(text, _YamlLoader)
+
+
 def _toml(text: str) -> dict[str, Any]:
     """Parse TOML that is nested no deeper than a config can be: for the parser's time grows with the depth's square."""
     bare = _OPAQUE.sub("s", text)
@@ -225,7 +232,7 @@ def _refuse_repeated(keys: Iterable[tuple[str, str]]) -> None:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "TOML": _toml,
-    "YAML": lambda text: yaml.load(text, _YamlLoader),
+    "YAML": _yaml,
     "JSON": lambda text: json.loads(text, object_pairs_hook=_json_object),
 }
 

@@ -89,7 +89,7 @@ def check_condition(condition: str, measured: Iterable[Facts]) -> None:
     for name, (_, value, _) in (row for facts in measured for row in facts.rows.items()):
         values.setdefault(name, dict.fromkeys(VERDICTS))[str(value)] = None
     if fact not in values:
-        inside = [name for name in values if name.startswith(f"{fact}.")]
+        inside = sorted(name for name in values if name.startswith(f"{fact}."))
         hint = did_you_mean(inside or near(fact, values)) or f" Measured are {', '.join(values) or 'none'}."
         raise ConfigError(f"there is no fact {fact!r}.{hint}")
     if sign not in ("", "=", "!=") and not _is_number(wanted):

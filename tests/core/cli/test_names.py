@@ -206,7 +206,7 @@ class TestNamesakes:
         ("elementwise resume=exat", "has resume=exat. Did you mean 'exact'?"),
         ("resume=falt", "has resume=falt. Did you mean 'fault'?"),
         ("stat<=4", "there is no fact 'stat'. Did you mean 'state'"),
-        ("groups=same", "there is no fact 'groups'. Did you mean 'groups.merge', 'groups.keys',"),
+        ("groups=same", "there is no fact 'groups'. Did you mean 'groups.added', 'groups.keys', 'groups.merge'"),
         ("state<=x", "a number is wanted after state<=, got 'x'"),
         ("kernels=quick", 'loop, "loop foreach", "loop foreach fused", note'),
         ("kernels='loop", "cannot be read: No closing quotation"),
