@@ -263,7 +263,6 @@ class SchedulerGroup:
         for place, (optimizer, held) in enumerate(zip(self._optimizers, saved)):
             if own(optimizer).param_groups is not self._lists[place]:
                 continue  # loaded since
-            loaded = bool(own(optimizer).state)
             for key in held:
                 acting = [scheduler for scheduler in self._on(optimizer) if scheduler.param_name == key]
                 before = [(s, s._began) for s in reversed(acting) if s._began is not None]
@@ -273,9 +272,6 @@ class SchedulerGroup:
                 if len(before) == len(acting) and all(resume.is_among(value, held[key]) for value in first.values()):
                     for scheduler, began in before:
                         scheduler.hyperparam.write(scheduler.optimizer.param_groups, began)
-                    loaded = True
-            if loaded:
-                self._lists[place] = None
 
     def restart(self) -> None:
         """Begin anew, from the groups' initial values."""

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from optimzoo import build_optim_wrapper, build_param_scheduler
-from optimzoo.errors import OptimzooWarning
 from optimzoo.schedules import ConstantLR
 from optimzoo.trainers.torch import torch_scheduler
 
@@ -54,17 +53,6 @@ def test_they_go_on_where_they_were(schedules, paramwise_cfg, stop):
     run.values(stop)
     state, onwards = run.state(), run.values(10)
     assert Run(schedules, paramwise_cfg, state).values(10) == onwards
-
-
-def test_groups_that_come_of_groups_that_differ_are_taken_to_where_the_schedules_are():
-    then = Run([WARM, COSINE], SLOW)
-    then.values(10)
-    state = then.state()
-    ends = []
-    for loaded_first in (False, True):
-        with pytest.warns(OptimzooWarning, match="is not in the checkpoint|that differ in lr"):
-            ends.append(Run([WARM, COSINE], None, state, loaded_first).values(5))
-    assert ends[0] == ends[1]
 
 
 def test_a_second_load_changes_nothing():
