@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from optimzoo.calls import raise_for_exit
 from optimzoo.errors import ConfigError, OptimzooWarning, shown
+from optimzoo.schedules import before
 from optimzoo.schedules.order import WATCHED, FirstStep
 from optimzoo.schedules.state import ScheduleState, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn, Subset, own
@@ -111,9 +112,10 @@ class ParamScheduler(ScheduleState):
         self._length: Any = None
         self._check()
         self._attach(target)
-        went_on = all(self._initial in group for group in self.optimizer.param_groups)
+        held: list[tuple[float, bool]] = []
         for number, group in enumerate(self.optimizer.param_groups):
             current = self.hyperparam.check(group, own(target))
+            held.append((float(current), self._initial in group))
             if self.last_step == -1:
                 group.setdefault(self._initial, current)
             elif self._initial not in group:
@@ -124,11 +126,13 @@ class ParamScheduler(ScheduleState):
                 )
         self._known = len(self._own.param_groups)
         self._last_value = self._current()
-        self._began = list(map(float, self._last_value)) if went_on else None
         self._first_step = None
         self._settled = self._known
         self._start()
-        if WATCHED.get() and not isinstance(target, StandIn):
+        if isinstance(target, StandIn):
+            return
+        before.note(own(target), self.hyperparam, self.optimizer.param_groups, held)
+        if WATCHED.get():
             self._first_step, self._settled = FirstStep(target), -1
 
     def _scheduled(self) -> str:

@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 from optimzoo.calls import no_exit
 from optimzoo.errors import CheckpointError, OptimzooError, shown
 from optimzoo.optimizers.param_groups import NAMES, copied
-from optimzoo.schedules import resume
+from optimzoo.schedules import before, resume
 from optimzoo.schedules.base import ParamScheduler
 from optimzoo.schedules.order import FirstStep, update_count, warn
 from optimzoo.schedules.state import damaged
-from optimzoo.schedules.targets import StandIn, own
+from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
@@ -70,7 +70,8 @@ class SchedulerGroup:
         self.counts = {"epoch": 0, "iter": 0}
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
-        self._first: list[FirstStep] | None = list(map(FirstStep, self._optimizers))
+        watched = [optimizer for optimizer in self._optimizers if not isinstance(optimizer, StandIn)]
+        self._first: list[FirstStep] | None = list(map(FirstStep, watched)) or None
         self._lists: list[Any] = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._as_built = True  # no step was made, and no state loaded
         self._load_hooks: list[Any] = []
@@ -260,18 +261,11 @@ class SchedulerGroup:
     def _undo_first_steps(self, saved: Sequence[Mapping[str, Sequence[float]]]) -> None:
         """Give the groups back what they held before the schedules were built, if that is what a checkpoint had."""
         self._as_built = False
-        for place, (optimizer, held) in enumerate(zip(self._optimizers, saved)):
-            if own(optimizer).param_groups is not self._lists[place]:
-                continue  # loaded since
-            for key in held:
-                acting = [scheduler for scheduler in self._on(optimizer) if scheduler.param_name == key]
-                before = [(s, s._began) for s in reversed(acting) if s._began is not None]
-                first = {
-                    id(group): value for s, began in before for group, value in zip(s.optimizer.param_groups, began)
-                }
-                if len(before) == len(acting) and all(resume.is_among(value, held[key]) for value in first.values()):
-                    for scheduler, began in before:
-                        scheduler.hyperparam.write(scheduler.optimizer.param_groups, began)
+        for place, optimizer in enumerate(self._optimizers):
+            held = saved[place] if place < len(saved) else {}
+            for key in {scheduler.param_name for scheduler in self._on(optimizer)}:
+                if before.give_back(own(optimizer), HyperParam.parse(key), held.get(key)):
+                    self._lists[place] = None  # it was loaded
 
     def restart(self) -> None:
         """Begin anew, from the groups' initial values."""

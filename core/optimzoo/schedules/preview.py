@@ -19,7 +19,7 @@ from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.values import whole_number
-from optimzoo.wrappers import BaseOptimWrapper
+from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
 if TYPE_CHECKING:
     from optimzoo.pictures import Picture
@@ -146,22 +146,17 @@ def schedule_table(courses: list[Course]) -> Table:
 def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
     """Yield the courses of one optimizer; groups whose values are the same share one, under the shorter name."""
     schedules = build_param_scheduler(stand, cfg, run.epoch_length, run.max_epochs, run.max_iters)
-    counted = [schedule for schedule in schedules if not schedule.need_val_args]
-    keys = list(dict.fromkeys(schedule.param_name for schedule in counted))
+    keys = list(dict.fromkeys(schedule.param_name for schedule in schedules if not schedule.need_val_args))
     params = [HyperParam.parse(key) for key in keys]
     taken: list[list[tuple[float, ...]]] = [[] for _ in stand.param_groups]
     for iteration in range(1, (run.iterations or 0) + 1):
         for values, group in zip(taken, stand.param_groups):
             values.append(tuple(param.check(group) for param in params))
-        due = {
-            "iter": True,
-            "update": iteration % stand._accumulative_counts == 0 or iteration == run.iterations,
-            "epoch": run.epoch_length is not None and iteration % run.epoch_length == 0,
-        }
-        for unit in ("iter", "update", "epoch"):
-            for schedule in counted if due[unit] else ():
-                if schedule.by == unit:
-                    schedule.step()
+        updates = iteration % stand._accumulative_counts == 0 or iteration == run.iterations
+        schedules.step(
+            StepOutcome.UPDATED if updates else StepOutcome.ACCUMULATING,
+            epoch_end=run.epoch_length is not None and iteration % run.epoch_length == 0,
+        )
     names = [group["name"] for group in stand.param_groups]
     for index, key in enumerate(keys):
         shared: dict[tuple[float, ...], list[str]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from optimzoo.names.entry import is_dotted
 from optimzoo.names.zoo import PARAM_SCHEDULERS
 from optimzoo.optimizers.param_groups import copied
 from optimzoo.schedules.base import ParamScheduler
+from optimzoo.schedules.before import is_among
 from optimzoo.schedules.state import UNITS, check_head, count_of, counts_of, damaged, numbers, saved_arguments, unit_of
 from optimzoo.schedules.targets import HyperParam, StandIn
 
@@ -169,11 +169,6 @@ def _rewound_strays(scheduler: ParamScheduler, values: Sequence[float]) -> dict[
                 scheduler.hyperparam.write([group], [group[scheduler._initial]])
                 found[index] = group
     return found
-
-
-def is_among(value: float, values: Sequence[float]) -> bool:
-    """Whether a value is one that groups held in a checkpoint."""
-    return any(math.isclose(value, other, rel_tol=1e-6) for other in values)  # a tensor holds less digits
 
 
 def begin_again(group: dict[str, Any], settings: Mapping[str, Any]) -> None:

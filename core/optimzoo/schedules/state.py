@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooWarning, join_path, shown
 from optimzoo.names.entry import dotted
+from optimzoo.schedules import before
 from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.schedules.windows import INF
 from optimzoo.values import is_number, one_of, whole_number
@@ -28,7 +29,7 @@ NOT_COMPARED = ("optimizer", "last_step", "verbose")
 
 WORKED_OUT = (
     *("_given", "_known", "_settled", "_initial", "_stop", "_span", "_rise", "_reached", "_first_step", "_low"),
-    *("_floored", "_length", "_starts", "_weights", "_phases", "rule_worse", "_began"),
+    *("_floored", "_length", "_starts", "_weights", "_phases", "rule_worse"),
 )
 """Attributes that follow from the arguments and the groups."""
 
@@ -58,7 +59,6 @@ class ScheduleState:
     _base_values: list[float] | None
     _before_zero: list[float] | None
     _first_step: Any
-    _began: list[float] | None
     _given: dict[str, Any]
 
     def _note_arguments(self) -> None:
@@ -118,6 +118,8 @@ class ScheduleState:
                 OptimzooWarning,
                 stacklevel=2,
             )
+        if not self._global_step:
+            before.give_back(own(self.target), self.hyperparam)
         self._continue(state_dict)
 
     def with_arguments(self, state: Mapping[str, Any], optimizer: Any) -> Self:

@@ -5,14 +5,17 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ChainedScheduler, SequentialLR
 
-from optimzoo import build_optim_wrapper, build_param_scheduler
+from optimzoo import PARAM_SCHEDULERS, OptimzooWarning, build_optim_wrapper, build_param_scheduler
 from optimzoo.schedules import ConstantLR
 from optimzoo.trainers.torch import torch_scheduler
 
 WARM = dict(type="LinearLR", by_epoch=False, start_factor=0.1, end=8)
 COSINE = dict(type="CosineAnnealingLR", by_epoch=False, begin=4, T_max=30)
 HALF = dict(type="ConstantMomentum", by_epoch=False, factor=0.5, end=20)
+HALVED = dict(type="ConstantLR", by_epoch=False, factor=0.5, end=7)
+DECAY = dict(type="ExponentialLR", by_epoch=False, gamma=0.9)
 FIRST_LAYER = dict(type="ConstantLR", by_epoch=False, factor=0.5, end=6, groups="0.*")
 CYCLE = dict(type="OneCycleLR", by_epoch=False, eta_max=2.0, total_steps=40)
 SLOW = dict(custom_keys={"0.": dict(lr_mult=0.1)})
@@ -64,39 +67,106 @@ def test_a_second_load_changes_nothing():
     assert again.values(5) == onwards
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda optimizer: [torch_scheduler(optimizer, [WARM])],
-        lambda optimizer: [torch_scheduler(optimizer, [WARM, COSINE])],
-        lambda optimizer: [torch_scheduler(optimizer, [CYCLE])],
-    ],
-)
-@pytest.mark.parametrize("stop", [0, 4, 10])
-def test_those_for_a_scheduler_of_torch_go_on_too(make, stop):
-    def optimizer():
-        weight = nn.Parameter(torch.zeros(1))
-        weight.grad = torch.zeros(1)
-        return torch.optim.SGD([weight], lr=1.0, momentum=0.9)
+def together(optimizer, *cfgs):
+    return [torch_scheduler(optimizer, list(cfgs))]
 
-    def values(optimizer, schedules, steps):
+
+def each_by_itself(optimizer, *cfgs):
+    return [PARAM_SCHEDULERS.build({**cfg, "optimizer": optimizer}) for cfg in cfgs]
+
+
+def several_of_torch(optimizer, *cfgs):
+    return [torch_scheduler(optimizer, cfg) for cfg in cfgs]
+
+
+def chained(optimizer, *cfgs):
+    return [ChainedScheduler(several_of_torch(optimizer, *cfgs), optimizer=optimizer)]
+
+
+def in_sequence(optimizer, *cfgs):
+    return [SequentialLR(optimizer, several_of_torch(optimizer, *cfgs), milestones=[4])]
+
+
+class Plain:
+    """Two groups under an optimizer of torch's, and schedules of it."""
+
+    def __init__(self, make, cfgs):
+        self.make, self.cfgs = make, cfgs
+        groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=lr) for lr in (1.0, 0.1)]
+        self.optimizer = torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+        self.schedules = []
+
+    def build(self):
+        self.schedules = self.make(self.optimizer, *self.cfgs)
+        return self
+
+    def load(self, state, turn):
+        self.optimizer.load_state_dict(copy.deepcopy(state[0]))
+        self.build()
+        for schedule, saved in list(zip(self.schedules, state[1]))[::turn]:
+            schedule.load_state_dict(saved)
+        return self
+
+    def state(self):
+        return copy.deepcopy((self.optimizer.state_dict(), [schedule.state_dict() for schedule in self.schedules]))
+
+    def values(self, steps):
         seen = []
         for _ in range(steps):
-            seen.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            for schedule in schedules:
+            seen.append([group["lr"] for group in self.optimizer.param_groups])
+            self.optimizer.step()
+            for schedule in self.schedules:
                 schedule.step()
         return seen
 
-    first, second = optimizer(), optimizer()
-    schedules = make(first)
-    values(first, schedules, stop)
-    state = copy.deepcopy((first.state_dict(), [schedule.state_dict() for schedule in schedules]))
-    second.load_state_dict(state[0])
-    others = make(second)
-    for schedule, saved in zip(others, state[1]):
-        schedule.load_state_dict(saved)
-    assert values(second, others, 10) == values(first, schedules, 10)
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("stop", [0, 3, 10])
+@pytest.mark.parametrize("cfgs", [(WARM, COSINE), (HALVED, DECAY), (DECAY, WARM)])
+@pytest.mark.parametrize("make", [together, each_by_itself, several_of_torch, chained, in_sequence])
+def test_however_they_are_held_they_go_on(make, cfgs, stop, turn):
+    run = Plain(make, cfgs).build()
+    run.values(stop)
+    state, onwards = run.state(), run.values(10)
+    assert Plain(make, cfgs).load(state, turn).values(10) == onwards
+
+
+def test_a_group_that_is_added_before_they_are_built_joins_them():
+    run = Plain(together, (WARM, DECAY)).build()
+    run.values(3)
+    state = run.state()
+    for each in (run, other := Plain(together, (WARM, DECAY))):
+        if each is other:
+            other.optimizer.load_state_dict(state[0])
+        each.optimizer.add_param_group(dict(params=[nn.Parameter(torch.zeros(1))], lr=0.5))
+    other.build()
+    with pytest.warns(OptimzooWarning, match="lr of group 2 is not in the checkpoint"):
+        other.schedules[0].load_state_dict(state[1][0])
+    assert other.values(8)[1:] == [[pytest.approx(value) for value in values] for values in run.values(8)[1:]]
+
+
+def test_states_of_mmengine_go_on():
+    run = Plain(each_by_itself, (HALVED, DECAY)).build()
+    run.values(3)
+    state, onwards = run.state(), run.values(8)
+    listed = [{k: v for k, v in {**each["args"], **each}.items() if k not in ("args", "type")} for each in state[1]]
+    other = Plain(lambda optimizer, *cfgs: [], ())
+    other.optimizer.load_state_dict(state[0])
+    group = build_param_scheduler(other.optimizer, [HALVED, DECAY])
+    group.load_state_dict(listed)
+    assert [g["lr"] for g in other.optimizer.param_groups] == onwards[0]
+
+
+def test_a_schedule_that_only_the_program_has_leaves_what_was_loaded():
+    run = Plain(together, (DECAY,)).build()
+    run.values(3)
+    state = run.state()
+    other = Plain(lambda optimizer, *cfgs: [], ())
+    other.optimizer.load_state_dict(state[0])
+    other.optimizer.param_groups[0]["initial_momentum"] = other.optimizer.param_groups[1]["initial_momentum"] = 0.9
+    group = build_param_scheduler(other.optimizer, [DECAY, HALF])
+    group.load_state_dict(state[1][0]["schedules"], on_change="restore")
+    assert [g["momentum"] for g in other.optimizer.param_groups] == [0.9, 0.9]
 
 
 @pytest.mark.parametrize("stop", [0, 3])

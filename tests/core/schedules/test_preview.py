@@ -39,6 +39,20 @@ def test_courses_are_the_values_that_a_run_trains_with():
     assert courses["momentum", "base, bias_lr_mult, norm_decay_mult"] == [momentum for _, momentum in seen]
 
 
+def test_schedules_by_update_and_by_iteration_are_drawn_in_the_order_of_the_run():
+    halved = dict(type="MultiStepLR", by="update", milestones=[3], gamma=0.5)
+    cycle = dict(type="OneCycleLR", by_epoch=False, eta_max=2.0, total_steps=12)
+    for cfgs in ([halved, cycle], [cycle, halved]):
+        model = nn.Linear(2, 1)
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=1.0, momentum=0.9)))
+        schedule, seen = build_param_scheduler(wrapper, cfgs), []
+        for _ in range(8):
+            seen.append(wrapper.param_groups[0]["lr"])
+            schedule.step(wrapper.update_params(model(torch.ones(2)).sum()))
+        cfg = dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1.0, momentum=0.9)), param_scheduler=cfgs)
+        assert schedule_courses(cfg, max_iters=8)[0].values == seen
+
+
 @pytest.mark.parametrize(
     "paramwise_cfg",
     [
