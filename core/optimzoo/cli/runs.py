@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,14 @@ CodeDir = Annotated[
 ]
 
 
+class OnChange(StrEnum):
+    """What ``schedules.resume.ON_CHANGE`` lists, which is slow to import."""
+
+    error = "error"
+    restore = "restore"
+    config = "config"
+
+
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
@@ -40,26 +49,25 @@ def train(
         bool, typer.Option("--resume", help="Continue from the newest checkpoint in the work dir.")
     ] = False,
     on_change: Annotated[
-        str,
+        OnChange,
         typer.Option(
-            metavar="error|restore|config",
             help="If schedules differ from the checkpoint's: stop, keep the checkpoint's, or take the config's, with "
             "its learning rates and weight decays.",
         ),
-    ] = "error",
+    ] = OnChange.error,
     work_dir: Annotated[
         str | None, typer.Option(help="Where results go, instead of the config's work_dir or runs/<config name>.")
     ] = None,
 ) -> None:
     """Train the model that CONFIG describes."""
-    if on_change != "error" and not resume:
+    if on_change != OnChange.error and not resume:
         raise typer.BadParameter("it says how to go on: give --resume, too", param_hint="--on-change")
     with run_config(config, overrides, trust, code_dir) as cfg:
         if work_dir is not None:
             cfg["work_dir"] = work_dir
         from optimzoo.run import Runner
 
-        runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change)
+        runner = Runner.from_cfg(cfg, resume=resume, on_change=on_change.value)
         try:
             runner.train()
         except KeyboardInterrupt as error:

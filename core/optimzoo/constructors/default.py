@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from optimzoo import calls
 from optimzoo.calls import Call
@@ -143,7 +145,7 @@ class DefaultOptimWrapperConstructor:
         with Problems() as problems:
             described = problems.catch(DescribedOptimizer, self.optimizer_cfg, "optimizer")
             found = problems.catch(OPTIM_WRAPPERS.resolve, {"type": "OptimWrapper", **self.optim_wrapper_cfg})
-            arguments = calls.parameters(found[0]) if found else {}
+            arguments, call = calls.parameters(found[0]) if found else {}, None
             beside = ("constructor", "paramwise_cfg", "type")
             if described:
                 others = {"rest": "", **dict.fromkeys(KEYS, "in 'paramwise_cfg', beside 'optimizer'")}
@@ -154,6 +156,8 @@ class DefaultOptimWrapperConstructor:
                 others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'")}
                 others |= dict.fromkeys(("optimizer", *beside), "")
                 call = problems.catch(calls.read, *found, given=("optimizer",), elsewhere=others)
+            if call and described and problems.found and not described.parts and OPTIM_WRAPPERS.owner_of(found[0]):
+                problems.catch(call.build, optimizer=SGD([nn.Parameter(torch.zeros(1))]))  # what it would refuse, too
         return described, call
 
     def _validate_cfg(self) -> None:

@@ -5,6 +5,7 @@ Hooks are called once per process or per build, never inside a training step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,8 @@ class Zoo:
                 hint = did_you_mean(near(what, ARGUMENTS)) or f" It takes {', '.join(ARGUMENTS)}."
                 raise PluginError(f"there is no argument {what!r} about a name such as {name!r}.{hint}")
             if what in ("aliases", "needs", "group_keys"):
-                if isinstance(value, str):
-                    raise PluginError(f"{what} is a sequence of strings, got the string {value!r}")
+                if isinstance(value, str) or not isinstance(value, Iterable):
+                    raise PluginError(f"{what} is a sequence of strings, got {shown(value)}")
                 about[what] = tuple(value)
         about["notes"] = dict(about.get("notes") or {})
         about |= {"facts_file": facts, "plugin": self.plugin, "distribution": self.distribution}

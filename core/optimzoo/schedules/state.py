@@ -287,7 +287,8 @@ def numbers(values: Any, path: str) -> list[float]:
 def unit_of(arguments: Mapping[str, Any]) -> str:
     """Return what a step is to a schedule with these keyword arguments."""
     given: str | None = one_of(arguments.get("by"), (None, *UNITS), "by")
-    return given or ("epoch" if arguments.get("by_epoch", True) else "iter")
+    by_epoch = one_of(arguments.get("by_epoch", True), (True, False), "by_epoch")
+    return given or ("epoch" if by_epoch else "iter")
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from optimzoo.names.entry import Entry, dotted, import_dotted, library_version
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.heeded import HEEDED, is_heeded, known_facts
 from optimzoo.traces import describe_error
+from optimzoo.values import number
 from optimzoo.vetting import forms, learning, manners, memory, moving  # noqa: F401  # each enters its measurements
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.record import MEASUREMENTS, WORDS, Fact, Report, fault, unmeasured
@@ -58,7 +59,7 @@ def vet(target: Any, *, only: Iterable[str] = (), seconds: float = 120.0, **kwar
         raise ConfigError(f"there is no fact {word!r}.{did_you_mean(near(word, known))}", "only")
     wanted = tuple(name for name, p in calls.parameters(cls).items() if p.default is p.empty)
     kwargs = dict(calls.read(cls, kwargs, given=tuple(n for n in wanted if n not in kwargs), label=cls.__name__).kwargs)
-    facts = tuple(_measured(cls, kwargs, words, time.monotonic() + seconds))
+    facts = tuple(_measured(cls, kwargs, words, time.monotonic() + number(seconds, "seconds", 0)))
     library = Entry("", cls).library
     name = target if isinstance(target, str) else dotted(cls)
     return Report(name, dotted(cls), library, library_version(library), torch.__version__, facts)

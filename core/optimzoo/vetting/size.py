@@ -7,6 +7,7 @@ from typing import Any
 from optimzoo import calls
 from optimzoo.errors import ConfigError
 from optimzoo.names.zoo import OPTIMIZERS
+from optimzoo.values import number
 from optimzoo.vetting.child import ChildError, in_child
 from optimzoo.vetting.learning import without_decay
 from optimzoo.vetting.trial import AGAIN, Slope
@@ -41,7 +42,7 @@ def step_size(target: Any, *, seconds: float = 120.0, **kwargs: Any) -> tuple[fl
     required = tuple(n for n, p in signature.items() if p.default is p.empty and n not in kwargs)
     given = dict(calls.read(cls, kwargs, given=required, label=name, ranged=True).kwargs)
     try:
-        size: float = in_child(_measured, cls, given, seconds=seconds)
+        size: float = in_child(_measured, cls, given, seconds=number(seconds, "seconds", 0))
     except ChildError as error:
         raise ConfigError(f"the step of {name} cannot be measured: {error}") from error
     return size, given

@@ -17,7 +17,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.names.entry import NEEDS, REFUSED
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.traces import describe_error
-from optimzoo.values import is_number
+from optimzoo.values import is_number, number
 from optimzoo.vetting.agreement import (
     ANY,
     MATRICES,
@@ -129,7 +129,7 @@ def translate(source: Any, target: Any, *, seconds: float = 300.0, **kwargs: Any
     first = next(iter(calls.parameters(classes[0])), "params")
     given = dict(calls.read(classes[0], kwargs, given=(first,), label=names[0], ranged=True).kwargs)
     try:
-        found: Translation = in_child(_translated, classes, names, given, groups, seconds=seconds)
+        found: Translation = in_child(_translated, classes, names, given, groups, seconds=number(seconds, "seconds", 0))
     except ChildError as error:
         raise ConfigError(f"{names[0]} and {names[1]} cannot be compared: {error}") from error
     entry = OPTIMIZERS.entry_of(classes[1])

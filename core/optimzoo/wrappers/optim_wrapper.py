@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optimzoo.calls import raise_for_exit
-from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, shown
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, Problems, shown
 from optimzoo.flat import Flat
 from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
@@ -93,9 +93,11 @@ class OptimWrapper(Windows):
         refuse_the_prepared(optimizer)
         for part in each_of(optimizer):
             look_before_fused(part)
-        self.nonfinite = one_of(nonfinite, NONFINITE, "nonfinite")
-        super().__init__(optimizer, accumulative_counts)
-        self.clip_func, self.clip_grad_kwargs, self._clipped = clipping(clip_grad, getattr(optimizer, "parts", ()))
+        with Problems() as problems:
+            problems.catch(super().__init__, optimizer, accumulative_counts)
+            self.nonfinite = problems.catch(one_of, nonfinite, NONFINITE, "nonfinite")
+            clips = problems.catch(clipping, clip_grad, getattr(optimizer, "parts", ()))
+        self.clip_func, self.clip_grad_kwargs, self._clipped = clips
         self._clips_of_rules = clips_of_rules(optimizer)
         if flatten and self._clips_of_rules:
             raise ConfigError("a rule clips the gradients of some parameters, which are joined with others", "flatten")
@@ -109,12 +111,10 @@ class OptimWrapper(Windows):
         self._loss: Tensor | float | None = 0.0 if "loss" in needs else None  # of the window, for such an optimizer
         self._needs_curvature = "curvature" in needs
         self._needs_graph = "graph" in needs
-        if self._needs_closure and self._accumulative_counts > 1:
-            raise ConfigError(
-                f"{_name(optimizer)} evaluates the loss itself and cannot accumulate", "accumulative_counts"
-            )
         if self._needs_closure:
             self._refuse_to_skip()
+            if self._accumulative_counts > 1:
+                raise ConfigError("it is 1 where the optimizer evaluates the loss itself", "accumulative_counts")
         if one_of(compile, (False, True), "compile") and not flatten:
             raise ConfigError("only a step over buffers is compiled: set flatten = true beside it", "compile")
         self._flat = Flat(optimizer, compile) if one_of(flatten, (False, True), "flatten") else None

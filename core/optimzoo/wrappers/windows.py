@@ -64,15 +64,31 @@ class Windows(BaseOptimWrapper):
             self._first_count, self._window_open = 0, False
         elif init_counts == self._max_counts:  # a run that has ended is made longer
             self._first_count = init_counts
+        divisor = self._divisor_of_window()
         self._inner_count = init_counts
-        self._max_counts = max_counts
         self._finished = False
-        self._remainder_counts = (max_counts - self._first_count) % self._accumulative_counts
+        self._set_length(max_counts, divisor)
         if self._accumulative_counts > 1:
             if self._in_window and not with_grad(self.optimizer):
                 logger.warning("resumed inside an accumulation window; its first gradients are lost")
             if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
                 logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
+
+    def _set_length(self, max_counts: int, divisor: int | None = None) -> None:
+        """Know how long the run is; gradients of an open window that were divided by ``divisor`` are divided anew."""
+        self._max_counts = max_counts
+        self._remainder_counts = (max_counts - self._first_count) % self._accumulative_counts
+        now = self._divisor_of_window()
+        if divisor and now and divisor != now:
+            multiply(self._with_gradients(), divisor / now)
+            self._versions = None
+            if self._weights is not None:
+                self._weights.divisor = now
+
+    def _divisor_of_window(self) -> int | None:
+        """Return what the losses of an open window were divided by; None if there is none, or the run has ended."""
+        is_open = self._window_open and self._in_window and not 0 <= self._max_counts <= self._inner_count
+        return self._divisor() if is_open else None
 
     def should_update(self) -> bool:
         """Whether the gradients accumulated so far make an update. Asked after the backward pass."""
@@ -154,9 +170,11 @@ class Windows(BaseOptimWrapper):
         self._versions = self._weights = None
         self._inner_count, self.skipped_count = done, skipped
         self._first_count = done - begun if same else done
-        self._max_counts = length if self._max_counts == -1 else self._max_counts
+        meant = self._max_counts
+        self._set_length(length)
+        if meant != -1:
+            self._set_length(meant, self._divisor_of_window())
         self._finished = 0 <= self._max_counts <= done
-        self._remainder_counts = (self._max_counts - self._first_count) % self._accumulative_counts
         if "weight_unit" in counts and same:
             self._weights = self._new_weights()
             self._weights.unit, self._weights.total = counts["weight_unit"], counts.get("weight_total") or 0.0

@@ -44,6 +44,17 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(), []),
         (dict(log_interval=0), ["log_interval"]),
         (dict(log_interval=2.5), ["log_interval"]),
+        (dict(train_cfg=dict(max_epochs="five")), ["train_cfg.max_epochs"]),
+        (
+            dict(
+                optim_wrapper=dict(
+                    optimizer=dict(type="AdamW", lr=-1.0),
+                    accumulative_counts=0,
+                    clip_grad=dict(max_norm=-1),
+                )
+            ),
+            [f"optim_wrapper.{key}" for key in ("optimizer.lr", "accumulative_counts", "clip_grad.max_norm")],
+        ),
         (dict(checkpoint=dict(best="loss")), ["checkpoint.best"]),
         *(
             (dict(optim_wrapper=dict(optimizer=dict(type="ZeroRedundancyOptimizer", optimizer_type=name))), paths)

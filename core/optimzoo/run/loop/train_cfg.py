@@ -51,7 +51,7 @@ class TrainPlan:
         with Problems() as problems:
             if cfg.get("type") is not None:
                 problems.catch(one_of, cfg["type"], LOOPS, f"{path}.type")
-            problems.catch(calls.read, cls, kwargs, path, label=path)
+            problems.catch(calls.read, cls, {k: v for k, v in kwargs.items() if k not in COUNTS}, path, label=path)
             for key in (k for k in COUNTS if k in cfg):
                 problems.catch(whole_number, cfg[key], f"{path}.{key}", 1)
             by_epoch = kwargs.setdefault("by_epoch", LOOPS.get(str(cfg.get("type")), "max_iters" not in cfg))
