@@ -8,7 +8,10 @@ from optimzoo_plugins.library import register
 
 KEYS = ("rank", "update_proj_gap", "scale", "proj_type", "dim")
 NAMES = ("GaLoreAdafactor", "GaLoreAdamW", "GaLoreAdamW8bit")
-NOTE = "groups with a rank have a state that is not loaded again: its shapes are not those of the parameters"
+NOTE = (
+    "groups with a rank need update_proj_gap, scale and proj_type beside it, and have a state that is not loaded "
+    "again: its shapes are not those of the parameters"
+)
 
 
 @hookimpl
