@@ -15,6 +15,9 @@ from optimzoo.run.spread.processes import OneProcess
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.wrappers import StepOutcome
 
+ADVICE = "Lower the learning rate, warm up longer, or clip the gradients with optim_wrapper.clip_grad"
+AT_FIRST = "No update was made before it: look at the data, at the weights that the model begins with, and at the loss"
+
 
 class LossWatch:
     """Collects the losses, and looks at them when asked to.
@@ -57,7 +60,8 @@ class LossWatch:
             return
         for (step, name, _), value in zip(waiting, values.tolist()):
             if not math.isfinite(value):
-                raise self._error(f"the {'loss' if name == 'loss' else f'value {name!r}'} is {value} at step {step}")
+                what = f"the {'loss' if name == 'loss' else f'value {name!r}'} is {value} at step {step}"
+                raise self._error(what, AT_FIRST if step == 1 else ADVICE)
 
     def check_parameters(self, model: nn.Module, step: int, processes: OneProcess) -> None:
         """Look at the parameters that are trained, once for all of them.
@@ -74,13 +78,10 @@ class LossWatch:
             bad = next((repr(name) for name, sound in zip(norms, finite) if not sound), "of another process")
             raise self._error(f"the parameter {bad} is NaN or infinite after step {step}")
 
-    def _error(self, problem: str) -> NonFiniteError:
+    def _error(self, problem: str, advice: str = ADVICE) -> NonFiniteError:
         saved = checkpoints_in(self.work_dir)
         kept = f"the last checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        return NonFiniteError(
-            f"{problem}; {kept}. Lower the learning rate, warm up longer, or clip the gradients with "
-            "optim_wrapper.clip_grad"
-        )
+        return NonFiniteError(f"{problem}; {kept}. {advice}")
 
 
 def _local(parameter: Tensor) -> Tensor:
