@@ -121,7 +121,7 @@ def _table(registry: Registry, entries: list[Entry]) -> str:
     """Return a table of the entries, as rich would draw it, which takes many seconds for thousands of rows."""
     rows = [
         (
-            (registry.display_name(entry), *(f"  {alias}" for alias in entry.aliases)),
+            (name := registry.display_name(entry), *(f"  {alias}" for alias in entry.aliases if alias != name)),
             (entry.library,) if _installed(entry) else (entry.library, "(not installed)"),
             entry.about,
         )

@@ -96,7 +96,7 @@ def _show(registry: Registry, entry: Entry) -> None:
     facts = {
         "kind": registry.kind.split()[-1],
         "qualified name": entry.qualified if entry.plugin else "",
-        "aliases": ", ".join(entry.aliases),
+        "aliases": ", ".join(alias for alias in entry.aliases if alias != registry.display_name(entry)),
         "class": dotted(entry.target),
         "library": f"{entry.library} {version}",
         "plugin": f"{report.name} ({report.target}), from {report.distribution} {report.version}" if report else "",
