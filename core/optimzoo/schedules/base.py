@@ -111,11 +111,12 @@ class ParamScheduler(ScheduleState):
         self._reached = (-1, 1.0)
         self._length: Any = None
         self._check()
+        scheduled = {id(group) for group in target.param_groups if self._initial in group}
         self._attach(target)
         held: list[tuple[float, bool]] = []
         for number, group in enumerate(self.optimizer.param_groups):
             current = self.hyperparam.check(group, own(target))
-            held.append((float(current), self._initial in group))
+            held.append((float(current), id(group) in scheduled))
             if self.last_step == -1:
                 group.setdefault(self._initial, current)
             elif self._initial not in group:

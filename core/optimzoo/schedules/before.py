@@ -19,10 +19,11 @@ from optimzoo.schedules.targets import HyperParam
 
 @dataclass
 class _Found:
-    """What a group held before the first of its schedules, if these were not its first ever, and holds since."""
+    """What a group held before the first of its schedules, whether it had had any ever, and what it holds since."""
 
     group: dict[str, Any]
-    before: float | None
+    before: float
+    went_on: bool
     since: float
 
 
@@ -44,7 +45,7 @@ def note(
     for group, (value, went_on) in zip(groups, before):
         found = known.get(id(group))
         if found is None or found.group is not group or found.since != value:
-            found = known[id(group)] = _Found(group, value if went_on else None, value)
+            found = known[id(group)] = _Found(group, value, went_on, value)
         found.since = float(param.get(group))
 
 
@@ -57,14 +58,13 @@ def give_back(optimizer: Optimizer, param: HyperParam, held: Sequence[float] | N
         held: The values that groups held in the checkpoint; no other is given back. If they are not known, a value is
             given back unless the group was moved since.
     """
-    given = False
+    loaded = False
     for found in _FOUND.get(optimizer, {}).pop(param, {}).values():
-        if found.before is None:
-            continue
-        if is_among(found.before, held) if held is not None else float(param.get(found.group)) == found.since:
+        unmoved = found.went_on and float(param.get(found.group)) == found.since
+        if unmoved if held is None else is_among(found.before, held):
             param.write([found.group], [found.before])
-            given = True
-    return given
+            loaded |= found.went_on
+    return loaded
 
 
 def is_among(value: float, values: Sequence[float]) -> bool:
