@@ -231,6 +231,7 @@ def _named(parts: Iterable[tuple[str, Any, Any, str]], head: Any, path: str) -> 
             if name in named:
                 problems.add(ConfigError(f"two parts are called {name!r}: give one of them another name", path))
             elif optimizer is not None and optimizer.parts:
-                problems.add(ConfigError("a part is one optimizer: list them all in one", at))
+                what = "a part is one optimizer: list them all in one, that for what is left last and without 'where'"
+                problems.add(ConfigError(what, at))
             named[name] = DescribedPart(optimizer, where, f"{at.removesuffix('.optimizer')}.where", head)
     return named

@@ -70,8 +70,8 @@ def check_needs(cls: type, needs: Collection[str], settings: Mapping[str, Any], 
         if wrong:
             raise ConfigError(
                 f"{optimizer} updates matrices only, and {len(wrong)} of the parameters are not 2-D: "
-                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer, beside "
-                "the settings of this one: rest = {type = 'AdamW', lr = 3e-4}"
+                f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Give those to another optimizer: beside "
+                "the settings of this one as rest = {type = 'AdamW', lr = 3e-4}, among Parts as one without 'where'"
             )
 
     if not issubclass(cls, MUON):
