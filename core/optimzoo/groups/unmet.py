@@ -36,10 +36,15 @@ def unmet(
         if any(row.name in name for _, names in known.values() for name in names):
             message = "every parameter that it matches has a longer key or another first name, so it has no effect"
         yield ConfigError(message, f"paramwise_cfg.{row.label}")
-    for row in paramwise.multipliers:
-        if row.label not in met and not any(row.holds(at) for at, _ in decided):
+    custom = {row.label for row in paramwise.custom}
+    for row in (row for row in paramwise.multipliers if row.label not in met):
+        deciding = [{other.label for other in rows} for at, rows in decided if row.holds(at)]
+        if not deciding:
             about = next(key.about for key in TABLE if key.name == row.label)
             yield ConfigError(f"no parameter meets it: it is for {about}", f"paramwise_cfg.{row.label}")
+        elif all(labels & custom for labels in deciding):
+            what = "a custom key decides, alone, for every parameter that it is for, so it has no effect"
+            yield ConfigError(what, f"paramwise_cfg.{row.label}")
     if paramwise.switches["not_norms"]:
         norms = [class_names(at.modules[-1]) for at, _ in decided if is_norm(at.modules[-1])]
         classes = {name: name for name in frozenset().union(*norms) - class_names(nn.Module())}
@@ -49,7 +54,6 @@ def unmet(
     biased = next((row for row in paramwise.multipliers if row.label.startswith("bias_")), None)
     if biased and "all_biases" not in paramwise.given:
         ((setting, factor),) = biased.multiplies.items()
-        custom = {row.label for row in paramwise.custom}
         left = [
             at.name.lstrip(".")
             for at, rows in decided

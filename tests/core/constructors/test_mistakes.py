@@ -81,6 +81,15 @@ def test_a_multiplier_beside_what_it_multiplies_does_nothing_and_is_a_warning():
         assert groups_of(Block(), dict(custom_keys=custom))["fc.bias"]["lr"] == 0.5
 
 
+def test_a_multiplier_that_custom_keys_leave_nothing_to_is_said_to_have_no_effect():
+    model = nn.ModuleDict(dict(backbone=nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), head=nn.Linear(2, 2)))
+    cfg = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1)))
+    told = "paramwise_cfg.norm_decay_mult: a custom key decides, alone, for every parameter that it is for"
+    with pytest.warns(OptimzooWarning, match=told) as warned:
+        groups_of(model, cfg)
+    assert len(warned) == 1  # the head has a bias
+
+
 def test_a_custom_key_in_the_shadow_of_longer_ones_is_said_to_be():
     custom = {"fc": dict(), "fc.weight": dict(), "fc.bias": dict()}
     with pytest.warns(OptimzooWarning, match=r"custom_keys\['fc'\]: every parameter that it matches has a"):
