@@ -183,3 +183,13 @@ def test_a_hook_of_which_the_checkpoint_has_nothing_says_that_it_begins_anew(kep
     save_checkpoint({**load_checkpoint(path), "hooks": kept}, path)
     with pytest.warns(OptimzooWarning, match="EMAHook has nothing in the checkpoint: it begins anew"):
         make_runner(hooks=[EMAHook()], resume=path)
+
+
+def test_the_learning_rate_of_each_part_is_logged(make_runner):
+    muon = dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.004))
+    schedule = dict(type="LinearLR", start_factor=0.5, end=3, by_epoch=False)
+    runner = make_runner(optim_wrapper=dict(optimizer=muon), param_scheduler=schedule)
+    runner.train()
+    for column, rate in (("lr", 0.02), ("lr[Muon]", 0.02), ("lr[rest]", 0.004)):
+        seen = [value for _, value in runner.history.column(column)]
+        assert seen[:4] == [pytest.approx(rate * factor) for factor in (0.5, 0.75, 1, 1)]

@@ -17,6 +17,7 @@ from torch import Tensor
 from optimzoo.console import make_console
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.groups.table import group_names, group_table
+from optimzoo.optimizers.parts import PART
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.store.atomic import replacing
@@ -183,12 +184,19 @@ class LoggerHook(Hook):
 
 
 def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
-    """Return the learning rate and what else is scheduled, as the base settings or the first group has it."""
+    """Return the learning rate and what else is scheduled, as the base settings or the first group has it.
+
+    Of several optimizers in one, the learning rate of each too, as its first group has it: ``lr[rest]``.
+    """
     found: dict[str, float | Tensor] = {}
     for prefix, member in by_prefix(runner.optim_wrapper).items():
         group = member.base_param_settings or member.optimizer.param_groups[0]
         if group.get("lr") is not None:
             found[f"{prefix}lr"] = _kept(group["lr"])
+        parts = {group[PART]: group for group in reversed(member.optimizer.param_groups) if PART in group}
+        for name in reversed(parts) if len(parts) > 1 else ():
+            if parts[name].get("lr") is not None:
+                found[f"{prefix}lr[{name}]"] = _kept(parts[name]["lr"])
         for scheduler in runner.schedulers:
             if scheduler.optimizer in (member, member.optimizer):
                 found[prefix + scheduler.param_name] = _kept(scheduler.hyperparam.get(group))
