@@ -112,7 +112,7 @@ class Course:
         run.hooks.call("before_epoch", run)
         for batch in self._batches():
             self._train_iter(to_device(batch, run.device))
-            if not by_epoch and (run.iter % run.plan.val_interval == 0 or run.finished):
+            if not by_epoch and (run.iter % run.plan.interval_at(run.iter) == 0 or run.finished):
                 self._save_and_validate(run.iter)
             self._stop_if_asked()
             if run.finished:
@@ -158,7 +158,7 @@ class Course:
 
     def _save_and_validate(self, count: int) -> None:
         run, plan = self.run, self.run.plan
-        due = count >= plan.val_begin and (count % plan.val_interval == 0 or run.finished)
+        due = count >= plan.val_begin and (count % plan.interval_at(count) == 0 or run.finished)
         run.validation_due = due and run.val_dataloader is not None
         run.keep_folder()
         run.hooks.call("checkpoint_due", run)

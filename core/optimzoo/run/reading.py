@@ -105,7 +105,7 @@ ELSEWHERE = {
     **{key: f"it stands in the optimizer's config, as optim_wrapper.optimizer.{key}" for key in ("lr", "weight_decay")},
     **{
         key: f"it stands in 'train_cfg', as train_cfg.{key}"
-        for key in ("max_epochs", "max_iters", "val_interval", "val_begin", "by_epoch")
+        for key in ("max_epochs", "max_iters", "val_interval", "val_begin", "dynamic_intervals", "by_epoch")
     },
 }
 """Keys that belong to another level of the config, too."""

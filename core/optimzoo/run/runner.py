@@ -60,7 +60,8 @@ class Runner(Trained):
         work_dir: Where the log, the curves, the checkpoints and the resolved config go.
         train_dataloader: An iterable of batches, or the arguments of a DataLoader as a dict.
         optim_wrapper: As for ``build_optim_wrapper``.
-        train_cfg: ``max_epochs``, or ``by_epoch=False`` and ``max_iters``; and ``val_interval``, ``val_begin``.
+        train_cfg: ``max_epochs``, or ``by_epoch=False`` and ``max_iters``; and ``val_interval``, ``val_begin``,
+            ``dynamic_intervals``.
         param_scheduler: As for ``build_param_scheduler``.
         val_dataloader: As ``train_dataloader``.
         loss: A function of the model and a batch, or its dotted path. Returns a scalar, or a dict whose entries with

@@ -45,6 +45,10 @@ class Greedy(DefaultOptimWrapperConstructor):
         (dict(log_interval=0), ["log_interval"]),
         (dict(log_interval=2.5), ["log_interval"]),
         (dict(train_cfg=dict(max_epochs="five")), ["train_cfg.max_epochs"]),
+        *(
+            (dict(train_cfg=dict(max_epochs=9, dynamic_intervals=pairs)), [f"train_cfg.dynamic_intervals{at}"])
+            for pairs, at in [([4, 1], ""), ([[4, 1], [2, 1]], ""), ([[4, 0]], "[0][1]"), ([["4", 1]], "[0][0]")]
+        ),
         (
             dict(
                 optim_wrapper=dict(

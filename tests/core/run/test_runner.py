@@ -107,6 +107,25 @@ class TestTraining:
         ).train()
         assert epochs == [3, 6, 7]
 
+    @pytest.mark.parametrize(
+        ("length", "validated"),
+        [
+            (dict(max_epochs=8, val_interval=4, dynamic_intervals=[[6, 1]]), [20, 25, 30, 35, 40]),
+            (dict(max_epochs=9, val_interval=1, dynamic_intervals=[(3, 3), (7, 8)]), [5, 15, 40, 45]),
+            (dict(max_iters=12, val_interval=5, dynamic_intervals=[[7, 2]]), [5, 6, 8, 10, 12]),
+            (dict(max_iters=12, val_interval=3, dynamic_intervals=[[7, 12]]), [3, 12]),
+        ],
+    )
+    def test_the_interval_may_change_during_the_run(self, length, validated, make_runner):
+        steps = []
+
+        class Note(Hook):
+            def after_val(self, runner, metrics):
+                steps.append(runner.iter)
+
+        make_runner(train_cfg=length, val_dataloader=DataLoader(dataset(8), batch_size=3), hooks=[Note()]).train()
+        assert steps == validated
+
     def test_a_mean_over_the_validation_data_weighs_every_sample_alike(self, make_runner):
         runner = make_runner(val_dataloader=DataLoader(dataset(8), batch_size=5), metrics=error)
         whole = next(iter(DataLoader(dataset(8), batch_size=8)))

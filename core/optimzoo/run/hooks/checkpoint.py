@@ -85,7 +85,7 @@ class CheckpointHook(Hook):
     def checkpoint_due(self, runner: Run) -> None:
         """Save, if the interval has passed or the run has ended, and remove the oldest."""
         plan = runner.plan
-        count = runner.epoch if plan.by_epoch else runner.iter // plan.val_interval
+        count = runner.epoch if plan.by_epoch else runner.iter // plan.interval_at(runner.iter)
         if count % self.interval == 0 or runner.finished:
             self.on_stop(runner)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class TrainPlan:
         max_iters: Iterations, else.
         val_interval: Epochs or iterations from one validation to the next.
         val_begin: The epoch or iteration from which on to validate.
+        dynamic_intervals: Pairs of an epoch or iteration and the ``val_interval`` from it on.
     """
 
     by_epoch: bool = True
@@ -33,6 +35,7 @@ class TrainPlan:
     max_iters: int | None = None
     val_interval: int = 1
     val_begin: int = 1
+    dynamic_intervals: Sequence[tuple[int, int]] = ()
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> TrainPlan:
@@ -54,6 +57,7 @@ class TrainPlan:
             problems.catch(calls.read, cls, {k: v for k, v in kwargs.items() if k not in COUNTS}, path, label=path)
             for key in (k for k in COUNTS if k in cfg):
                 problems.catch(whole_number, cfg[key], f"{path}.{key}", 1)
+            kwargs["dynamic_intervals"] = problems.catch(_intervals, cfg.get("dynamic_intervals") or ())
             by_epoch = kwargs.setdefault("by_epoch", LOOPS.get(str(cfg.get("type")), "max_iters" not in cfg))
             if not isinstance(by_epoch, bool):
                 problems.raise_all()
@@ -67,8 +71,24 @@ class TrainPlan:
             kwargs.setdefault("val_interval", 1000)
         return cls(**kwargs)
 
+    def interval_at(self, count: int) -> int:
+        """Return the ``val_interval`` that holds after so many epochs or iterations."""
+        passed = bisect.bisect([begin for begin, _ in self.dynamic_intervals], count + 1)
+        return self.dynamic_intervals[passed - 1][1] if passed else self.val_interval
+
     def length(self, epoch_length: int | None) -> int | None:
         """Return the number of iterations, given that of an epoch."""
         if not self.by_epoch:
             return self.max_iters
         return None if epoch_length is None or self.max_epochs is None else self.max_epochs * epoch_length
+
+
+def _intervals(listed: Any) -> list[tuple[int, int]]:
+    path = "train_cfg.dynamic_intervals"
+    pairs = listed if isinstance(listed, (list, tuple)) else [listed]
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise ConfigError(f"a list of pairs such as [[280, 1]] is wanted, got {shown(listed)}", path)
+    begins = [whole_number(begin, f"{path}[{number}][0]", 1) for number, (begin, _) in enumerate(pairs)]
+    if begins != sorted(set(begins)):
+        raise ConfigError(f"each begins later than the one before, got {shown(listed)}", path)
+    return [(begin, whole_number(pair[1], f"{path}[{n}][1]", 1)) for n, (begin, pair) in enumerate(zip(begins, pairs))]
