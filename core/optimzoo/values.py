@@ -146,6 +146,12 @@ def whole_number(value: Any, path: str, low: int | None = None) -> int:
     return checked
 
 
+def as_count(value: Any, path: str, low: int | None = None) -> int:
+    """Return ``value`` if it is a whole number, as those that a config works out, such as 32.0, are too."""
+    whole = isinstance(value, float) and value.is_integer()
+    return whole_number(int(value) if whole else value, path, low)
+
+
 def one_of(value: T, options: Iterable[T], path: str) -> T:
     """Return ``value`` if it is one of the ``options``."""
     listed = list(options)

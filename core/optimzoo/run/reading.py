@@ -29,7 +29,7 @@ from optimzoo.run.spread.strategy import read_strategy
 from optimzoo.run.store.weights import weights_file
 from optimzoo.run.store.work_dir import path_of, work_dir_of
 from optimzoo.schedules.build import Records, read_param_scheduler
-from optimzoo.values import one_of, plain, whole_number
+from optimzoo.values import as_count, one_of, plain
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "randomness": lambda value: seed_of(plain(value, "randomness")),
     "strategy": read_strategy,
     "device": find_device,
-    "log_interval": lambda value: whole_number(plain(value, "log_interval"), "log_interval", 1),
+    "log_interval": lambda value: as_count(plain(value, "log_interval"), "log_interval", 1),
     "load_from": weights_file,
     "log_groups": lambda value: one_of(value, (True, False), "log_groups"),
     "code_dir": lambda value: None if value is None else path_of(value, "code_dir"),

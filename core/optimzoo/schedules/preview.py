@@ -18,7 +18,7 @@ from optimzoo.groups.table import group_names
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.targets import HyperParam, StandIn, own
-from optimzoo.values import whole_number
+from optimzoo.values import as_count
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
 if TYPE_CHECKING:
@@ -196,5 +196,5 @@ def _stand_in(record: WrapperRecord) -> StandIn:
     if record.name != DEFAULT:
         groups[0]["name"] += f" (not those of {record.name})"
     every = {key: value for group in reversed(groups) for key, value in group.items()}
-    counts = whole_number(settings.get("accumulative_counts", 1), "optim_wrapper.accumulative_counts", 1)
+    counts = as_count(settings.get("accumulative_counts", 1), "optim_wrapper.accumulative_counts", 1)
     return StandIn([{**every, **group} for group in groups], described.settings, counts)

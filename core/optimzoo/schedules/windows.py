@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimzoo.errors import ConfigError, shown
-from optimzoo.values import is_number, number, whole_number
+from optimzoo.values import as_count, is_number, number
 
 INF = int(1e9)
 """The ``end`` of a schedule that never stops."""
@@ -23,7 +23,7 @@ def step_count(value: Any, path: str, low: int | None = None) -> int:
             "run's length",
             path,
         )
-    return whole_number(int(value) if isinstance(value, float) and value.is_integer() else value, path, low)
+    return as_count(value, path, low)
 
 
 def amount(value: Any, path: str) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
-from optimzoo.values import is_number, number, whole_number
+from optimzoo.values import as_count, is_number, number, whole_number
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.gradients import multiply
 from optimzoo.wrappers.ownership import drop_all_but_own, versions, warn_of_changes, with_grad
@@ -27,7 +27,7 @@ class Windows(BaseOptimWrapper):
     """Base of the wrappers that accumulate gradients."""
 
     def __init__(self, optimizer: Optimizer, accumulative_counts: int) -> None:
-        self._accumulative_counts = whole_number(accumulative_counts, "accumulative_counts", 1)
+        self._accumulative_counts = as_count(accumulative_counts, "accumulative_counts", 1)
         super().__init__(optimizer)
         self._inner_count = self._first_count = 0  # iterations done, and those before the first of the windows
         self._max_counts = self._remainder_counts = -1

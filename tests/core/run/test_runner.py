@@ -114,6 +114,7 @@ class TestTraining:
             (dict(max_epochs=9, val_interval=1, dynamic_intervals=[(3, 3), (7, 8)]), [5, 15, 40, 45]),
             (dict(max_iters=12, val_interval=5, dynamic_intervals=[[7, 2]]), [5, 6, 8, 10, 12]),
             (dict(max_iters=12, val_interval=3, dynamic_intervals=[[7, 12]]), [3, 12]),
+            (dict(max_iters=12.0, val_interval=5.0, dynamic_intervals=[[7.0, 2.0]]), [5, 6, 8, 10, 12]),
         ],
     )
     def test_the_interval_may_change_during_the_run(self, length, validated, make_runner):

@@ -9,7 +9,7 @@ from typing import Any
 
 from optimzoo import calls
 from optimzoo.errors import ConfigError, Problems, shown
-from optimzoo.values import MARKS, one_of, plain, whole_number
+from optimzoo.values import MARKS, as_count, one_of, plain
 
 LOOPS = {"EpochBasedTrainLoop": True, "IterBasedTrainLoop": False}
 """mmengine's loops, and whether each goes by epoch."""
@@ -56,7 +56,7 @@ class TrainPlan:
                 problems.catch(one_of, cfg["type"], LOOPS, f"{path}.type")
             problems.catch(calls.read, cls, {k: v for k, v in kwargs.items() if k not in COUNTS}, path, label=path)
             for key in (k for k in COUNTS if k in cfg):
-                problems.catch(whole_number, cfg[key], f"{path}.{key}", 1)
+                kwargs[key] = problems.catch(as_count, cfg[key], f"{path}.{key}", 1)
             kwargs["dynamic_intervals"] = problems.catch(_intervals, cfg.get("dynamic_intervals") or ())
             by_epoch = kwargs.setdefault("by_epoch", LOOPS.get(str(cfg.get("type")), "max_iters" not in cfg))
             if not isinstance(by_epoch, bool):
@@ -88,7 +88,7 @@ def _intervals(listed: Any) -> list[tuple[int, int]]:
     pairs = listed if isinstance(listed, (list, tuple)) else [listed]
     if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise ConfigError(f"a list of pairs such as [[280, 1]] is wanted, got {shown(listed)}", path)
-    begins = [whole_number(begin, f"{path}[{number}][0]", 1) for number, (begin, _) in enumerate(pairs)]
+    begins = [as_count(begin, f"{path}[{number}][0]", 1) for number, (begin, _) in enumerate(pairs)]
     if begins != sorted(set(begins)):
         raise ConfigError(f"each begins later than the one before, got {shown(listed)}", path)
-    return [(begin, whole_number(pair[1], f"{path}[{n}][1]", 1)) for n, (begin, pair) in enumerate(zip(begins, pairs))]
+    return [(begin, as_count(pair[1], f"{path}[{n}][1]", 1)) for n, (begin, pair) in enumerate(zip(begins, pairs))]
