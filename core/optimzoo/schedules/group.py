@@ -70,8 +70,7 @@ class SchedulerGroup:
         self.counts = {"epoch": 0, "iter": 0}
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
-        watched = [optimizer for optimizer in self._optimizers if not isinstance(optimizer, StandIn)]
-        self._first: list[FirstStep] | None = list(map(FirstStep, watched)) or None
+        self._first: list[FirstStep] | None = list(map(FirstStep, self._optimizers))
         self._lists: list[Any] = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._as_built = True  # no step was made, and no state loaded
         self._load_hooks: list[Any] = []
@@ -140,9 +139,17 @@ class SchedulerGroup:
         if self._load_hooks:
             self._stop_listening()
         self._as_built = False
-        if outcome is not None:
+        self.advance(outcome is not None, outcome is StepOutcome.UPDATED, epoch_end)
+        if metrics is not None:
+            for scheduler in self._schedulers:
+                if scheduler.need_val_args:
+                    scheduler.step(metrics)  # type: ignore[call-arg]
+
+    def advance(self, iteration: bool, updated: bool, epoch_end: bool) -> None:
+        """Step the schedules after what has ended, an iteration with or without an update of its own, or an epoch."""
+        if iteration:
             self.counts["iter"] += 1
-            self._told += outcome is StepOutcome.UPDATED
+            self._told += updated
             updates: list[int] = []
             for scheduler, place in zip(self._schedulers, self._places):
                 if scheduler.by == "iter":
@@ -159,10 +166,6 @@ class SchedulerGroup:
             for scheduler in self._schedulers:
                 if scheduler.by == "epoch":
                     scheduler.step()
-        if metrics is not None:
-            for scheduler in self._schedulers:
-                if scheduler.need_val_args:
-                    scheduler.step(metrics)  # type: ignore[call-arg]
 
     @property
     def updates(self) -> list[int]:

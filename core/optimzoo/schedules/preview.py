@@ -19,7 +19,7 @@ from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.schedules.build import RunLength, build_param_scheduler, by_member, read_param_scheduler
 from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.values import as_count
-from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
+from optimzoo.wrappers import BaseOptimWrapper
 
 if TYPE_CHECKING:
     from optimzoo.pictures import Picture
@@ -153,10 +153,7 @@ def _courses(stand: StandIn, cfg: Any, run: RunLength) -> Iterator[Course]:
         for values, group in zip(taken, stand.param_groups):
             values.append(tuple(param.check(group) for param in params))
         updates = iteration % stand._accumulative_counts == 0 or iteration == run.iterations
-        schedules.step(
-            StepOutcome.UPDATED if updates else StepOutcome.ACCUMULATING,
-            epoch_end=run.epoch_length is not None and iteration % run.epoch_length == 0,
-        )
+        schedules.advance(True, updates, run.epoch_length is not None and iteration % run.epoch_length == 0)
     names = [group["name"] for group in stand.param_groups]
     for index, key in enumerate(keys):
         shared: dict[tuple[float, ...], list[str]] = {}
