@@ -23,6 +23,12 @@ ALIASES = {"Adafactor": ("TorchAdafactor",)}  # mmengine's name: its Adafactor, 
 PAPERS = {"ASGD": "https://doi.org/10.1137/0330046"}  # which torch refers to in other ways from version to version
 SINCE = {"Muon": "2.9"}
 GROUP_KEYS = {"Muon": ("num_heads", "as_matrix")}  # which optimzoo adds
+NOTES = {
+    "SGD": {
+        "differentiable": "with a momentum, torch (2.14.1 and before) takes the first gradient out of the graph: "
+        "derivatives through the steps lack what depends on it"
+    }
+}
 
 
 @hookimpl
@@ -41,6 +47,7 @@ def optimzoo_register(zoo: Zoo) -> None:
             needs=NEEDS.get(name, ()),
             aliases=ALIASES.get(name, ()),
             group_keys=GROUP_KEYS.get(name, ()),
+            notes=NOTES.get(name, {}),
             discovered=True,
         )
 
