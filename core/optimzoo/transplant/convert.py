@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.groups.modules import plain_name
 from optimzoo.optimizers.parts import part_of
 from optimzoo.traces import describe_error
-from optimzoo.transplant.moments import UntriedError, counterparts, filled, new_entry, plain
+from optimzoo.transplant.moments import GROUP, UntriedError, counterparts, filled, new_entry, of_group, plain
 from optimzoo.transplant.saved import Saved, saved_parameters
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.wrappers.members import members
@@ -81,23 +82,27 @@ def _convert(wrapper: BaseOptimWrapper, saved: dict[str, Saved], report: list[Ca
         cls = type(part_of(wrapper.optimizer, group))
         own: dict[int, Any] = {}
         carried: list[Carried] = []
+        wholes: list[dict[str, Any]] = []
         if len(group.get("param_names", ())) != len(group["params"]):
             raise ConfigError(
                 "its groups have no names of parameters: build it by build_optim_wrapper", "optim_wrapper"
             )
-        for name, parameter in zip(map(plain_name, group["param_names"]), group["params"]):
+        names = [plain_name(name) for name in group["param_names"]]
+        for name, parameter in zip(names, group["params"]):
             old = saved.get(name)
             if old is None:
                 carried.append(Carried(name, "fresh", "", cls.__name__, "nothing of it is there"))
             else:
-                entry, told = _entry(name, parameter, old, cls, group)
+                entry, told, whole = _entry(name, parameter, old, cls, group)
                 carried.append(told)
                 if entry is not None:
                     own[number] = entry
+                    wholes.append(whole)
             number += 1
-        counter = [key for key in ("step", "k", "steps") if isinstance(group.get(key), (int, float))]
-        if counter and own:
-            own, carried = _with_counter(described, counter[0], own, carried, saved)
+        if own and any(wholes):
+            frozen = {name for name, p in zip(names, group["params"]) if not p.requires_grad}
+            own, carried, settings = _with_its_own(own, carried, wholes, frozen)
+            described.update(settings)
         entries |= own
         report += carried
     return {**state, "state": entries, "entries": len(entries)}
@@ -105,52 +110,64 @@ def _convert(wrapper: BaseOptimWrapper, saved: dict[str, Saved], report: list[Ca
 
 def _entry(
     name: str, parameter: Tensor, old: Saved, cls: type, group: dict[str, Any]
-) -> tuple[dict[str, Any] | None, Carried]:
-    """Return what the new optimizer is to keep of a parameter, and what was done."""
+) -> tuple[dict[str, Any] | None, Carried, dict[str, Any]]:
+    """Return what the new optimizer is to keep of a parameter, what was done, and what it is to keep of the group."""
     told = (name, "fresh", old.cls.__name__, cls.__name__)
     try:
-        means = counterparts(old.cls, old.settings, cls, group, parameter)
+        every = counterparts(old.cls, old.settings, cls, group, parameter)
         empty = new_entry(cls, group, parameter)
     except UntriedError as error:
-        return None, Carried(*told, str(error))
-    values = plain(old.entry)
-    missing = [key for key, theirs in means.items() if theirs not in values]
+        return None, Carried(*told, str(error)), {}
+    values = {**of_group(old.settings), **plain(old.entry)}
+    means = {key: theirs for key, theirs in every.items() if not key.startswith(GROUP)}
+    missing = [key.removeprefix(GROUP) for key, theirs in every.items() if theirs not in values]
     if missing or not means:
         what = f"{', '.join(missing)} of it means nothing that was kept" if missing else "it keeps nothing"
-        return None, Carried(*told, what)
+        return None, Carried(*told, what), {}
     begun = plain(empty)
-    wrong = [key for key, theirs in means.items() if _shape(begun[key]) != _shape(values[theirs])]
+    shapes = {key: (_shape(begun[key]), _shape(values[theirs])) for key, theirs in means.items()}
+    # Prodigy keeps a single 0 of a parameter that began at 0
+    wrong = [key for key, (own, its) in shapes.items() if its != own and (its or old.cls is not cls)]
     if wrong:
-        return None, Carried(*told, f"{', '.join(wrong)} has another shape than the parameter")
+        return None, Carried(*told, f"{', '.join(wrong)} has another shape than the parameter"), {}
     try:
         entry = filled(empty, {key: values[theirs] for key, theirs in means.items()})
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"what it keeps of {name!r} is damaged: {describe_error(error)}") from error
-    notes = [f"{theirs} as {key}" for key, theirs in means.items() if theirs != key]
+    of_whole = {key.removeprefix(GROUP): values[theirs] for key, theirs in every.items() if key.startswith(GROUP)}
+    notes = [f"{theirs} as {key}" for key, theirs in means.items() if theirs.removeprefix(GROUP) != key]
     notes += _in_another_form(old.entry, empty)
     notes += [
         f"{key} {_shown(old.settings[key])}, now {_shown(group[key])}"
         for key in ("betas", "momentum", "alpha")
         if key in old.settings and key in group and tuple(_listed(old.settings[key])) != tuple(_listed(group[key]))
     ]
-    return entry, Carried(name, "converted" if notes else "carried", *told[2:], "; ".join(notes))
+    return entry, Carried(name, "converted" if notes else "carried", *told[2:], "; ".join(notes)), of_whole
 
 
-def _with_counter(
-    described: dict[str, Any], key: str, own: dict[int, Any], carried: list[Carried], saved: dict[str, Saved]
-) -> tuple[dict[int, Any], list[Carried]]:
-    """Set a group's count of updates, which is for all of its parameters; if not all were carried, none is."""
-    counts = {_count(saved[each.name]) for each in carried if each.name in saved}
-    if len(counts) == 1 and None not in counts and all(each.outcome != "fresh" for each in carried):
-        described[key] = counts.pop()
-        return own, carried
-    why = f"its {key} is one for the group, whose parameters were not all carried alike"
-    return {}, [Carried(each.name, "fresh", each.old, each.new, each.why or why) for each in carried]
+def _with_its_own(
+    own: dict[int, Any], carried: list[Carried], wholes: list[dict[str, Any]], frozen: set[str]
+) -> tuple[dict[int, Any], list[Carried], dict[str, Any]]:
+    """Return with the entries what is kept of the whole group, such as a count of updates.
+
+    If not all of its parameters were carried alike, none is.
+    """
+    first, *others = wholes
+    every = all(each.outcome != "fresh" or each.name in frozen for each in carried)
+    if every and all(_numbers(other) == _numbers(first) for other in others):
+        return own, carried, {key: _plain_count(value) for key, value in first.items()}
+    why = f"its {', '.join(first)} is one for the group, whose parameters were not all carried alike"
+    return {}, [Carried(each.name, "fresh", each.old, each.new, each.why or why) for each in carried], {}
 
 
-def _count(saved: Saved) -> int | None:
-    found = saved.entry.get("step", saved.settings.get("step"))
-    return None if found is None else int(found)
+def _numbers(whole: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in whole.items()}
+
+
+def _plain_count(value: Any) -> Any:
+    """Return a count that torch's optimizers hold in a tensor as the integer that groups hold."""
+    is_count = isinstance(value, Tensor) and not value.ndim and float(value).is_integer()
+    return int(value) if is_count else copy.copy(value)
 
 
 def _in_another_form(old: dict[str, Any], new: dict[str, Any]) -> Iterable[str]:

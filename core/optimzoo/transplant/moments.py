@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from optimzoo import calls
 from optimzoo.errors import OptimzooError
+from optimzoo.names.zoo import needs_of
 from optimzoo.traces import describe_error
 
 Entry = dict[str, Any]
 
+GROUP = "group."
+"""Before the keys of what is kept of a whole group, where they stand beside those of a parameter."""
 SCALES = (1.0, 0.5, 2.0, 0.1, 0.01)
 """Of the gradients: a maximum, a sum and a mean of them differ."""
 HORIZONS = {"momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "alpha": 0.99, "lr": 1e-3, "weight_decay": 0.0}
@@ -37,7 +40,8 @@ def new_entry(cls: type, settings: Mapping[str, Any], like: Tensor) -> Entry:
     Raises:
         UntriedError: It cannot be run by itself.
     """
-    return _run(cls, settings, like, SCALES[:1])
+    entry = _run(cls, settings, like, SCALES[:1])
+    return {key: value for key, value in entry.items() if not key.startswith(GROUP)}
 
 
 def counterparts(
@@ -45,6 +49,8 @@ def counterparts(
     like: Tensor,
 ) -> dict[str, str]:  # fmt: skip
     """Return for each key of the new optimizer's entries, that in the old one's which means the same, or "" for none.
+
+    What an optimizer counts or estimates for a whole group has its key in the group, after ``GROUP``.
 
     Args:
         old: The class of the optimizer whose state is there.
@@ -57,7 +63,13 @@ def counterparts(
         UntriedError: One of them cannot be run by itself.
     """
     shape = tuple(min(size, WIDEST[like.ndim > 1]) for size in like.shape)
-    return _counterparts(old, _frozen(old_settings), new, _frozen(new_settings), shape, like.dtype)
+    frozen = (_frozen(cls, settings) for cls, settings in ((old, old_settings), (new, new_settings)))
+    return _counterparts(old, next(frozen), new, next(frozen), shape, like.dtype)
+
+
+def of_group(group: Mapping[str, Any]) -> Entry:
+    """Return the single numbers of a group, under the keys that ``counterparts`` has for them."""
+    return {f"{GROUP}{key}": value for key, value in group.items() if _is_one(value)}
 
 
 def plain(entry: Mapping[str, Any]) -> Entry:
@@ -98,11 +110,18 @@ def _block(bits: Tensor, scale: Tensor) -> int:
     return 1 << max(-(-bits.numel() // scale.numel()) - 1, 0).bit_length()
 
 
-def _frozen(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return settings as a key: numbers of tensors, tuples of lists."""
-    plain_values = {k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in settings.items()}
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in plain_values.items()}
-    return tuple(sorted((k, v) for k, v in tuples.items() if isinstance(v, (type(None), bool, int, float, str, tuple))))
+def _frozen(cls: type, settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the arguments of a class among settings as a key: numbers of tensors, tuples of lists."""
+    known = calls.parameters(cls).keys() - {"params"}
+    plain_values = {k: _hashable(v) for k, v in settings.items() if k in known}
+    kinds = (type(None), bool, int, float, str, tuple)
+    return tuple(sorted((k, v) for k, v in plain_values.items() if isinstance(v, kinds)))
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_hashable, value))
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 @functools.lru_cache(maxsize=1024)
@@ -112,16 +131,22 @@ def _counterparts(
 ) -> dict[str, str]:  # fmt: skip
     like = torch.zeros(shape, dtype=dtype)
     theirs, ours = (
-        [_run(cls, _same_horizon(dict(settings)), like, SCALES[:count]) for count in (1, len(SCALES))]
+        [_run(cls, _same_horizon(dict(settings)), like, SCALES[:count]) for count in (0, 1, len(SCALES))]
         for cls, settings in ((old, old_settings), (new, new_settings))
     )
-    found, (first, last), (_, kept) = {}, map(plain, ours), map(plain, theirs)
-    coarse = any(len(plain(each)) < len(each) or _of_few_bits(each) for each in (theirs[1], ours[1]))
+    found, (begun, first, last), (_, their_first, kept) = {}, map(plain, ours), map(plain, theirs)
+    coarse = any(len(plain(each)) < len(each) or _of_few_bits(each) for each in (theirs[2], ours[2]))
     for key, value in last.items():
+        still = _same((begun if key.startswith(GROUP) else first).get(key), value, False)
         same = [name for name in sorted(kept, key=lambda name: name != key) if _same(kept[name], value, coarse)]
+        if GROUP in key + "".join(same):  # one number may be another by chance
+            same = [name for name in same if name == key or not still]
+            same = [name for name in same if _same(their_first.get(name), first.get(key), coarse)]
+        if still and isinstance(value, bool):  # not what it has come to, but what it is
+            continue
         if same:
             found[key] = same[0]
-        elif not _same(first[key], value, False):  # what no update changes is no state
+        elif not still:  # what no update changes is no state
             found[key] = ""
     return found
 
@@ -142,6 +167,11 @@ def _same(theirs: Any, ours: Any, coarse: bool) -> bool:
     return all(isinstance(v, (int, float)) for v in one) and abs(one[0] - one[1]) <= 1e-6 * abs(one[1])
 
 
+def _is_one(value: Any) -> bool:
+    """Whether a value is one number."""
+    return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
 def _same_horizon(settings: dict[str, Any]) -> dict[str, Any]:
     for key in settings.keys() & HORIZONS.keys():
         settings[key] = HORIZONS[key] if settings[key] or key == "lr" else settings[key]
@@ -151,7 +181,7 @@ def _same_horizon(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(cls: type, settings: Mapping[str, Any], like: Tensor, scales: Sequence[float]) -> Entry:
-    """Return what an optimizer keeps of one parameter after updates on gradients that are always the same."""
+    """Return what an optimizer keeps of one parameter, and of its group, after updates on always the same gradients."""
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.randn(like.shape, generator=generator).to(like.dtype))
     own = {key: value for key, value in settings.items() if key in calls.parameters(cls) and key != "params"}
@@ -159,12 +189,23 @@ def _run(cls: type, settings: Mapping[str, Any], like: Tensor, scales: Sequence[
         with warnings.catch_warnings(), calls.no_exit(cls.__name__):
             warnings.simplefilter("ignore")
             optimizer = cls([parameter], **own)
-            if callable(train := getattr(optimizer, "train", None)):
+            if scales and callable(train := getattr(optimizer, "train", None)):
                 train()
             for scale in scales:
+                if "curvature" in needs_of(optimizer):
+                    _estimate_curvature(optimizer, parameter)
                 parameter.grad = scale * torch.randn(like.shape, generator=generator).to(like.dtype)
                 optimizer.step()
     except Exception as error:
         told = describe_error(error).partition("\n")[0]
         raise UntriedError(f"{cls.__name__} does not run by itself: {told}") from error
-    return dict(optimizer.state.get(parameter, {}))
+    (group,) = optimizer.param_groups
+    computed = {key: value for key, value in group.items() if key not in calls.parameters(cls)}
+    return {**optimizer.state.get(parameter, {}), **of_group(computed)}
+
+
+def _estimate_curvature(optimizer: Any, parameter: Tensor) -> None:
+    """Let an optimizer estimate the curvature of a parabola, by always the same random numbers."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        optimizer.update_curvature((torch.rand(parameter.shape) * parameter.float().square()).sum(), None)

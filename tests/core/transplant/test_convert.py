@@ -96,6 +96,7 @@ def test_so_does_torchaos_which_compiles_its_step(run):
         (ADAMW, dict(type="SGD", lr=0.1, momentum=0.9), "momentum_buffer of it"),
         (dict(type="SGD", lr=0.1, momentum=0.9), ADAMW, "exp_avg_sq of it"),
         (ADAMW, dict(type="SGD", lr=0.1), "it keeps nothing"),
+        (ADAMW, dict(type="Sophia", lr=1e-3), "hessian of it means nothing that was kept"),
     ],
 )
 def test_what_means_something_else_begins_anew(old, new, why):
@@ -108,6 +109,56 @@ def test_what_means_something_else_begins_anew(old, new, why):
 def test_a_mean_over_another_number_of_updates_is_told():
     *_, report = converted(ADAMW, dict(ADAMW, betas=(0.95, 0.99)))
     assert {(each.outcome, each.why) for each in report} == {("converted", "betas 0.9 0.999, now 0.95 0.99")}
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        dict(type="pytorch_optimizer.AdamP", lr=1e-3),  # counts in the group, from its first step on
+        dict(type="Ranger", lr=1e-3, k=4),  # its k is no count
+        dict(type="Prodigy", lr=1.0, d0=1e-4),
+        dict(type="DAdaptAdam", lr=1.0),
+        dict(type="ScheduleFreeAdamW", lr=1e-2),
+        dict(type="AdamWScheduleFree", lr=1e-2),
+        dict(type="Sophia", lr=1e-3),
+        dict(type="torch_optimizer.RAdam", lr=1e-2),
+    ],
+    ids=lambda new: new["type"],
+)
+def test_what_is_of_a_whole_group_goes_on(new):
+    """The next losses are those that the state has when it is loaded as it is."""
+    model = network()
+    old, own, converted = (build_optim_wrapper(model, dict(optimizer=new)) for _ in range(3))
+    modes = callable(getattr(old.optimizer, "train", None))
+    if modes:
+        old.optimizer.train()
+    train(model, old.update_params, 0, 12)
+    own.load_state_dict(old.state_dict())
+    state, report = convert_state(converted, model, old.state_dict())
+    converted.load_state_dict(state)
+    assert {each.outcome for each in report} == {"carried"}
+    begun = copy.deepcopy(model.state_dict())
+    losses = []
+    for wrapper in (own, converted):
+        model.load_state_dict(begun)
+        if modes:
+            wrapper.optimizer.train()
+        torch.manual_seed(0)  # of Hutchinson's estimates
+        losses.append(train(model, wrapper.update_params, 12, 16))
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(("old", "new"), [(ADAMW, "pytorch_optimizer.AdamP"), ("pytorch_optimizer.AdamP", ADAMW)])
+def test_a_count_of_the_group_is_made_of_those_of_parameters_and_the_other_way_round(old, new):
+    old, new = (dict(type=each, lr=1e-2) if isinstance(each, str) else each for each in (old, new))
+    model, wrapper, fresh, report = converted(old, new, updates=7)
+    assert {each.outcome for each in report} <= {"carried", "converted"}
+    (group,) = fresh.optimizer.param_groups
+    counts = [group["step"]] if new is not ADAMW else [entry["step"] for entry in fresh.optimizer.state.values()]
+    assert {float(count) for count in counts} == {7.0}
+    assert torch.equal(
+        *(each.optimizer.state[model[1].weight]["exp_avg_sq"] for each in (wrapper, fresh)),
+    )
 
 
 def test_several_optimizers_go_on_as_parts_and_the_other_way_round():
