@@ -77,3 +77,9 @@ def test_a_single_number_is_one_whatever_holds_it(one):
 )
 def test_a_metric_that_is_nan_is_no_improvement_as_in_torch(rule, values):
     assert final_lr(rule, values) == torchs({"less": "min", "greater": "max"}[rule], values)
+
+
+@pytest.mark.parametrize(("rule", "mode", "worst"), [("less", "min", math.inf), ("greater", "max", -math.inf)])
+def test_a_first_metric_that_nothing_is_worse_than_is_no_improvement_as_in_torch(rule, mode, worst):
+    assert final_lr(rule, [worst, worst]) == torchs(mode, [worst, worst]) == 0.1
+    assert final_lr(rule, [worst, 1.0]) == torchs(mode, [worst, 1.0]) == 1.0

@@ -128,7 +128,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     def _is_better(self, metric: float, best: float | None) -> bool:
         if best is None:
-            return metric == metric  # NaN is no improvement on anything
+            return metric < math.inf if self.rule == "less" else metric > -math.inf  # nor is NaN an improvement
         sign = 1 if self.rule == "less" else -1
         bar = best * (1 - sign * self.threshold) if self.threshold_rule == "rel" else best - sign * self.threshold
         return metric < bar if self.rule == "less" else metric > bar
