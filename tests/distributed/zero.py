@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from optimzoo import build_optim_wrapper, build_optimizer
+from optimzoo import build_optim_wrapper, build_optimizer, build_param_scheduler
 
 CFG = dict(type="ZeroRedundancyOptimizer", optimizer_type="Lion", lr=0.01, weight_decay=0.1)
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
@@ -44,6 +44,28 @@ def with_gradients_that_come_later():
         assert torch.equal(ours, oracle)
 
 
+def with_a_schedule_of_the_betas():
+    """A key that the config does not set is there before the first step."""
+    mine = nn.Linear(3, 2)
+    theirs = copy.deepcopy(mine)
+    for model, kind in (
+        (mine, dict(type="ZeroRedundancyOptimizer", optimizer_type="AdamW")),
+        (theirs, dict(type="AdamW")),
+    ):
+        wrapper = build_optim_wrapper(model, dict(optimizer=kind))
+        schedules = build_param_scheduler(
+            wrapper,
+            [
+                dict(type="ExponentialMomentum", gamma=0.5, by="update"),
+                dict(type="LinearLR", start_factor=0.1, by="update", end=3),
+            ],
+        )
+        for _ in range(4):
+            schedules.step(wrapper.update_params(model(X).square().mean()))
+        assert wrapper.get_momentum()["momentum"] == [0.9 / 16]
+    assert all(map(torch.equal, mine.parameters(), theirs.parameters()))
+
+
 def sharded(folder):
     torch.manual_seed(0)
     mine = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -67,4 +89,5 @@ def sharded(folder):
     train()
     with_heads()
     with_gradients_that_come_later()
+    with_a_schedule_of_the_betas()
     (folder / "zero-equals").touch()

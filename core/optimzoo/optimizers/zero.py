@@ -58,6 +58,9 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         for need in (need for need in (entry.needs if entry else ()) if need in CANNOT):
             raise ConfigError(f"{optimizer_type} {CANNOT[need]}", "optimizer_type")
         super().__init__(params, cls, **kwargs)
+        self.defaults = {**self.optim.defaults, **self.defaults}
+        for group, local in zip(self.param_groups, self.optim.param_groups):  # torch adds them in the first step
+            group.update({key: value for key, value in local.items() if key not in group})
 
     def _init_local_optimizer(self) -> None:
         super()._init_local_optimizer()  # type: ignore[misc]
