@@ -49,7 +49,7 @@ def everything(folder):
         *(train, train_with_wrappers, start_without_a_seed, resume_from_unlike_folders),
         *(use_different_layers, log_different_values, count, sharded),
         *(stepping.with_ddp, stepping.with_fsdp2, stepping.with_an_overflow_on_one_rank),
-        *(stepping.with_weights, stepping.with_sharded_weights),
+        *(stepping.with_weights, stepping.with_sharded_weights, stepping.with_a_share_of_nothing),
         zero.sharded,
     ):
         torch.manual_seed(0)

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -58,9 +60,6 @@ def with_weights(folder):
 
 
 def with_sharded_weights(folder):
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     model = network()
     fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
     norms = train(model, uneven_part, weighted=True)
@@ -82,6 +81,26 @@ def with_ddp(folder):
     torch.save((inner.state_dict(), norms), f"{folder}/with_ddp-{torch.distributed.get_rank()}.pt")
 
 
+def clipped_by_the_largest(sharded=False):
+    """Train a model with a parameter of one number, of which one of two processes has no share."""
+    model = network().append(nn.Linear(2, 1)).double()
+    if sharded:
+        fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    wrapper = build_optim_wrapper(
+        model, dict(optimizer=dict(type="SGD", lr=0.1), clip_grad=dict(max_norm=0.1, norm_type="inf"))
+    )
+    norms = []
+    for x in X:
+        wrapper.update_params(model(x).square().mean())
+        norms.append(wrapper.grad_norm)
+    whole = {name: getattr(p, "full_tensor", lambda p=p: p)().detach() for name, p in model.named_parameters()}
+    return whole, norms
+
+
+def with_a_share_of_nothing(folder):
+    torch.save(clipped_by_the_largest(sharded=True), f"{folder}/largest-{torch.distributed.get_rank()}.pt")
+
+
 class Reductions(TorchDispatchMode):
     """Notes every exchange of sharded gradients."""
 
@@ -96,9 +115,6 @@ class Reductions(TorchDispatchMode):
 
 
 def with_fsdp2(folder):
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     model = network()
     fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
     with Reductions() as reductions:
@@ -109,9 +125,6 @@ def with_fsdp2(folder):
 
 
 def with_an_overflow_on_one_rank(folder):
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     model = network().float()
     fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
     cfg = dict(type="AmpOptimWrapper", dtype="float16", use_fsdp=True, loss_scale=dict(init_scale=64.0))

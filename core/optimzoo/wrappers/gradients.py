@@ -55,10 +55,34 @@ def clips_of_rules(optimizer: Optimizer) -> list[tuple[float, list[Tensor]]]:
 
 def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Tensor | None:
     """Clip the gradients of ``params`` in place, and return their norm before it, if ``function`` tells."""
+    if kwargs.get("norm_type") == math.inf and any(hasattr(p.grad, "device_mesh") for p in params):
+        return _clip_by_largest(params, **kwargs)
     try:
         norm: Tensor | None = function(params, **kwargs)
     except NotImplementedError:  # torch clips no sparse gradients
         norm = function([_stand_in(p) for p in params], **kwargs)
+    return norm
+
+
+def _clip_by_largest(params: Sequence[Tensor], max_norm: float, error_if_nonfinite: bool = False, **_: Any) -> Tensor:
+    """Clip by the largest number in gradients that are sharded: torch finds none in a process whose share is empty."""
+    from torch.distributed.tensor import DTensor, Shard
+
+    shares: dict[Any, list[Tensor]] = {}
+    for grad in (p.grad for p in params if p.grad is not None):
+        mesh = getattr(grad, "device_mesh", None)
+        shares.setdefault(mesh, []).append(_largest(grad if mesh is None else grad.to_local()))  # type: ignore[attr-defined]
+    found = []
+    for mesh, each in shares.items():
+        largest = torch.stack(each).amax()
+        if mesh is not None:
+            every = DTensor.from_local(largest.reshape(1), mesh, [Shard(0)] * mesh.ndim)
+            largest = every.full_tensor().amax()
+        found.append(largest)
+    norm = torch.stack(found).amax()
+    if error_if_nonfinite and not bool(norm.isfinite()):
+        raise RuntimeError(f"the norm of the gradients is {float(norm)}")
+    multiply(params, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
 
 
@@ -116,6 +140,8 @@ def _largest(grad: Tensor) -> Tensor:
             return grad.new_zeros(())
     if hasattr(grad, "full_tensor"):  # a DTensor, whose share in this process may be empty: the sum is 0 or NaN
         return (grad * 0).sum()
+    if not grad.numel():
+        return grad.new_zeros(())
     largest: Tensor = torch.linalg.vector_norm(grad, ord=math.inf)
     return largest
 
