@@ -53,6 +53,18 @@ class Network(nn.Module):
         return self.head(self.embed(x))
 
 
+class Scaled(Network):
+    """A network with a row and a number, of which one process has all and another nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Linear(9, 1)
+
+    def forward(self, x):
+        found = super().forward(x)
+        return found * self.scale(found)
+
+
 class Run:
     def __init__(self, cfg, schedules=SCHEDULES, model=None):
         self.model = model or Network()
@@ -246,7 +258,7 @@ def test_torchs_own_functions_restore_a_fresh_optimizer(cfg, flatten, tmp_path):
 
 
 def shared(cfg):
-    model = Network()
+    model = Scaled()
     fully_shard(model)
     return Run(cfg, model=model)
 
@@ -256,14 +268,22 @@ def in_processes(folder):
         run = shared(CFGS[name]).train().save(f"{folder}/{name}")
         torch.save(run.weights() + run.entries(), f"{folder}/{name}-{dist.get_rank()}.pt")
         same(run.train(), shared(CFGS[name]).load(f"{folder}/{name}").train())
+        taken = shared(CFGS[name]).load(f"{folder}/{name} alone")
+        torch.save(taken.weights() + taken.entries(), f"{folder}/{name}-taken-{dist.get_rank()}.pt")
 
 
-def test_two_processes_restore_their_shares_and_one_takes_the_whole(launch, tmp_path):
+def test_two_processes_restore_their_shares_and_one_takes_the_whole_and_the_other_way_round(launch, tmp_path):
+    saved = {
+        name: Run(CFGS[name], model=Scaled()).train().save(tmp_path / f"{name} alone")
+        for name in ("AdamW", "Muon and AdamW")
+    }
     for code, output in launch(in_processes, tmp_path):
         assert code == 0, output
     for name in ("AdamW", "Muon and AdamW"):
-        alone = Run(CFGS[name]).load(tmp_path / name)
+        alone = Run(CFGS[name], model=Scaled()).load(tmp_path / name)
         assert all(map(torch.equal, alone.weights() + alone.entries(), torch.load(tmp_path / f"{name}-0.pt")))
+        taken = torch.load(tmp_path / f"{name}-taken-1.pt")
+        assert all(map(torch.equal, saved[name].weights() + saved[name].entries(), taken))
 
 
 def test_a_state_from_which_entries_were_taken_says_so():

@@ -92,18 +92,18 @@ class _One:
     def state_dict(self) -> dict[str, Any]:
         saved = self._wrapper.state_dict()
         names = _names(saved)
+        params = dict(zip(names.values(), params_of(self._wrapper.optimizer)))  # a state has the groups in their order
         held = {names[number]: entry for number, entry in saved["state"].items() if number in names}
         tensors: dict[str, dict[str, Tensor]] = {name: {} for name in held}
         aside = {
             **saved,
             "state": {key: value for key, value in saved["state"].items() if key not in names},
-            "held": {name: _taken_apart(entry, tensors[name]) for name, entry in held.items()},
+            "held": {name: _taken_apart(entry, tensors[name], params[name]) for name, entry in held.items()},
         }
-        params = params_of(self._wrapper.optimizer)  # a state has the groups in their order
-        if any(p.requires_grad and name not in held for name, p in zip(names.values(), params)):
+        if any(p.requires_grad and name not in held for name, p in params.items()):
             for name, entry in _template(self._wrapper).items():
                 if name not in held:
-                    _taken_apart(entry, tensors.setdefault(name, {}))
+                    _taken_apart(entry, tensors.setdefault(name, {}), params[name])
         return {"state": dict(sorted(tensors.items())), ASIDE: (aside,)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -157,7 +157,10 @@ def _template(wrapper: BaseOptimWrapper) -> dict[str, Any]:
         with torch.enable_grad(), calls.no_exit(f"{type(optimizer).__name__}.step"):
             optimizer.zero_grad()
             for p in (p for p in params_of(optimizer) if p.requires_grad):
-                (backward_with_graph if "graph" in needs_of(optimizer) else Tensor.backward)((p + p * p / 2).sum())
+                if "graph" in needs_of(optimizer):
+                    backward_with_graph((p + p * p / 2).sum())
+                else:  # sharded as the parameter is, also if it is a row or a number, of which a sum's would not be
+                    p.grad = torch.ones_like(p).add_(p.detach())
             if "modes" in needs_of(optimizer):
                 optimizer.train()  # type: ignore[attr-defined]
             optimizer.step(*([lambda: 0.0] if "loss" in needs_of(optimizer) else []))
@@ -178,13 +181,17 @@ class _Place:
     path: str
 
 
-def _taken_apart(entry: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return ``entry`` with a place for each tensor, which ``tensors`` gets by its path; single numbers stay."""
+def _taken_apart(entry: Any, tensors: dict[str, Tensor], parameter: Tensor) -> Any:
+    """Return the entry of a parameter with a place for each tensor, which ``tensors`` gets by its path.
+
+    Single numbers stay, unless they are of a parameter of one number, whose entry may be a DTensor elsewhere.
+    """
 
     def place(path: Sequence[Any], value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        if type(value) is Tensor and value.numel() == 1:  # of which some libraries change the shape
+        is_like = value.ndim and value.shape == parameter.shape
+        if type(value) is Tensor and value.numel() == 1 and not is_like:  # of which some libraries change the shape
             return value.detach().cpu()
         name = ".".join(str(step.key if hasattr(step, "key") else step.idx) for step in path)
         tensors[name] = value
