@@ -84,9 +84,9 @@ class Course:
             ConfigError: There is none of that name, in all of the validation data.
         """
         monitors = [getattr(scheduler, "monitor", None) for scheduler in self.run.schedulers]
-        watching = {f"param_scheduler[{n}].monitor": m for n, m in enumerate(monitors) if isinstance(m, str)}
-        if self.saver.best is not None:
-            watching["checkpoint.best"] = self.saver.best.removeprefix("val_")
+        named = {f"param_scheduler[{n}].monitor": monitor for n, monitor in enumerate(monitors)}
+        named["checkpoint.best"] = self.saver.best
+        watching = {path: name.removeprefix("val_") for path, name in named.items() if isinstance(name, str)}
         seen = dict.fromkeys(filter(MEASURED.match, self.run.history.columns))  # of a run that is resumed
 
         def unseen() -> list[tuple[str, str]]:

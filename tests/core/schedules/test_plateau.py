@@ -83,3 +83,15 @@ def test_a_metric_that_is_nan_is_no_improvement_as_in_torch(rule, values):
 def test_a_first_metric_that_nothing_is_worse_than_is_no_improvement_as_in_torch(rule, mode, worst):
     assert final_lr(rule, [worst, worst]) == torchs(mode, [worst, worst]) == 0.1
     assert final_lr(rule, [worst, 1.0]) == torchs(mode, [worst, 1.0]) == 1.0
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+def test_a_metric_is_also_called_as_the_log_calls_it(name):
+    assert final_lr("less", [1.0, 1.0, 1.0], monitor=name) == torchs("min", [1.0, 1.0, 1.0]) == 0.1
+
+
+def test_a_metric_that_is_not_there_is_told_with_the_near_ones():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    schedule = ReduceOnPlateauLR(optimizer, monitor="val_los")
+    with pytest.raises(ConfigError, match="no metric 'val_los'; it has loss, ema_val_loss.* Did you mean 'loss'"):
+        schedule.step({"loss": 1.0, "ema_val_loss": 2.0})

@@ -127,6 +127,12 @@ class TestHyperparameters:
         with pytest.raises(ConfigError, match="neither momentum nor betas"):
             LinearMomentum(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))
 
+    def test_one_that_only_some_groups_have_is_told_how_to_choose_these(self):
+        muon = dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.001))
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+        with pytest.raises(ConfigError, match="no 'momentum' to schedule. Others have it: groups= chooses those"):
+            LinearMomentum(build_optim_wrapper(model, dict(optimizer=muon)))
+
     def test_a_tensor_is_filled_in_place(self):
         lr = torch.tensor(1.0)
         optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=lr, foreach=False, capturable=True)

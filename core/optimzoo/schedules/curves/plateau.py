@@ -18,7 +18,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     """A factor when a metric stops improving: when it has not improved for more than ``patience`` validations.
 
     Args:
-        monitor: The name of the metric.
+        monitor: The name of the metric; ``loss`` is also ``val_loss``, as the log of a run calls it.
         rule: ``"less"`` if a smaller metric is better, ``"greater"`` if a larger one is.
         factor: The factor, from 0 to below 1.
         patience: Validations without improvement that are let pass.
@@ -86,13 +86,14 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     def _metric(self, metrics: Any) -> float:
         if not isinstance(metrics, Mapping):
             raise ConfigError(f"metrics by name are wanted, such as {{{self.monitor!r}: 0.5}}, got {shown(metrics)}")
-        if self.monitor not in metrics:
+        name = self.monitor if self.monitor in metrics else self.monitor.removeprefix("val_")
+        if name not in metrics:
             names = list(map(str, metrics))
-            hint = did_you_mean(near(self.monitor, names))
+            hint = did_you_mean(near(name, names))
             raise ConfigError(
                 f"the validation has no metric {self.monitor!r}; it has {', '.join(names) or 'none'}.{hint}", "monitor"
             )
-        metric = metrics[self.monitor]
+        metric = metrics[name]
         shape = getattr(metric, "shape", None)
         single = metric if shape is None or math.prod(shape) != 1 else metric.item()
         if not is_number(single):
