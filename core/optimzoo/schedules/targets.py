@@ -79,7 +79,7 @@ class HyperParam:
         if key not in group:
             numeric = [k for k, v in group.items() if isinstance(v, (int, float, tuple)) and not isinstance(v, bool)]
             whose = "the optimizer" if optimizer is None else f"the optimizer, {type(optimizer).__name__},"
-            hint = f"{did_you_mean(near(key, numeric)) or ' They have ' + ', '.join(numeric) + '.'}"
+            hint = did_you_mean(near(key, numeric)) or f" They have {', '.join(numeric)}."
             if optimizer is not None and any(key in other for other in optimizer.param_groups):
                 hint = " Others have it: groups= chooses those, by a pattern or the name of their part."
             raise ConfigError(f"{whose} has groups that have no {key!r} to schedule.{hint}", "param_name")
