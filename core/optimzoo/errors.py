@@ -220,11 +220,12 @@ def a(noun: str) -> str:
 
 
 def shown(value: object, width: int = 200) -> str:
-    """Return ``repr(value)``, cut where it is long; of what has no such text, its type."""
+    """Return ``repr(value)`` in one line, cut where it is long; of what has no such text, its type."""
     try:
         text = repr(value)
     except Exception:  # nested too deeply, a number of too many digits, or an object's own fault
         return f"<{type(value).__name__}>"
+    text = " ".join(text.split()) if "\n" in text else text
     return text if len(text) <= width else f"{text[: width - 4]} ..."
 
 

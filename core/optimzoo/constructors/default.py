@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, cast
@@ -12,7 +13,7 @@ from torch.optim import SGD
 
 from optimzoo import calls
 from optimzoo.calls import Call
-from optimzoo.errors import ConfigError, OptimzooWarning, Problems, did_you_mean, join_path, near, shown
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, Problems, did_you_mean, join_path, near, shown
 from optimzoo.groups.merge import Known, known_parameters, merge_groups, name_groups
 from optimzoo.groups.modules import AROUND, is_deformable, unwrap
 from optimzoo.groups.paramwise import KEYS, Paramwise, read_paramwise
@@ -79,14 +80,22 @@ class DefaultOptimWrapperConstructor:
         self._indexed: tuple[list[Group] | None, int, set[int]] = (None, 0, set())
         with Problems() as problems:
             self.read = problems.catch(self._read) if self._is_closed else None
-            self._optimizer = self.read[0] if self.read else DescribedOptimizer(self.optimizer_cfg, "optimizer")
+            described: Any = (
+                self.read[0] if self.read else problems.catch(DescribedOptimizer, self.optimizer_cfg, "optimizer")
+            )
+            if described is None:
+                self._try_wrapper(problems)
+                return
+            self._optimizer = described
             self.makers = {} if problems.found else self._makers(problems)
             self.base_lr: Any = self._optimizer.settings.get("lr")
             self.base_wd: Any = self._optimizer.settings.get("weight_decay")
             if self.makers:
-                self.split = Split(self._optimizer.parts)
+                self.split = problems.catch(Split, self._optimizer.parts)
             else:
-                self._validate_cfg()
+                problems.catch(self._validate_cfg)
+            if problems.found and self._is_closed:
+                self._try_wrapper(problems)
 
     def _makers(self, problems: Problems) -> dict[str, DefaultOptimWrapperConstructor]:
         """Return a constructor for each part of an optimizer that is made of several: it makes the groups of that part.
@@ -145,7 +154,7 @@ class DefaultOptimWrapperConstructor:
         with Problems() as problems:
             described = problems.catch(DescribedOptimizer, self.optimizer_cfg, "optimizer")
             found = problems.catch(OPTIM_WRAPPERS.resolve, {"type": "OptimWrapper", **self.optim_wrapper_cfg})
-            arguments, call = calls.parameters(found[0]) if found else {}, None
+            arguments = calls.parameters(found[0]) if found else {}
             beside = ("constructor", "paramwise_cfg", "type")
             if described:
                 others = {"rest": "", **dict.fromkeys(KEYS, "in 'paramwise_cfg', beside 'optimizer'")}
@@ -156,9 +165,27 @@ class DefaultOptimWrapperConstructor:
                 others = {**inside, **dict.fromkeys(KEYS, "in 'paramwise_cfg'")}
                 others |= dict.fromkeys(("optimizer", *beside), "")
                 call = problems.catch(calls.read, *found, given=("optimizer",), elsewhere=others)
-            if call and described and problems.found and not described.parts and OPTIM_WRAPPERS.owner_of(found[0]):
-                problems.catch(call.build, optimizer=SGD([nn.Parameter(torch.zeros(1))]))  # what it would refuse, too
         return described, call
+
+    def _try_wrapper(self, problems: Problems) -> None:
+        """Add what the wrapper refuses, built of those of its settings that can be read, to what is wrong beside it."""
+        cfg = {
+            key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("constructor", "paramwise_cfg")
+        }
+        of_parts = isinstance(cfg.get("clip_grad"), Mapping) and "parts" in cfg["clip_grad"]
+        try:
+            target, kwargs = OPTIM_WRAPPERS.resolve({"type": "OptimWrapper", **cfg})
+        except OptimzooError:  # which is told
+            return
+        if not OPTIM_WRAPPERS.owner_of(target):
+            return
+        sound: dict[str, Any] = {}
+        for key, value in kwargs.items():
+            with contextlib.suppress(ConfigError):
+                sound |= calls.read(target, {key: value}, given=("optimizer",)).kwargs
+        if of_parts:
+            sound.pop("clip_grad", None)
+        problems.catch(calls.Call(target, sound).build, optimizer=SGD([nn.Parameter(torch.zeros(1))]))
 
     def _validate_cfg(self) -> None:
         """Read ``paramwise_cfg``."""

@@ -96,7 +96,7 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
         cls = problems.catch(OPTIM_WRAPPER_CONSTRUCTORS.get, constructor_of(cfg), "constructor")
         if cls is None:
             _found(settings, problems)  # what else is wrong, as far as another constructor's keys are known
-        elif issubclass(cls, DefaultOptimWrapperConstructor):
+        elif issubclass(cls, DefaultOptimWrapperConstructor) and cls is not DefaultOptimWrapperConstructor:
             settings |= _found(settings, problems)
     try:
         call = calls.read(cls, arguments)

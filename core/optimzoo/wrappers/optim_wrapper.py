@@ -379,7 +379,7 @@ class OptimWrapper(Windows):
     def _nonfinite_error(self, name: str) -> NonFiniteError:
         return NonFiniteError(
             f"the gradient of {name!r} is not finite in update {self.update_count + self.skipped_count + 1} "
-            f"(iteration {self._inner_count}). Lower the learning rate, clip, or set nonfinite='skip'"
+            f"(iteration {self._inner_count}). Look at the batch, lower the rate, clip, or set nonfinite='skip'"
         )
 
 

@@ -22,6 +22,11 @@ from optimzoo.wrappers.weights import Weights
 
 logger = logging.getLogger("optimzoo")
 
+LOST = (
+    "the state was saved inside a window of accumulation, whose first gradients are lost: save the grad of each "
+    "parameter beside it, and set these before the next loss"
+)
+
 
 class Windows(BaseOptimWrapper):
     """Base of the wrappers that accumulate gradients."""
@@ -31,7 +36,7 @@ class Windows(BaseOptimWrapper):
         super().__init__(optimizer)
         self._inner_count = self._first_count = 0  # iterations done, and those before the first of the windows
         self._max_counts = self._remainder_counts = -1
-        self._window_open = self._finished = False
+        self._window_open = self._finished = self._resumed = False
         self._versions: int | None = None
         self._weights: Weights | None = None
         self._weight_unit: Any = None
@@ -71,6 +76,7 @@ class Windows(BaseOptimWrapper):
         if self._accumulative_counts > 1:
             if self._in_window and not with_grad(self.optimizer):
                 logger.warning("resumed inside an accumulation window; its first gradients are lost")
+                self._resumed = False
             if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
                 logger.warning("the model has batch norm, which sees one iteration at a time, not the whole update")
 
@@ -166,7 +172,7 @@ class Windows(BaseOptimWrapper):
                 OptimzooWarning,
                 stacklevel=4,
             )
-        self._window_open = same and begun > 0  # its gradients are not for the losses of other members
+        self._window_open = self._resumed = same and begun > 0  # its gradients are not for the losses of other members
         self._versions = self._weights = None
         self._inner_count, self.skipped_count = done, skipped
         self._first_count = done - begun if same else done
@@ -182,6 +188,9 @@ class Windows(BaseOptimWrapper):
     def _begin_window(self) -> bool:
         """Begin a window, unless one is open, by dropping the gradients that are there; return whether one began."""
         if self._window_open:
+            if self._resumed and not with_grad(self.optimizer):
+                warnings.warn(LOST, OptimzooWarning, stacklevel=4)
+            self._resumed = False
             if self._versions not in (None, versions(self.optimizer)):
                 warn_of_changes()
             self._versions = None

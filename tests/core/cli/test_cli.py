@@ -84,7 +84,7 @@ class TestTrain:
     def test_it_resumes(self, optimzoo, config):
         optimzoo("train", config)
         done = optimzoo("train", config, "--resume", "--set", "train_cfg.max_epochs=3")
-        assert "resumed after step 10 (epoch 2)" in done.stdout
+        assert "resumed after step 10 (epochs done: 2)" in done.stdout
         assert "epoch 3/3" in done.stdout
         assert "epoch 2/3" not in done.stdout
 

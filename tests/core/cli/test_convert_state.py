@@ -74,7 +74,7 @@ def test_a_run_goes_on_with_another_optimizer_as_the_command_says(folder, optimz
     assert re.search(r"2.weight +│ converted +│ AdamW +│ Muon +│ exp_avg as momentum_buffer", said)
     command = re.search("Go on with optimzoo (.*)", said)[1].split()
     done = optimzoo(*command, "--set", "train_cfg.max_epochs=3")
-    assert "resumed after step 8 (epoch 1)" in done.stdout
+    assert "resumed after step 8 (epochs done: 1)" in done.stdout
     assert torch.load(folder / "new" / "checkpoint_00000024.pt")["iter"] == 24
 
 

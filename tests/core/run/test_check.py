@@ -59,6 +59,18 @@ class Greedy(DefaultOptimWrapperConstructor):
             ),
             [f"optim_wrapper.{key}" for key in ("optimizer.lr", "accumulative_counts", "clip_grad.max_norm")],
         ),
+        (
+            dict(optim_wrapper=dict(optimizer=dict(type="AdmaW"), clip_gradd=1, clip_grad=dict(max_nrm=1))),
+            [f"optim_wrapper.{key}" for key in ("optimizer.type", "clip_gradd", "clip_grad.max_nrm")],
+        ),
+        (
+            dict(
+                optim_wrapper=dict(
+                    optimizer=dict(type="AdamW"), paramwise_cfg=dict(norm_decay=0), accumulative_counts=0
+                )
+            ),
+            [f"optim_wrapper.{key}" for key in ("paramwise_cfg.norm_decay", "accumulative_counts")],
+        ),
         (dict(checkpoint=dict(best="loss")), ["checkpoint.best"]),
         *(
             (dict(optim_wrapper=dict(optimizer=dict(type="ZeroRedundancyOptimizer", optimizer_type=name))), paths)

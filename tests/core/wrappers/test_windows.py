@@ -151,3 +151,20 @@ def test_batch_norm_and_a_broken_window_are_pointed_out(model, caplog):
     sgd(model, accumulative_counts=2).initialize_count_status(model, 3, 10)
     assert "resumed inside an accumulation window" in caplog.text
     assert "the model has batch norm" in caplog.text
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_state_from_inside_a_window_wants_its_gradients(kept, linear):
+    first, second = batches(2)
+    wrapper = sgd(linear, accumulative_counts=2)
+    wrapper.update_params(linear(first).square().mean())
+    other = copy.deepcopy(linear)
+    other.weight.grad = linear.weight.grad.clone() if kept else None
+    resumed = sgd(other, accumulative_counts=2)
+    resumed.load_state_dict(wrapper.state_dict())
+    told = contextlib.nullcontext() if kept else pytest.warns(OptimzooWarning, match="first gradients are lost")
+    with told:
+        outcome = resumed.update_params(other(second).square().mean())
+    assert outcome is StepOutcome.UPDATED
+    wrapper.update_params(linear(second).square().mean())
+    assert torch.equal(linear.weight, other.weight) is kept

@@ -49,6 +49,7 @@ class LoggerHook(Hook):
         self._last: dict[str, float] = {}
         self._moved_to: Path | None = None
         self._columns: dict[str, tuple[dict[str, Any], str]] = {}
+        self._unseen: set[str] = set()
 
     def before_train(self, runner: Run) -> None:
         """Print what is about to be trained, and start the progress bar."""
@@ -60,7 +61,7 @@ class LoggerHook(Hook):
                 self._print(f"{name}:")
             self._print(group_table(member))
         if runner.resumed_from is not None:
-            self._print(f"resumed after step {runner.iter} (epoch {runner.epoch}) from {runner.resumed_from}")
+            self._print(f"resumed after step {runner.iter} (epochs done: {runner.epoch}) from {runner.resumed_from}")
         if runner.finished:
             self._print("the run is complete; a larger max_epochs, or max_iters, makes it longer")
         elif self.console.is_terminal and not self.console.is_dumb_terminal:
@@ -83,8 +84,9 @@ class LoggerHook(Hook):
             if isinstance(value, Tensor) and value.numel() != 1:
                 shape = tuple(value.shape)
                 raise ConfigError(f"one of them logs what is not one number: {name!r} has the shape {shape}", "hooks")
-        settings = {**hyperparameters(runner), **(self._of_groups(runner) if self.groups else {})}
-        self._waiting.append({**numbers, **settings, "iter": runner.iter, "epoch": runner.current_epoch})
+        settings, of_groups = hyperparameters(runner), self._of_groups(runner) if self.groups else {}
+        self._unseen = of_groups.keys() - settings.keys()
+        self._waiting.append({**numbers, **settings, **of_groups, "iter": runner.iter, "epoch": runner.current_epoch})
         if runner.iter % runner.log_interval == 0:
             self._flush(runner)
 
@@ -153,7 +155,7 @@ class LoggerHook(Hook):
         for waiting in self._waiting:
             row = {k: float(v) if isinstance(v, Tensor) else v for k, v in waiting.items()}
             runner.history.append(row)
-            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss", *self._columns)}
+            self._last = {k: v for k, v in row.items() if k not in ("iter", "epoch", "loss", *self._unseen)}
             if "loss" in row:
                 self._losses.append(row["loss"])
         self._waiting = []
@@ -222,4 +224,8 @@ def _values(values: Mapping[str, float]) -> str:
 def _length(runner: Run) -> str:
     plan = runner.plan
     batches = "" if runner.epoch_length is None else f" of {runner.epoch_length} iterations"
-    return f"{plan.max_epochs} epochs{batches}" if plan.by_epoch else f"{plan.max_iters} iterations"
+    return (
+        f"{plan.max_epochs} epoch{'s' * (plan.max_epochs != 1)}{batches}"
+        if plan.by_epoch
+        else f"{plan.max_iters} iterations"
+    )

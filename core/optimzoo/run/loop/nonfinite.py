@@ -15,7 +15,10 @@ from optimzoo.run.spread.processes import OneProcess
 from optimzoo.run.store.checkpoint import checkpoints_in
 from optimzoo.wrappers import StepOutcome
 
-ADVICE = "Lower the learning rate, warm up longer, or clip the gradients with optim_wrapper.clip_grad"
+ADVICE = (
+    "Look at the batch; if its numbers are finite, lower the learning rate, warm up longer, or clip the gradients with "
+    "optim_wrapper.clip_grad"
+)
 AT_FIRST = "No update was made before it: look at the data, at the weights that the model begins with, and at the loss"
 
 
