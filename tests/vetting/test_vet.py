@@ -288,6 +288,19 @@ def test_the_kind_of_decay_is_that_of_the_first_update_that_it_moves_and_of_the_
     assert (found.verdict, found.value, found.why) == ("fine", kind, why)
 
 
+@pytest.mark.parametrize(
+    ("target", "kind", "also"),
+    [
+        (optimizers.DecaysByTheGradient, "with gradients", ""),
+        (optimizers.ReadsNoDecay, "none", ", nor in 60 with gradients"),
+    ],
+)
+def test_a_decay_that_acts_with_gradients_alone_is_one(target, kind, also):
+    found = vet(target, only=["decay"])["decay"]
+    why = f"in 12 updates with zero gradients weight_decay moves nothing{also}"
+    assert (found.verdict, found.value, found.why) == ("note", kind, why)
+
+
 def test_a_group_at_rate_0_that_moves_by_itself_shares_no_rate():
     assert vet("torch.optim:Rprop", only=["lr.groups"])["lr.groups"].value == "moves"
 

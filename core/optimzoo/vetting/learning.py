@@ -14,6 +14,8 @@ from optimzoo.vetting.trial import AGAIN, TWO, Slope, Trial, Way, far
 
 NO_LR = unmeasured("its groups have no learning rate that is a number")
 WD = 0.125
+LONG = 60
+"""Updates in which a decay that acts only with gradients shows, of optimizers that find their own step."""
 
 
 def without_decay(way: Way) -> dict[str, Any]:
@@ -225,7 +227,11 @@ def decay(way: Way) -> Fact:
         way = replace(way, dtype=torch.float32)  # not all go on in float64
         first = _first_decay(way, **rate)
         if first == AGAIN:
-            return note("none", f"in {AGAIN} updates with zero gradients weight_decay moves nothing")
+            still = f"in {AGAIN} updates with zero gradients weight_decay moves nothing"
+            some, none = (Trial(way, weight_decay=wd).run(LONG).values() for wd in (WD, 0.0))
+            if (some != none).any():
+                return note("with gradients", still)
+            return note("none", f"{still}, nor in {LONG} with gradients")
         weights, moved = _decayed(way, first, **rate)
         if not _still(moved, _decayed(way, first, wd=0.0, **rate)[1]):
             return unmeasured("its parameters move without a gradient and a decay")

@@ -244,3 +244,14 @@ class CountsBesideTheState(Healthy):  # state.outside
     def change(self, group, param, index):
         super().change(group, param, index)
         self.count += 1
+
+
+class DecaysByTheGradient(Healthy):  # decay
+    def change(self, group, param, index):
+        decay = group["weight_decay"] * param.grad.norm()
+        super().change({**group, "weight_decay": decay}, param, index)
+
+
+class ReadsNoDecay(Healthy):  # decay
+    def change(self, group, param, index):
+        super().change({**group, "weight_decay": 0.0}, param, index)
