@@ -38,11 +38,13 @@ def unmet(
         yield ConfigError(message, f"paramwise_cfg.{row.label}")
     custom = {row.label for row in paramwise.custom}
     for row in (row for row in paramwise.multipliers if row.label not in met):
-        deciding = [{other.label for other in rows} for at, rows in decided if row.holds(at)]
+        deciding = [rows for at, rows in decided if row.holds(at)]
         if not deciding:
             about = next(key.about for key in TABLE if key.name == row.label)
             yield ConfigError(f"no parameter meets it: it is for {about}", f"paramwise_cfg.{row.label}")
-        elif all(labels & custom for labels in deciding):
+        elif all(any(r.label in custom for r in rows) for rows in deciding) and not all(
+            any(row.multiplies.keys() <= {*r.multiplies, *r.sets} for r in rows) for rows in deciding
+        ):  # of which some say nothing of the setting themselves
             what = "a custom key decides, alone, for every parameter that it is for, so it has no effect"
             yield ConfigError(what, f"paramwise_cfg.{row.label}")
     if paramwise.switches["not_norms"]:

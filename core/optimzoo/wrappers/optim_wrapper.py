@@ -114,7 +114,7 @@ class OptimWrapper(Windows):
         if self._needs_closure:
             self._refuse_to_skip()
             if self._accumulative_counts > 1:
-                raise ConfigError("it must be 1, for the optimizer evaluates the loss itself", "accumulative_counts")
+                raise ConfigError("one that evaluates the loss itself cannot accumulate", "accumulative_counts")
         if one_of(compile, (False, True), "compile") and not flatten:
             raise ConfigError("only a step over buffers is compiled: set flatten = true beside it", "compile")
         self._flat = Flat(optimizer, compile) if one_of(flatten, (False, True), "flatten") else None

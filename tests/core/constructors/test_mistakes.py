@@ -88,6 +88,8 @@ def test_a_multiplier_that_custom_keys_leave_nothing_to_is_said_to_have_no_effec
     with pytest.warns(OptimzooWarning, match=told) as warned:
         groups_of(model, cfg)
     assert len(warned) == 1  # the head has a bias
+    cfg["custom_keys"]["backbone"]["decay_mult"] = 0.5  # as meant
+    groups_of(model, cfg)
 
 
 def test_a_custom_key_in_the_shadow_of_longer_ones_is_said_to_be():
