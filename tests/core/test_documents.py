@@ -71,7 +71,7 @@ def groups_of(cfg, model=None):
                 "backbone.layers.0.norm.weight": dict(lr=0.1 * 0.0001, weight_decay=0.05),
                 "head.weight": dict(lr=0.0001, weight_decay=0.05),
             },
-            marks=pytest.mark.filterwarnings("ignore:.*norm_decay_mult: a custom key decides"),  # its norms do decay
+            marks=pytest.mark.filterwarnings("ignore:.*a custom key decides, alone"),  # its norms do decay
         ),
         (
             dict(optimizer=SGD, paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0), clip_grad=None),
