@@ -169,12 +169,8 @@ class DefaultOptimWrapperConstructor:
 
     def _try_wrapper(self, problems: Problems) -> None:
         """Add what the wrapper refuses, built of those of its settings that can be read, to what is wrong beside it."""
-        cfg = {
-            key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("constructor", "paramwise_cfg")
-        }
-        of_parts = isinstance(cfg.get("clip_grad"), Mapping) and "parts" in cfg["clip_grad"]
         try:
-            target, kwargs = OPTIM_WRAPPERS.resolve({"type": "OptimWrapper", **cfg})
+            target, kwargs = OPTIM_WRAPPERS.resolve({"type": "OptimWrapper", **self.optim_wrapper_cfg})
         except OptimzooError:  # which is told
             return
         if not OPTIM_WRAPPERS.owner_of(target):
@@ -183,8 +179,8 @@ class DefaultOptimWrapperConstructor:
         for key, value in kwargs.items():
             with contextlib.suppress(ConfigError):
                 sound |= calls.read(target, {key: value}, given=("optimizer",)).kwargs
-        if of_parts:
-            sound.pop("clip_grad", None)
+        if isinstance(sound.get("clip_grad"), Mapping) and "parts" in sound["clip_grad"]:
+            del sound["clip_grad"]  # of parts that are not there
         problems.catch(calls.Call(target, sound).build, optimizer=SGD([nn.Parameter(torch.zeros(1))]))
 
     def _validate_cfg(self) -> None:

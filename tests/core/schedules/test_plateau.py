@@ -47,7 +47,7 @@ def test_a_metric_below_zero_is_told_that_a_relative_threshold_never_reduces(rul
 def test_metrics_for_which_the_threshold_is_right_are_not_questioned(rule, values):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        final_lr(rule, values)
+        assert final_lr(rule, values) == torchs("min" if rule == "less" else "max", values)
 
 
 @pytest.mark.parametrize("metric", [None, "x", True, 1j, [1.0], torch.ones(2), np.ones(3)], ids=repr)

@@ -17,7 +17,7 @@ from torch import Tensor
 from optimzoo.console import make_console
 from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.groups.table import group_names, group_table
-from optimzoo.optimizers.parts import PART
+from optimzoo.optimizers.parts import PART, Parts
 from optimzoo.run.hooks.base import Hook
 from optimzoo.run.hooks.run import Run
 from optimzoo.run.store.atomic import replacing
@@ -195,8 +195,9 @@ def hyperparameters(runner: Run) -> dict[str, float | Tensor]:
         group = member.base_param_settings or member.optimizer.param_groups[0]
         if group.get("lr") is not None:
             found[f"{prefix}lr"] = _kept(group["lr"])
-        parts = {group[PART]: group for group in reversed(member.optimizer.param_groups) if PART in group}
-        for name in reversed(parts) if len(parts) > 1 else ():
+        several = isinstance(member.optimizer, Parts)
+        parts = {group[PART]: group for group in reversed(member.optimizer.param_groups)} if several else {}
+        for name in reversed(parts):
             if parts[name].get("lr") is not None:
                 found[f"{prefix}lr[{name}]"] = _kept(parts[name]["lr"])
         for scheduler in runner.schedulers:
