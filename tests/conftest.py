@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import contextlib
 import importlib
 import os
 import signal
@@ -8,12 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock  # which torch brings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes run side by side
 os.environ.pop("COLUMNS", None)  # which pytest-xdist sets in its own
 
 import torch
 from torch import nn
+
+from tests.forked import Forks
 
 REPO = Path(__file__).parent.parent
 
@@ -51,12 +55,16 @@ def model():
 def run(tmp_path):
     """Run a command in a fresh process, in an empty folder; `path` goes before the installed packages."""
 
-    def run_command(*command, path=(), cwd=tmp_path, check=True, **env):
+    def run_command(*command, path=(), cwd=tmp_path, check=True, forks=None, **env):
         paths = os.pathsep.join([*map(str, path), str(REPO / "core"), str(REPO / "plugins")])
         environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "default", **env}
-        done = subprocess.run(
-            [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
-        )
+        words = [*map(str, command)]
+        if forks is None:
+            done = subprocess.run(
+                [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+            )
+        else:
+            done = forks.run(words, cwd, environment, timeout=240)
         if check and done.returncode:
             raise AssertionError(f"{command} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
@@ -64,10 +72,40 @@ def run(tmp_path):
     return run_command
 
 
+@pytest.fixture(scope="session")
+def forks():
+    """What runs commands in forks of a process that has torch imported."""
+    with contextlib.closing(Forks()) as forks:
+        yield forks
+
+
 @pytest.fixture
-def optimzoo(run):
-    """Run the command line in a fresh process."""
-    return lambda *arguments, **kwargs: run("-m", "optimzoo", *arguments, **kwargs)
+def optimzoo(run, forks):
+    """Run the command line, in a process that has torch imported unless its environment is to make a difference."""
+
+    def run_optimzoo(*arguments, **kwargs):
+        begins = ("PYTHON", "LC_", "TORCH")
+        fork = None if any(key.startswith(begins) for key in kwargs) else forks
+        return run("-m", "optimzoo", *arguments, forks=fork, **kwargs)
+
+    return run_optimzoo
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, worker_id):
+    """Return a folder that one of the processes that run tests has filled for all of them."""
+    base = tmp_path_factory.getbasetemp()
+
+    def filled(name, fill):
+        folder = (base if worker_id == "master" else base.parent) / name
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "filled").exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                (folder / "filled").touch()
+        return folder
+
+    return filled
 
 
 @pytest.fixture

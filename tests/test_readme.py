@@ -69,8 +69,9 @@ def test_the_commands_train_check_and_list(project, optimzoo):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_programs_run(program, run):
-    done = run("-c", program, PYTHONWARNINGS="default,ignore:`torch.jit:DeprecationWarning")  # ignite, torchao
+def test_the_programs_run(program, run, forks):
+    told = "default,ignore:`torch.jit:DeprecationWarning"  # ignite, torchao
+    done = run("-c", program, forks=forks, PYTHONWARNINGS=told)
     assert "Warning" not in done.stderr
 
 

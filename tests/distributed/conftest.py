@@ -34,25 +34,30 @@ def launch():
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("distributed")
+def folder(launch, once):
+    """What the scenarios find in one process and in two, all in one launch, since starting processes takes longest."""
+
+    def fill(folder):
+        plugins.add(Plugin(), "hooked")
+        for name, settings in WRAPPERS.items():
+            torch.save(trained(folder / f"single-{name}", **settings), folder / f"single-{name}.pt")
+        plugins.remove("hooked")
+        torch.save(trained(folder / "single"), folder / "single.pt")
+        for code, output in launch(everything, folder):
+            assert code == 0, output
+
+    return once("distributed", fill)
 
 
 @pytest.fixture(scope="session")
-def single(folder):
-    plugins.add(Plugin(), "hooked")
-    for name, settings in WRAPPERS.items():
-        torch.save(trained(folder / f"single-{name}", **settings), folder / f"single-{name}.pt")
-    plugins.remove("hooked")
-    return trained(folder / "single")
-
-
-@pytest.fixture(scope="session")
-def found(launch, folder, single):
-    """Return what a scenario found in two processes; all run in one launch, since starting processes takes longest."""
-    for code, output in launch(everything, folder):
-        assert code == 0, output
+def found(folder):
+    """Return what a scenario found."""
     return lambda name: torch.load(folder / f"{name}.pt")
+
+
+@pytest.fixture(scope="session")
+def single(found):
+    return found("single")
 
 
 @pytest.fixture

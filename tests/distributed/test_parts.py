@@ -10,13 +10,14 @@ pytestmark = pytest.mark.usefixtures("_alone")
 
 
 @pytest.fixture(scope="module")
-def found(launch, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parts")
-    alone = {"single": trained(folder / "single", **PARTS)}
-    for processes in (2, 4):
-        for code, output in launch(train_parts, folder, processes):
-            assert code == 0, output
-    return alone | {file.stem: torch.load(file) for file in folder.glob("*.pt")}
+def found(launch, once):
+    def fill(folder):
+        torch.save(trained(folder / "single", **PARTS), folder / "single.pt")
+        for processes in (2, 4):
+            for code, output in launch(train_parts, folder, processes):
+                assert code == 0, output
+
+    return {file.stem: torch.load(file) for file in once("parts", fill).glob("*.pt")}
 
 
 @pytest.mark.parametrize("resumed", ["", "-resumed"])

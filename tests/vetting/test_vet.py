@@ -1,6 +1,7 @@
 """Each faulty optimizer is caught for its fault, by a measurement and by the lines that reproduce it."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -101,9 +102,10 @@ OF_A_LIBRARY = ("trains.twin", "manners.import")
 """What only a library of its own can have: a test beside this table."""
 
 
-@pytest.fixture(scope="module")
-def healthy():
-    return vet(optimizers.Healthy)
+@pytest.fixture(scope="session")
+def healthy(once):
+    folder = once("healthy", lambda folder: (folder / "report").write_bytes(pickle.dumps(vet(optimizers.Healthy))))
+    return pickle.loads((folder / "report").read_bytes())
 
 
 @pytest.mark.parametrize(("name", "fact", "value"), [(name, *found) for name, found in FAULTS.items()])
