@@ -12,7 +12,7 @@ from optimzoo import calls
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord, read_optim_wrapper
 from optimzoo.errors import ConfigError, shown
-from optimzoo.groups.modules import unwrap
+from optimzoo.groups.modules import share_out, unwrap
 from optimzoo.optimizers.described import DescribedOptimizer
 from optimzoo.optimizers.heeded import heed
 from optimzoo.optimizers.param_groups import as_groups
@@ -60,6 +60,7 @@ def build_optim_wrapper(
         return cfg
     if not isinstance(model, nn.Module):
         raise ConfigError(f"a torch.nn.Module is wanted, got {shown(model)}; build_optimizer takes parameters", "model")
+    share_out(model)
     with calls.placed("", "optim_wrapper"):
         wrapper = read_optim_wrapper(cfg).build(model)
     tell_of(wrapper, model)
@@ -97,6 +98,7 @@ def build_optimizer(
     if not described.parts:  # which keep what copies of their optimizers would forget
         heed(described.cls, "bare")
     if isinstance(model_or_params, nn.Module):
+        share_out(model_or_params)
         model = unwrap(model_or_params)
         groups = DefaultOptimWrapperConstructor({"optimizer": cfg}).param_groups(model)
         return create_optimizer(described, groups, model)

@@ -73,6 +73,16 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def share_out(model: nn.Module) -> None:
+    """Give back what FSDP2 has gathered for a forward pass, such as an evaluation, and has not given back since.
+
+    The parameters of a module that is gathered are others than those to train: to step them trains nothing.
+    """
+    for module in model.modules():
+        if "FSDPModule" in class_names(module):
+            module.reshard()  # type: ignore[operator]
+
+
 def plain_name(name: str) -> str:
     """Return the name that a parameter has without what others put around modules."""
     return ".".join(part for part in name.split(".") if part not in AROUND)
