@@ -24,7 +24,7 @@ def as_groups(params: Iterable[Any]) -> list[Group]:
     """
     if isinstance(params, Tensor):
         raise ConfigError("parameters come in a list, got one tensor")
-    items = list(params)
+    items = _in_order(params)
     if not any(isinstance(item, Mapping) for item in items):
         return [_as_group({"params": items})]
     if not all(isinstance(item, Mapping) for item in items):
@@ -38,7 +38,7 @@ def _as_group(group: Mapping[str, Any]) -> Group:
             f"a group has its parameters under the key 'params', got {', '.join(map(str, group)) or '{}'}"
         )
     params = group["params"]
-    items = [params] if isinstance(params, Tensor) else list(params)
+    items = [params] if isinstance(params, Tensor) else _in_order(params)
     named = [item for item in items if isinstance(item, tuple) and len(item) == 2]
     if named and len(named) < len(items):
         raise ConfigError("some parameters of a group have names, and others have not")
@@ -46,6 +46,14 @@ def _as_group(group: Mapping[str, Any]) -> Group:
     for wrong in (item for item in tensors if not isinstance(item, Tensor)):
         raise ConfigError(f"a parameter is a tensor, got {shown(wrong)}")
     return {**group, "params": tensors, **({NAMES: [name for name, _ in named]} if named else {})}
+
+
+def _in_order(params: Iterable[Any]) -> list[Any]:
+    if isinstance(params, (set, frozenset)):
+        raise ConfigError(
+            "parameters come in a list, got a set: its order is another in each run, and a saved state goes by it"
+        )
+    return list(params)
 
 
 def copied(settings: Mapping[str, Any]) -> dict[str, Any]:

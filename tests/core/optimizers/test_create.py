@@ -205,6 +205,8 @@ class TestWhatThereIsToOptimize:
             ([("w", torch.ones(1)), torch.ones(1)], "some parameters of a group have names"),
             ([dict(params=["w"])], "a parameter is a tensor, got 'w'"),
             ([dict(params=[]), torch.ones(1)], "are mixed in one list"),
+            ({torch.ones(1)}, "got a set: its order is another in each run"),
+            ([dict(params=frozenset([torch.ones(1)]))], "got a set: its order is another in each run"),
             ([], "the parameter list is empty"),
         ],
         ids=str,
