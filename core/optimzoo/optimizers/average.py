@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from optimzoo.errors import ConfigError, shown
+from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.values import number
 
 INSIDE = "module."
@@ -61,18 +61,23 @@ class EMA:
                 parameter.data = parameter.data.float()
 
     def update(self) -> None:
-        """Take the parameters into the average: after an update, that is where ``update_params`` returns UPDATED."""
+        """Take the parameters into the average: after an update, that is where ``update_params`` returns UPDATED.
+
+        Raises:
+            OptimzooError: The model has got other parameters since the average began.
+        """
         self.averaged.update_parameters(_Like(self.model, self.averaged))  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[nn.Module]:
         """Put the average in the model's place, and then the trained parameters back, to the bit."""
-        trained = [p.detach().clone() for p in self.model.parameters()]
-        _put(self.model, self.averaged.module.parameters())
+        pairs = _pairs(self.model, self.averaged.module)
+        trained = [own.detach().clone() for own, _ in pairs]
+        _put(pairs)
         try:
             yield self.model
         finally:
-            _put(self.model, trained)
+            _put(zip([own for own, _ in pairs], trained))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the average as a state dict that ``model.load_state_dict`` takes."""
@@ -107,13 +112,23 @@ class _Like:
 
     def __init__(self, model: nn.Module, averaged: AveragedModel) -> None:
         self.buffers = model.buffers
-        self._pairs = zip(model.parameters(), averaged.module.parameters())
+        self._pairs = _pairs(model, averaged.module)
 
     def parameters(self) -> Iterator[Tensor]:
         return (own.detach().to(average.dtype) for own, average in self._pairs)
 
 
+def _pairs(model: nn.Module, average: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return each parameter with its average."""
+    own, averages = (list(module.parameters()) for module in (model, average))
+    if [each.shape for each in own] != [each.shape for each in averages]:
+        raise OptimzooError(
+            "the model has other parameters than when its average began: make an EMA when it is as it is to be trained"
+        )
+    return [*zip(own, averages)]
+
+
 @torch.no_grad()
-def _put(model: nn.Module, values: Iterable[Tensor]) -> None:
-    for parameter, value in zip(model.parameters(), values):
+def _put(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    for parameter, value in pairs:
         parameter.copy_(value)

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.optim.swa_utils import get_ema_multi_avg_fn as EMA  # noqa: N812
 
 import optimzoo
-from optimzoo.errors import CheckpointError, ConfigError
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 
@@ -210,6 +210,16 @@ def test_its_buffers_are_those_of_the_model_between_updates_too():
     with ema.swapped():
         measured = copy.deepcopy(model.state_dict())
     assert same(ema.weights(), measured)
+
+
+@pytest.mark.parametrize("use", [lambda ema: ema.update(), lambda ema: ema.swapped().__enter__()])
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_model_with_other_parameters_than_its_average_is_an_error(at, use):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    ema = optimzoo.EMA(model)
+    model.insert(at, nn.Linear(2, 2))
+    with pytest.raises(OptimzooError, match="other parameters than when its average began"):
+        use(ema)
 
 
 def test_an_average_is_of_a_model():
