@@ -179,6 +179,10 @@ SYNONYMS = {
     "gradient_accumulation_steps": "accumulative_counts",
     "lr_scheduler": "param_scheduler",
     "seed": "randomness",
+    "min_lr": "eta_min",
+    "max_lr": "eta_max",
+    "warmup_steps": "end",
+    "cosineannealingwarmrestarts": "cosinerestartlr",
 }
 """What other libraries call something, and what it is called here."""
 

@@ -34,14 +34,21 @@ def main() -> None:
             for lr, loss in zip(RATES, losses):
                 print(f"AdamW, lr {lr:g}: {loss:.3f}", flush=True)
             return
+        print(
+            f"validation loss after 300 updates, seeds {SEEDS}: six runs, two at a time, a minute or more each",
+            flush=True,
+        )
         found = {
             name: pool.map(lambda seed, file=file: train(file, f"randomness.seed={seed}"), SEEDS)
             for name, file in (("Muon + AdamW", "muon.toml"), ("AdamW alone", "adamw.toml"))
         }
-        print(f"validation loss after 300 updates, seeds {SEEDS}")
         for name, losses in found.items():
-            each = list(losses)
-            print(f"{name:14}{'  '.join(f'{loss:.3f}' for loss in each)}   mean {mean(each):.3f}", flush=True)
+            print(f"{name:12}", end="", flush=True)
+            each = []
+            for loss in losses:
+                each.append(loss)
+                print(f"  {loss:.3f}", end="", flush=True)
+            print(f"   mean {mean(each):.3f}", flush=True)
 
 
 if __name__ == "__main__":
