@@ -76,7 +76,7 @@ def convert_state(
 
 def _convert(wrapper: BaseOptimWrapper, saved: dict[str, Saved], report: list[Carried]) -> dict[str, Any]:
     state = wrapper.state_dict()
-    entries: dict[int, Any] = {}
+    entries: dict[int, Any] = dict(state["state"])  # some keep something from their construction on
     number = 0
     for group, described in zip(wrapper.optimizer.param_groups, state["param_groups"]):
         cls = type(part_of(wrapper.optimizer, group))

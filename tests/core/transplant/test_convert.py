@@ -106,6 +106,16 @@ def test_what_means_something_else_begins_anew(old, new, why):
     assert wrapper.state_dict()["state"] == {}
 
 
+@pytest.mark.parametrize("new", [dict(type="Adagrad", lr=0.1), dict(type="SaRA", lr=1e-3)])
+def test_what_is_kept_from_the_construction_on_begins_anew_too(new):
+    model, _, wrapper, report = converted(ADAMW, new)
+    assert {each.outcome for each in report} == {"fresh"}
+    other = copy.deepcopy(model)
+    again = build_optim_wrapper(other, dict(optimizer=new))
+    assert wrapper.state_dict()["state"].keys() == again.state_dict()["state"].keys() != set()
+    assert train(model, wrapper.update_params, 20, 23) == train(other, again.update_params, 20, 23)
+
+
 def test_a_mean_over_another_number_of_updates_is_told():
     *_, report = converted(ADAMW, dict(ADAMW, betas=(0.95, 0.99)))
     assert {(each.outcome, each.why) for each in report} == {("converted", "betas 0.9 0.999, now 0.95 0.99")}
