@@ -136,7 +136,7 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
         lacks = [k for k, v in defaults.items() if k not in group and (is_number(v) or isinstance(v, tuple))]
         has = [k for k in group if k not in own and k not in OF_THE_LOADER and not k.startswith("initial_")]
         what = f"it has {listed(has)}, but not {listed(lacks)}" if has and lacks else ""
-        if told_apart and not what:
+        if told_apart:
             what = f"of {told}, and this is {kind_of(optimizer)}"
         elif is_torchs(cls) and not what:  # whose versions are known
             lacks = [key for key in defaults if key not in group and key not in LATER]
