@@ -18,7 +18,7 @@ from optimzoo.optimizers.heeded import heed
 from optimzoo.optimizers.param_groups import as_groups
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
-from optimzoo.wrappers.built import tell_of
+from optimzoo.wrappers.built import tell_of, tell_of_strangers
 
 Built = TypeVar("Built", BaseOptimWrapper, OptimWrapperDict)
 
@@ -56,14 +56,16 @@ def build_optim_wrapper(
         >>> type(wrapper.optimizer).__name__
         'AdamW'
     """
-    if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
-        return cfg
     if not isinstance(model, nn.Module):
+        if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
+            return cfg
         raise ConfigError(f"a torch.nn.Module is wanted, got {shown(model)}; build_optimizer takes parameters", "model")
     share_out(model)
     with calls.placed("", "optim_wrapper"):
         wrapper = read_optim_wrapper(cfg).build(model)
-    tell_of(wrapper, model)
+    tell_of_strangers(wrapper, model)
+    if wrapper is not cfg:
+        tell_of(wrapper, model)
     return wrapper
 
 

@@ -27,6 +27,13 @@ class TestOptimWrapper:
             k: v for k, v in optimizer.items() if k in wrapper.defaults
         }
 
+    @pytest.mark.parametrize("around", [lambda optimizer: dict(optimizer=optimizer), OptimWrapper])
+    def test_an_optimizer_of_other_parameters_than_the_models_is_told(self, around, model):
+        cfg = around(torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1))
+        with pytest.warns(OptimzooWarning, match="the optimizer steps none of the parameters that Sequential has"):
+            build_optim_wrapper(model, cfg)
+        build_optim_wrapper(model, around(torch.optim.SGD(model[0].parameters(), lr=0.1)))
+
     def test_the_config_is_left_as_it_is(self, model):
         cfg = dict(
             type="OptimWrapper",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from optimzoo.console import as_text
-from optimzoo.errors import ConfigError, PluginError
+from optimzoo.errors import ConfigError, OptimzooWarning, PluginError
 from optimzoo.groups.table import group_table
 from optimzoo.names.zoo import plugins
 from optimzoo.optimizers.heeded import heed
@@ -24,8 +25,7 @@ logger = logging.getLogger("optimzoo.groups")
 
 def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> None:
     """Warn of facts that matter, log the groups at the level INFO of ``optimzoo.groups``, call ``optimzoo_built``."""
-    members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    members = [member for member in members if isinstance(member, BaseOptimWrapper)]
+    members = _members(wrapper)
     for cls in dict.fromkeys(type(each) for member in members for each in each_of(member.optimizer)):
         heed(cls, "checkpoint")
     for member in members:
@@ -39,6 +39,26 @@ def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> N
         for member in members:
             logger.info("%s", as_text(group_table(member)))
     plugins.each("optimzoo_built", partial(_show, members, wrapper, model))
+
+
+def tell_of_strangers(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> None:
+    """Warn of optimizers that were built of other parameters than the model has, all of them."""
+    stepped = {
+        id(p) for member in _members(wrapper) for group in member.optimizer.param_groups for p in group["params"]
+    }
+    own = {*map(id, model.parameters())}
+    if stepped and own and stepped.isdisjoint(own):
+        warnings.warn(
+            f"the optimizer steps none of the parameters that {type(model).__name__} has, which it does not train: "
+            "build it of these. fully_shard, or a forward pass after it, puts others in their place",
+            OptimzooWarning,
+            stacklevel=3,
+        )
+
+
+def _members(wrapper: BaseOptimWrapper | OptimWrapperDict) -> list[BaseOptimWrapper]:
+    members = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return [member for member in members if isinstance(member, BaseOptimWrapper)]
 
 
 def _show(members: list[Any], wrapper: Any, model: nn.Module, hook: Callable[..., None]) -> None:
