@@ -97,16 +97,20 @@ class Program:
         return fx.GraphModule(torch.nn.Module(), graph)
 
 
-def _lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+def _lerp(start: Any, end: Any, weight: Tensor) -> Any:
+    if isinstance(start, list):
+        return [_lerp(*pair, weight) for pair in zip(start, end)]
     precise = torch.promote_types(start.dtype, torch.float32)  # as torch computes halves, with a number as weight
     return torch.lerp(start.to(precise), end.to(precise), weight.to(precise)).to(start.dtype)
 
 
-def _lerp_(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    return start.copy_(_lerp(start, end, weight))
+def _lerp_(start: Any, end: Any, weight: Tensor) -> Any:
+    pairs = zip(start, _lerp(start, end, weight)) if isinstance(start, list) else [(start, _lerp(start, end, weight))]
+    return [one.copy_(other) for one, other in pairs]
 
 
-_WEIGHTED = {torch.ops.aten.lerp.Scalar: _lerp, torch.ops.aten.lerp_.Scalar: _lerp_}
+_WEIGHTED = dict.fromkeys((torch.ops.aten.lerp.Scalar, torch.ops.aten._foreach_lerp.Scalar), _lerp)
+_WEIGHTED |= dict.fromkeys((torch.ops.aten.lerp_.Scalar, torch.ops.aten._foreach_lerp_.Scalar), _lerp_)
 """Operations whose number the compiler compares with another, by those that take it as a tensor."""
 
 
