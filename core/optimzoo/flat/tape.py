@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
 from optimzoo.errors import OptimzooError
 from optimzoo.traces import describe_error
@@ -26,6 +26,7 @@ _UNFIT = {
     torch.Tag.dynamic_output_shape: "makes tensors whose shapes depend on numbers",
     torch.Tag.nondeterministic_seeded: "draws random numbers",
 }
+_STAND = "steps tensors that stand for others, as FSDP2's do"
 _EXPONENTS = ("aten::pow", "aten::_foreach_pow", "aten::pow_", "aten::_foreach_pow_")
 
 Compiler = Callable[[fx.GraphModule], Callable[..., Any]]
@@ -181,7 +182,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.is_mutable:
             for small in filter(self._is_small, [*_tensors(args[:1])]):
                 self._inputs[_key(small)] = -1 - len(self._inputs), small
-        why = self.why_not or next((why for tag, why in _UNFIT.items() if tag in func.tags), "")
+        stand = any(map(is_traceable_wrapper_subclass, tensors))
+        why = self.why_not or _STAND * stand or next((why for tag, why in _UNFIT.items() if tag in func.tags), "")
         if why:
             self._give_up(why)
             return self._execute(func, args, kwargs, tensors)
@@ -347,7 +349,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._expected is None:
             return
         self._values = dict(self._inputs.values())
-        interpret(self._ops, self._outs, self._values, iter(self._smalls), iter(self._numbers), _call)
+        numbers = iter(self._smalls), iter(self._numbers)
+        interpret(self._ops, self._outs, self._values, *numbers, lambda function, a, k: function(*a, **k))
         self._values = {number: tensor for number, tensor in self._values.items() if number >= 0}
         self._forms = self._expected.forms[: len(self._values)]
 
@@ -364,10 +367,6 @@ def _key(tensor: Tensor) -> tuple[Any, ...]:
 
 def _compiled(graph: fx.GraphModule) -> Callable[..., Any]:
     return torch.compile(graph, fullgraph=True, dynamic=False)
-
-
-def _call(function: Any, args: Any, kwargs: Any) -> Any:
-    return function(*args, **kwargs)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
