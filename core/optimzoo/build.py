@@ -56,7 +56,8 @@ def build_optim_wrapper(
         >>> type(wrapper.optimizer).__name__
         'AdamW'
     """
-    if not isinstance(model, nn.Module):
+    given: Any = model
+    if not isinstance(given, nn.Module):
         if isinstance(cfg, (BaseOptimWrapper, OptimWrapperDict)):
             return cfg
         raise ConfigError(f"a torch.nn.Module is wanted, got {shown(model)}; build_optimizer takes parameters", "model")

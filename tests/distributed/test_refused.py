@@ -81,6 +81,7 @@ def _plugin():
 
 
 @pytest.mark.usefixtures("_plugin")
+@pytest.mark.filterwarnings("ignore:the optimizer steps none of the parameters")
 @pytest.mark.parametrize(("strategy", "settings", "said"), CASES)
 def test_what_does_not_go_together_is_named(strategy, settings, said, tmp_path):
     with pytest.raises(ConfigError) as raised:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from optimzoo.errors import CheckpointError, ConfigError
 from optimzoo.groups.modules import plain_name
+from optimzoo.optimizers.fused import is_sharded
 from optimzoo.optimizers.parts import part_of
 from optimzoo.traces import describe_error
 from optimzoo.transplant.moments import GROUP, UntriedError, counterparts, filled, new_entry, of_group, plain
@@ -57,8 +58,11 @@ def convert_state(
 
     Raises:
         CheckpointError: It is damaged, or what it is of cannot be told, or it has nothing of the model.
-        ConfigError: The groups of ``optim_wrapper`` have no names of parameters.
+        ConfigError: The groups of ``optim_wrapper`` have no names of parameters, or these are shared out (FSDP2).
     """
+    groups = [group for wrapper in members(optim_wrapper).values() for group in wrapper.optimizer.param_groups]
+    if any(is_sharded(parameter) for group in groups for parameter in group["params"]):
+        raise ConfigError("its parameters are shares of FSDP2's: convert the state before fully_shard", "optim_wrapper")
     saved = saved_parameters(state, model, source)
     report: list[Carried] = []
     states = {name: _convert(wrapper, saved, report) for name, wrapper in members(optim_wrapper).items()}

@@ -37,6 +37,7 @@ from optimzoo.wrappers.ownership import (
     refuse_a_step_past_others,
     refuse_the_prepared,
     warn_of_an_early_step,
+    warn_without_gradients,
     with_grad,
 )
 from optimzoo.wrappers.windows import Windows
@@ -104,7 +105,6 @@ class OptimWrapper(Windows):
         self._outcome: StepOutcome | None = None
         self._grad_norm: Tensor | None = None
         self._own_step = False  # whether what clips is followed by nothing but the step
-        self._others: tuple[OptimWrapper, ...] = ()  # of the OptimWrapperDict that this is a member of
         needs = needs_of(optimizer)
         self._needs_two_passes = "two_passes" in needs
         self._needs_closure = self._needs_two_passes or "closure" in needs
@@ -156,7 +156,10 @@ class OptimWrapper(Windows):
                 "loss.backward() and returns the loss"
             )
         self.accumulate(loss, weight, curvature)
-        return self.use(step_kwargs, zero_kwargs) if self.should_update() else self._accumulated()
+        if not self.should_update():
+            return self._accumulated()
+        warn_without_gradients(self.optimizer)
+        return self.use(step_kwargs, zero_kwargs)
 
     def accumulate(
         self, loss: Tensor, weight: float | Tensor | None = None, curvature: SampledLoss | None = None
@@ -238,11 +241,6 @@ class OptimWrapper(Windows):
         refuse_a_step_past_others(self.optimizer, self._window_open)
         if self._accumulative_counts > 1 and not (self._window_open and self.should_update()):
             warn_of_an_early_step(self._accumulative_counts)
-
-    @property
-    def _scales(self) -> bool:
-        """Whether the loss is scaled for its backward pass."""
-        return False
 
     def _refuse_what_is(self, *kinds: str) -> None:
         """Refuse to step by gradients that other members left, where the loss scales are not one."""

@@ -56,10 +56,11 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
         self._run: tuple[nn.Module, int, int] | None = None
         self._link()
 
-    def _link(self) -> None:
+    def _link(self, apart: bool = True) -> None:
+        """Let the members know of each other, or, for a loss of all of them, not."""
         own = [wrapper for wrapper in self.values() if isinstance(wrapper, OptimWrapper)]
         for wrapper in own:
-            wrapper._others = tuple(other for other in own if other is not wrapper)
+            wrapper._others = tuple(other for other in own if apart and other is not wrapper)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -119,8 +120,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             each.loss_scaler = scaled[0].loss_scaler
         for wrapper in rest:
             wrapper._begin_window()
-            wrapper._others = ()
-        first._others = ()
+        self._link(apart=False)
         try:
             first.accumulate(loss, weight)
         finally:
@@ -168,8 +168,13 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Return the contexts of all members as one, for a forward pass that serves all of them."""
         with ExitStack() as stack:
-            for wrapper in self.values():
-                stack.enter_context(wrapper.optim_context(model))
+            try:
+                if not self.why_not_together():
+                    self._link(apart=False)
+                for wrapper in self.values():
+                    stack.enter_context(wrapper.optim_context(model))
+            finally:
+                self._link()
             yield
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:

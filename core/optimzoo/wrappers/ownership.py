@@ -85,6 +85,22 @@ def warn_of_changes() -> None:
     )
 
 
+def warn_without_gradients(optimizer: Optimizer) -> None:
+    """Warn if no parameter has a gradient, though some are to be trained."""
+    if any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
+        return
+    params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if not params:
+        return
+    warnings.warn(
+        f"none of the {len(params)} parameters that {type(optimizer).__name__} steps has a gradient of this loss, so "
+        "that the update changes nothing. Has the model other parameters than at the build (to_empty, assign=True, "
+        "fully_shard)? Build the wrapper when the model is as it is to be trained",
+        OptimzooWarning,
+        stacklevel=4,
+    )
+
+
 @contextmanager
 def apart_from(accumulating: Iterable[Optimizer], others: Iterable[Optimizer], scaled: bool) -> Iterator[None]:
     """Keep a backward pass out of the gradients that some optimizers accumulate, and note what it leaves in others."""

@@ -17,6 +17,7 @@ from optimzoo.errors import CheckpointError, OptimzooError, OptimzooWarning
 from optimzoo.values import as_count, is_number, number, whole_number
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome
 from optimzoo.wrappers.gradients import multiply
+from optimzoo.wrappers.held import drop_held, set_sync
 from optimzoo.wrappers.ownership import drop_all_but_own, versions, warn_of_changes, with_grad
 from optimzoo.wrappers.weights import Weights
 
@@ -41,21 +42,31 @@ class Windows(BaseOptimWrapper):
         self._weights: Weights | None = None
         self._weight_unit: Any = None
         self._process_group: Any = None
+        self._others: tuple[Windows, ...] = ()  # of the OptimWrapperDict that this is a member of
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Return the context for the forward pass; processes do not exchange gradients until these are used.
+
+        Those of a member of an ``OptimWrapperDict`` exchange them each time, since losses of others come in between.
 
         Args:
             model: The model, or DistributedDataParallel around it, or the root of FSDP2's ``fully_shard``, which is
                 told whether the coming backward pass exchanges gradients.
         """
         self._process_group = getattr(model, "process_group", None)
-        sync = self.should_sync()
-        if self._accumulative_counts > 1 and hasattr(model, "set_requires_gradient_sync"):
-            model.set_requires_gradient_sync(sync)  # type: ignore[operator]
+        sync = self.should_sync() or bool(self._others)
+        if hasattr(model, "set_requires_gradient_sync"):
+            if not (self._window_open or self._in_window):
+                drop_held(model)
+            set_sync(model, sync)
         elif not sync and hasattr(model, "no_sync"):
             return model.no_sync()  # type: ignore[operator, no-any-return]
         return nullcontext()
+
+    @property
+    def _scales(self) -> bool:
+        """Whether the loss is scaled for its backward pass."""
+        return False
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Tell the wrapper how long the run is, so that a last, smaller window of gradients is used and weighted right.

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from optimzoo import OptimWrapper
 from optimzoo.errors import OptimzooError
@@ -22,8 +21,9 @@ def leaving(method, made):
     return made
 
 
-def wrapper(method):
-    return OptimWrapper(leaving(method, torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)))
+def wrapped(method):
+    model = network()
+    return dict(model=model, optim_wrapper=OptimWrapper(leaving(method, torch.optim.SGD(model.parameters(), lr=0.1))))
 
 
 class Data(torch.utils.data.Dataset):
@@ -41,12 +41,12 @@ CHANGES = [
     dict(loss=leave),
     dict(train_dataloader=torch.utils.data.DataLoader(Data())),
     dict(val_dataloader=dict(dataset=dataset(8), batch_size=8), metrics=leave),
-    *(dict(optim_wrapper=wrapper(method)) for method in ("step", "zero_grad", "state_dict")),
+    *(wrapped(method) for method in ("step", "zero_grad", "state_dict")),
     *(dict(hooks=[leaving(method, Hook())]) for method in HOOKS),
 ]
 
 
-@pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
+@pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: [*changes][-1])
 def test_it_is_an_error_with_its_place(changes, make_runner):
     runner = make_runner(**changes)
     with pytest.raises(OptimzooError, match=r"called exit\(\): .*test_exit\.py:\d+: SystemExit: 0"):

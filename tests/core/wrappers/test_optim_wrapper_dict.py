@@ -50,7 +50,9 @@ def test_gradients_are_cleared_everywhere(pair):
     assert [p.grad for p in params] == [None, None, None]
 
 
-def test_a_forward_pass_that_serves_all_enters_the_context_of_each():
+@pytest.mark.parametrize(("counts", "times"), [((3, 3), 2), ((3, 1), 0)])
+def test_a_forward_pass_that_serves_all_enters_the_context_of_each(counts, times):
+    """Those that update at other times have losses of their own, whose gradients are exchanged."""
     entered = []
 
     class Distributed(nn.Module):
@@ -58,11 +60,11 @@ def test_a_forward_pass_that_serves_all_enters_the_context_of_each():
             entered.append(True)
             return torch.no_grad()
 
-    pair = OptimWrapperDict(a=wrapper(1.0, accumulative_counts=3), b=wrapper(1.0))
+    pair = OptimWrapperDict(**{name: wrapper(1.0, accumulative_counts=n) for name, n in zip("ab", counts)})
     with pair.optim_context(Distributed()):
-        assert not torch.is_grad_enabled()
+        assert torch.is_grad_enabled() is not bool(times)
     assert torch.is_grad_enabled()
-    assert entered == [True]
+    assert entered == [True] * times
 
 
 def test_the_states_go_by_name(pair):

@@ -338,3 +338,24 @@ def test_an_update_without_foreign_gradients_says_nothing():
         warnings.simplefilter("error")
         outcomes = [wrapper.update_params(model(x).sum()) for x in X]
     assert outcomes == [StepOutcome.ACCUMULATING, StepOutcome.UPDATED] * 10
+
+
+@pytest.mark.parametrize("settings", [{}, dict(accumulative_counts=2), dict(flatten=True), dict(nonfinite="skip")])
+def test_an_update_of_parameters_that_the_model_has_no_more_is_told(settings):
+    with torch.device("meta"):
+        model = nn.Linear(2, 1)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1), **settings))
+    model.to_empty(device="cpu")
+    for _ in range(settings.get("accumulative_counts", 1) - 1):
+        wrapper.update_params(model(torch.ones(1, 2)).sum())
+    with pytest.warns(OptimzooWarning, match="none of the 2 parameters that SGD steps has a gradient of this loss"):
+        wrapper.update_params(model(torch.ones(1, 2)).sum())
+
+
+def test_frozen_parameters_are_nothing_to_tell():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    wrappers = build_optim_wrapper(model, {n: dict(optimizer=dict(type="SGD", lr=0.1)) for n in "01"})
+    model[0].requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wrappers["0"].update_params(model(torch.ones(1, 2)).sum())
