@@ -1,6 +1,7 @@
 """Faults of real libraries that were found by hand before: the measurements must find each by themselves."""
 
 import pytest
+import torch
 
 from optimzoo.vetting import vet
 
@@ -30,6 +31,8 @@ KNOWN = {
     ("mechanic_pytorch:mechanize", "manners.error"): "autograd stays off",
     ("kron_torch:Kron", "state.kinds"): "strings",
 }
+MENDED = {("torch.optim:Muon", "dtypes.bfloat16"): "2.15"}
+"""Since which torch."""
 TWINS = [
     ("bitsandbytes.optim:Adam", "AdamW"),  # which decays otherwise, by its name
     ("nadir:Adagrad", "SGD"),
@@ -41,7 +44,10 @@ TWINS = [
 def test_a_known_fault_is_found(target, fact):
     pytest.importorskip(target.partition(":")[0])
     found = vet(target, only=[fact])[fact]
-    assert (found.verdict, found.value) == ("fault", KNOWN[target, fact])
+    if torch.__version__ >= MENDED.get((target, fact), "3"):
+        assert found.verdict == "fine"
+    else:
+        assert (found.verdict, found.value) == ("fault", KNOWN[target, fact])
 
 
 @pytest.mark.parametrize(("target", "other"), TWINS)
