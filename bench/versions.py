@@ -77,7 +77,7 @@ def main() -> None:
     """Write docs/versions.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--here", action="store_true")
-    parser.add_argument("--torch", nargs="*", default=["2.7.1", "2.13.0", "2.14.1"])
+    parser.add_argument("--torch", nargs="*", default=["2.7.1", "2.13.0", "2.14.1", "2.15.0"])
     arguments = parser.parse_args()
     rows = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines() if PAGE.is_file() else ():
