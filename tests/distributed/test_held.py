@@ -111,17 +111,20 @@ def test_a_window_that_is_left_before_its_end_leaves_nothing(leave, policy):
 def test_a_window_that_is_full_leaves_nothing_to_tell():
     model = shard(linear())
     wrapper = build_optim_wrapper(model, dict(optimizer=SGD, accumulative_counts=3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         train(wrapper, model, ROWS)
+    assert (wrapper.update_count, told) == (4, [])
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")
-def test_a_compiled_step_is_told_not_to_be_one_and_is_right():
+@pytest.mark.parametrize("foreach", [False, True])
+def test_a_compiled_step_is_told_not_to_be_one_and_is_right(foreach):
     found = []
     for around, compiled in ((shard, True), (lambda model: model, False)):
         model = around(linear())
-        wrapper = build_optim_wrapper(model, dict(optimizer=SGD, flatten=True, compile=compiled))
+        optimizer = dict(SGD, foreach=foreach)
+        wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, flatten=True, compile=compiled))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             train(wrapper, model, ROWS)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from optimzoo.errors import OptimzooError
 from optimzoo.traces import describe_error
@@ -182,7 +182,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.is_mutable:
             for small in filter(self._is_small, [*_tensors(args[:1])]):
                 self._inputs[_key(small)] = -1 - len(self._inputs), small
-        stand = any(map(is_traceable_wrapper_subclass, tensors))
+        stand = any(hasattr(kind, "__tensor_flatten__") for kind in types)
         why = self.why_not or _STAND * stand or next((why for tag, why in _UNFIT.items() if tag in func.tags), "")
         if why:
             self._give_up(why)

@@ -18,6 +18,7 @@ from optimzoo.transplant.moments import GROUP, UntriedError, counterparts, fille
 from optimzoo.transplant.saved import Saved, saved_parameters
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
 from optimzoo.wrappers.members import members
+from optimzoo.wrappers.state_checks import params_of
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def convert_state(
         CheckpointError: It is damaged, or what it is of cannot be told, or it has nothing of the model.
         ConfigError: The groups of ``optim_wrapper`` have no names of parameters, or these are shared out (FSDP2).
     """
-    groups = [group for wrapper in members(optim_wrapper).values() for group in wrapper.optimizer.param_groups]
-    if any(is_sharded(parameter) for group in groups for parameter in group["params"]):
+    if any(is_sharded(p) for wrapper in members(optim_wrapper).values() for p in params_of(wrapper.optimizer)):
         raise ConfigError("its parameters are shares of FSDP2's: convert the state before fully_shard", "optim_wrapper")
     saved = saved_parameters(state, model, source)
     report: list[Carried] = []

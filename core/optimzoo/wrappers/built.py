@@ -19,6 +19,7 @@ from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.optimizers.parts import each_of
 from optimzoo.wrappers.base import BaseOptimWrapper
 from optimzoo.wrappers.optim_wrapper_dict import OptimWrapperDict
+from optimzoo.wrappers.state_checks import params_of
 
 logger = logging.getLogger("optimzoo.groups")
 
@@ -43,9 +44,7 @@ def tell_of(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> N
 
 def tell_of_strangers(wrapper: BaseOptimWrapper | OptimWrapperDict, model: nn.Module) -> None:
     """Warn of optimizers that were built of other parameters than the model has, all of them."""
-    stepped = {
-        id(p) for member in _members(wrapper) for group in member.optimizer.param_groups for p in group["params"]
-    }
+    stepped = {id(p) for member in _members(wrapper) for p in params_of(member.optimizer)}
     own = {*map(id, model.parameters())}
     if stepped and own and stepped.isdisjoint(own):
         warnings.warn(

@@ -149,8 +149,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             return "do not all back-propagate as OptimWrapper and AmpOptimWrapper do"
         if any(m._needs_closure or m._needs_curvature for m in members):
             return "need more than gradients"
-        windows = {(m._accumulative_counts, m._max_counts, m._inner_count, m._in_window) for m in members}
-        if len(windows) > 1 and any(counts > 1 for counts, *_ in windows):
+        if not self._wait_alike():
             return "accumulate different iterations"
         scalers = [m.loss_scaler if isinstance(m, AmpOptimWrapper) else None for m in members]
         enabled = [scaler for scaler in scalers if scaler is not None and scaler.is_enabled()]
@@ -158,6 +157,12 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
         if 0 < len(enabled) < len(members) or any(s.state_dict() != enabled[0].state_dict() for s in others):
             return "scale it differently"
         return ""
+
+    def _wait_alike(self) -> bool:
+        """Whether the members update after the same iterations."""
+        members = [wrapper for wrapper in self.values() if isinstance(wrapper, OptimWrapper)]
+        windows = {(m._accumulative_counts, m._max_counts, m._inner_count, m._in_window) for m in members}
+        return len(windows) < 2 or all(counts == 1 for counts, *_ in windows)
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Clear the gradients of every member."""
@@ -169,8 +174,7 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
         """Return the contexts of all members as one, for a forward pass that serves all of them."""
         with ExitStack() as stack:
             try:
-                if not self.why_not_together():
-                    self._link(apart=False)
+                self._link(apart=not self._wait_alike())
                 for wrapper in self.values():
                     stack.enter_context(wrapper.optim_context(model))
             finally:
