@@ -74,6 +74,7 @@ def hydra_config(tmp_path):
         yield hydra.compose("config", overrides=["lr=0.02", "optim_wrapper.cfg.optimizer.weight_decay=0.2"])
 
 
+@pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")  # OmegaConf 2.4 says so of Hydra
 class TestHydra:
     def test_targets_are_the_builders(self, hydra_config, model):
         from hydra.utils import instantiate
@@ -107,7 +108,8 @@ def test_what_jsonargparse_reads_is_taken(model, instantiated):
     parser = pytest.importorskip("jsonargparse").ArgumentParser()
     parser.add_class_arguments(Training, "training")
     found = parser.parse_args([option.replace("--", "--training.") for option in OPTIONS])
-    found = parser.instantiate_classes(found) if instantiated else found
+    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name up to 4.48
+    found = instantiate(found) if instantiated else found
     assert_told(build_optim_wrapper(model, found.training))
 
 

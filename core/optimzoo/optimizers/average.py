@@ -85,8 +85,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and the number of updates in it, to go on with."""
-        for own, buffer in zip(self.averaged.module.buffers(), self.model.buffers()):
-            own.copy_(buffer)  # which change between updates too
+        _take_buffers(self.model, self.averaged.module)  # which change between updates too
         return self.averaged.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -108,11 +107,12 @@ def weights_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 class _Like:
-    """The parameters of a model in the precision of its average."""
+    """The parameters of a model in the precision of its average, and the buffers, which the average has by then."""
 
     def __init__(self, model: nn.Module, averaged: AveragedModel) -> None:
-        self.buffers = model.buffers
         self._pairs = _pairs(model, averaged.module)
+        _take_buffers(model, averaged.module)
+        self.buffers = averaged.module.buffers
 
     def parameters(self) -> Iterator[Tensor]:
         return (own.detach().to(average.dtype) for own, average in self._pairs)
@@ -126,6 +126,18 @@ def _pairs(model: nn.Module, average: nn.Module) -> list[tuple[Tensor, Tensor]]:
             "the model has other parameters than when its average began: make an EMA when it is as it is to be trained"
         )
     return [*zip(own, averages)]
+
+
+@torch.no_grad()
+def _take_buffers(model: nn.Module, average: nn.Module) -> None:
+    """Give the average the buffers of the model, which may have got others since, such as a cache that has grown."""
+    for own, other in zip(model.modules(), average.modules()):
+        kept = dict(other.named_buffers(recurse=False))
+        for name, buffer in own.named_buffers(recurse=False):
+            if name in kept and kept[name].shape == buffer.shape:
+                kept[name].copy_(buffer)
+            else:
+                other.register_buffer(name, buffer.clone(), name not in own._non_persistent_buffers_set)
 
 
 @torch.no_grad()

@@ -212,6 +212,29 @@ def test_its_buffers_are_those_of_the_model_between_updates_too():
     assert same(ema.weights(), measured)
 
 
+class Cached(nn.Linear):
+    """Registers a cache in its first batch, which grows with the longest one, as rotary embeddings do."""
+
+    persistent = False
+
+    def forward(self, x):
+        if not hasattr(self, "cache") or len(self.cache) < len(x):
+            self.register_buffer("cache", torch.arange(1.0, len(x) + 1), self.persistent)
+        return super().forward(x) * self.cache[: len(x), None]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_buffer_may_come_later_and_grow(persistent):
+    model = nn.Sequential(Cached(2, 2), nn.BatchNorm1d(2))
+    model[0].persistent = persistent
+    ema = optimzoo.EMA(model)
+    for length in (2, 4):
+        model(torch.randn(length, 2))
+        ema.update()
+        assert torch.equal(ema.averaged.module[0].cache, torch.arange(1.0, length + 1))
+        assert same(ema.weights(), model.state_dict())
+
+
 @pytest.mark.parametrize("use", [lambda ema: ema.update(), lambda ema: ema.swapped().__enter__()])
 @pytest.mark.parametrize("at", [0, 2])
 def test_a_model_with_other_parameters_than_its_average_is_an_error(at, use):
