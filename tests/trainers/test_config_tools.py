@@ -74,7 +74,7 @@ def hydra_config(tmp_path):
         yield hydra.compose("config", overrides=["lr=0.02", "optim_wrapper.cfg.optimizer.weight_decay=0.2"])
 
 
-@pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")  # OmegaConf 2.4 says so of Hydra
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # which OmegaConf 2.4 raises in Hydra
 class TestHydra:
     def test_targets_are_the_builders(self, hydra_config, model):
         from hydra.utils import instantiate
