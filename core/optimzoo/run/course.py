@@ -61,6 +61,7 @@ class Course:
         run = self.run
         try:
             with no_exit():
+                run.should_stop = False
                 run.hooks.call("before_train", run)
                 if run.random.now is not None:
                     set_random_state(run.random.now)
@@ -70,10 +71,11 @@ class Course:
                 run.random.now = random_state()
                 while not run.finished:
                     self._train_epoch()
+                run.random.now = random_state()  # for another call of train
                 run.begin()
                 run.hooks.call("after_train", run)
         except BaseException as error:
-            run.random.now = random_state()  # for another call of train
+            run.random.now = random_state()
             run.hooks.tell(run, error)
             raise
 
@@ -120,6 +122,8 @@ class Course:
         if run.iter_in_epoch == 0:
             raise ConfigError("it yields no batch", "train_dataloader")
         if run.finished and run.iter_in_epoch != run.epoch_length:
+            if by_epoch:
+                self.saver.on_stop(run)
             return
         run.epoch += 1
         run.iter_in_epoch = 0

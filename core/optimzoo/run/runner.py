@@ -92,6 +92,8 @@ class Runner(Trained):
         iter: Iterations completed.
         iter_in_epoch: Those of the epoch that is running.
         validation_due: Whether a validation comes before the next iteration.
+        should_stop: What a hook sets, in all processes, to end the run: after the iteration, with a checkpoint, or
+            after the epoch or validation in whose method it does so. Another ``train`` goes on.
         history: The values logged so far.
         config: The arguments in plain values, as ``config.yaml`` has them.
         resumed_from: The checkpoint that the run continues from, or None.
@@ -185,7 +187,7 @@ class Runner(Trained):
         others = [hook for hook in own_hooks if hook not in logs]
         self.hooks = [*others, *(logs if self.processes.rank == 0 else ()), ParamSchedulerHook(), saver]
         self.epoch = self.iter = self.iter_in_epoch = 0
-        self.validation_due = False
+        self.validation_due = self.should_stop = False
         self.random = RandomStates()
         self.history = History(self.work_dir / "metrics.csv", self._into_folder)
         skips = any(getattr(m, "nonfinite", "") == "skip" for m in members(self.optim_wrapper).values())

@@ -193,3 +193,48 @@ def test_the_learning_rate_of_each_part_is_logged(make_runner):
     for column, rate in (("lr", 0.02), ("lr[Muon]", 0.02), ("lr[rest]", 0.004)):
         seen = [value for _, value in runner.history.column(column)]
         assert seen[:4] == [pytest.approx(rate * factor) for factor in (0.5, 0.75, 1, 1)]
+
+
+class StopIn(Hook):
+    """Asks for the end of the run in one of its methods, at a number of iterations."""
+
+    def __init__(self, event, step):
+        setattr(self, event, lambda runner, *_: setattr(runner, "should_stop", runner.iter >= step))
+
+
+EPOCHS, ITERATIONS = dict(max_epochs=4), dict(by_epoch=False, max_iters=20, val_interval=4)
+
+
+@pytest.mark.parametrize(
+    ("event", "train_cfg", "step", "stopped", "validated"),
+    [
+        ("after_iter", EPOCHS, 7, 7, [5]),
+        ("after_iter", EPOCHS, 10, 10, [5, 10]),
+        ("before_iter", EPOCHS, 6, 7, [5]),
+        ("after_epoch", EPOCHS, 6, 10, [5, 10]),
+        ("after_val", EPOCHS, 6, 10, [5, 10]),
+        ("after_iter", ITERATIONS, 7, 7, [4, 7]),
+        ("after_val", ITERATIONS, 5, 8, [4, 8]),
+        ("before_train", EPOCHS, 0, 0, []),
+    ],
+)
+def test_a_hook_ends_the_run_and_another_goes_on(
+    event, train_cfg, step, stopped, validated, make_runner, val, tmp_path, capsys
+):
+    settings = {**val, "train_cfg": train_cfg}
+    whole = make_runner(**settings, work_dir=tmp_path / "whole")
+    whole.train()
+    capsys.readouterr()
+    runner = make_runner(**settings, hooks=[StopIn(event, step)])
+    runner.train()
+    assert (runner.iter, [at for at, _ in runner.history.column("val_loss")]) == (stopped, validated)
+    assert f"stopped after step {stopped}, as a hook asked" in capsys.readouterr().out
+    assert [load_checkpoint(path)["iter"] for path in checkpoints_in(runner.work_dir)[-1:]] == [stopped][
+        : len(validated)
+    ]
+    ways = [lambda: make_runner(**settings, resume=True)] if validated else []
+    for on in [*ways, lambda: runner]:
+        goes_on = on()
+        goes_on.hooks = [hook for hook in goes_on.hooks if not isinstance(hook, StopIn)]
+        goes_on.train()
+        assert torch.equal(parameters(goes_on), parameters(whole))

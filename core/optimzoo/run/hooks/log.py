@@ -62,7 +62,7 @@ class LoggerHook(Hook):
             self._print(group_table(member))
         if runner.resumed_from is not None:
             self._print(f"resumed after step {runner.iter} (epochs done: {runner.epoch}) from {runner.resumed_from}")
-        if runner.finished:
+        if runner.finished and not runner.should_stop:
             self._print("the run is complete; a larger max_epochs, or max_iters, makes it longer")
         elif self.console.is_terminal and not self.console.is_dumb_terminal:
             description = TextColumn("{task.description}", markup=False)
@@ -113,6 +113,8 @@ class LoggerHook(Hook):
     def after_train(self, runner: Run) -> None:
         """Finish the bar, draw the curves, and say where everything is."""
         self._stop(runner)
+        if runner.should_stop:
+            self._print(f"stopped after step {runner.iter}, as a hook asked; --resume goes on from there")
         try:
             with replacing(runner.work_dir / "curves.png") as file:
                 runner.plot().savefig(file, format="png")

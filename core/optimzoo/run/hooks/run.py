@@ -37,6 +37,7 @@ class Run(Protocol):
     iter: int
     iter_in_epoch: int
     validation_due: bool
+    should_stop: bool
     resumed_from: Path | None
     moved_to: Path | None
 
@@ -51,7 +52,9 @@ class Run(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the run has reached its length."""
+        """Whether the run has reached its length, or should stop here."""
+        if self.should_stop:
+            return True
         done, length = (self.epoch, self.plan.max_epochs) if self.plan.by_epoch else (self.iter, self.plan.max_iters)
         return length is not None and done >= length
 
