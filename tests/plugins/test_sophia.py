@@ -1,10 +1,11 @@
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from optimzoo import OptimWrapper, build_optim_wrapper
+from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer
 from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.wrappers import sampled_cross_entropy
 from optimzoo_plugins.sophia.optimizer import Sophia, SophiaG
@@ -164,6 +165,25 @@ def test_stepping_past_the_wrapper_without_an_estimate_is_a_warning():
     model(X).sum().backward()
     with pytest.warns(OptimzooWarning, match="steps without a fresh curvature estimate"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["Sophia", "SophiaG"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+def test_a_copy_steps_as_the_original(name, copied):
+    original = build_optimizer(nn.Linear(2, 1), dict(type=name, lr=0.1, k=2))
+    twin = copied(original)
+    for optimizer in (original, twin):
+        weight, bias = (p for group in optimizer.param_groups for p in group["params"])
+        for _ in range(3):
+            loss = (weight.sum() ** 4 + bias**2).sum()
+            if optimizer.curvature_due():
+                optimizer.update_curvature(loss, lambda loss=loss: (loss, 4))
+            weight.grad, bias.grad = torch.autograd.grad(loss, (weight, bias))
+            torch.manual_seed(0)
+            optimizer.step()
+    params = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer in (original, twin)]
+    assert (twin.k, twin.estimator) == (2, original.estimator)
+    assert all(map(torch.equal, *params))
 
 
 def test_parameters_that_the_loss_does_not_reach_are_left_alone():

@@ -134,7 +134,7 @@ class ParamScheduler(ScheduleState):
             return
         before.note(own(target), self.hyperparam, self.optimizer.param_groups, held)
         if WATCHED.get():
-            self._first_step, self._settled = FirstStep(target), -1
+            self._first_step, self._settled = FirstStep(target, [self.hyperparam]), -1
 
     def _scheduled(self) -> str:
         """Return the key to schedule."""

@@ -70,7 +70,10 @@ class SchedulerGroup:
         self.counts = {"epoch": 0, "iter": 0}
         self._epochs_took: int | None = 0
         self._count_from([0] * len(self._optimizers))
-        self._first: list[FirstStep] | None = list(map(FirstStep, self._optimizers))
+        self._first: list[FirstStep] | None = [
+            FirstStep(optimizer, dict.fromkeys(s.hyperparam for s in self._on(optimizer)))
+            for optimizer in self._optimizers
+        ]
         self._lists: list[Any] = [own(optimizer).param_groups for optimizer in self._optimizers]
         self._as_built = True  # no step was made, and no state loaded
         self._load_hooks: list[Any] = []
@@ -134,8 +137,8 @@ class SchedulerGroup:
                 "step() was not told what has ended. Pass what update_params returned after an iteration, "
                 "epoch_end=True after an epoch, metrics= after a validation"
             )
-        if self._first is not None and (epoch_end or outcome is not None):
-            self._check_order(self._first, outcome)
+        if epoch_end or outcome is not None:
+            self.check_order(outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED))
         if self._load_hooks:
             self._stop_listening()
         self._as_built = False
@@ -189,13 +192,18 @@ class SchedulerGroup:
         self._told = 0
         self._seen = [update_count(optimizer) for optimizer in self._optimizers]
 
-    def _check_order(self, first: list[FirstStep], outcome: object) -> None:
-        """Warn, once, if no optimizer has done anything before the first step of the schedules."""
-        self._first = None
-        for each in first:
+    def check_order(self, is_told: bool = False) -> None:
+        """Warn, once, if no optimizer has done anything before the first step of the schedules.
+
+        Args:
+            is_told: Whether it is known what the iteration did, which was no update.
+        """
+        first, self._first = self._first, None
+        for each in first or ():
             each.forget()
-        is_told = outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED)
-        if self._schedulers and not is_told and not any(each.made for each in first):
+            if self._as_built:
+                each.check_state()
+        if first and self._schedulers and not is_told and not any(each.made for each in first):
             warn("the schedules are stepped, and no optimizer has made a step yet:")
 
     def state_dict(self) -> dict[str, Any]:

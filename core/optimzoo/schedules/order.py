@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
 from torch.optim import Optimizer
 
 from optimzoo.errors import OptimzooWarning
-from optimzoo.schedules.targets import own
+from optimzoo.schedules.targets import HyperParam, own
 from optimzoo.wrappers import BaseOptimWrapper
 
 WATCHED: ContextVar[bool] = ContextVar("WATCHED", default=True)
@@ -26,10 +27,17 @@ class _Noted:
 
 
 class FirstStep:
-    """Tells whether an optimizer, or its wrapper, has done anything since a schedule was put on it."""
+    """Tells what an optimizer, or its wrapper, has done since schedules were put on it.
 
-    def __init__(self, optimizer: Optimizer | BaseOptimWrapper) -> None:
+    Args:
+        optimizer: The optimizer or wrapper.
+        params: What is scheduled.
+    """
+
+    def __init__(self, optimizer: Optimizer | BaseOptimWrapper, params: Iterable[HyperParam]) -> None:
         self._optimizer = optimizer
+        self._groups = own(optimizer).param_groups
+        self._held = {param: self._values(param) for param in params}
         self._trace = _trace(optimizer)
         self._replaced = vars(own(optimizer)).get("step")
         self._steps = _Noted()
@@ -46,9 +54,28 @@ class FirstStep:
         """Whether the optimizer was stepped, or has accumulated or skipped something."""
         return self._steps.made or _trace(self._optimizer) != self._trace
 
+    def _values(self, param: HyperParam) -> list[float]:
+        return [float(param.get(group)) for group in own(self._optimizer).param_groups if param.key in group]
+
+    def check_state(self) -> None:
+        """Warn if the optimizer's state was loaded; that of the schedules was not, where this is called."""
+        if own(self._optimizer).param_groups is self._groups:  # loading puts another list in place
+            return
+        for param, held in self._held.items():
+            now = self._values(param)
+            if now != held:
+                warnings.warn(
+                    "the optimizer's state was loaded after the schedule was built, and the schedule's was not: it "
+                    f"begins anew, from a {param} of {now[0]:g} instead of {held[0]:g}. Load the schedule's state too, "
+                    f"or set {param} in the groups and build the schedule then",
+                    OptimzooWarning,
+                    stacklevel=4,
+                )
+
     def check(self) -> None:
         """Warn if the optimizer was not stepped before the schedule is, or its ``step`` is another now."""
         self.forget()
+        self.check_state()
         step = vars(own(self._optimizer)).get("step")
         if step is not self._replaced and not hasattr(step, "_wrapped_by_lr_sched"):
             warn(
@@ -70,8 +97,8 @@ def warn(what: str) -> None:
 
 
 def update_count(optimizer: Any) -> int:
-    """Return the updates that a wrapper has made; 0 for a bare optimizer, which does not count them."""
-    return optimizer.update_count if isinstance(optimizer, BaseOptimWrapper) else 0
+    """Return the updates that a wrapper has made itself; 0 for a bare optimizer, which does not count them."""
+    return optimizer.update_count - optimizer._updates_loaded if isinstance(optimizer, BaseOptimWrapper) else 0
 
 
 def _trace(optimizer: Any) -> tuple[int, ...]:

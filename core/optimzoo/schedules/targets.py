@@ -69,6 +69,9 @@ class HyperParam:
             raise ConfigError(f"a key such as 'lr' or 'betas[1]' is wanted, got {shown(text)}", "param_name")
         return cls(found[1], int(found[2]))
 
+    def __str__(self) -> str:
+        return self.key if self.index is None else f"{self.key}[{self.index}]"
+
     def check(self, group: Mapping[str, Any], optimizer: Any = None) -> float:
         """Return the value in ``group``, one of ``optimizer``, as a number of Python.
 

@@ -22,6 +22,7 @@ from optimzoo.errors import ConfigError
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, needs_of
+from optimzoo.schedules.order import update_count
 from optimzoo.trainers.common import OF_THE_STEP
 from optimzoo.values import plain
 from optimzoo.wrappers import BaseOptimWrapper, OptimWrapperDict
@@ -104,7 +105,7 @@ class _ByUpdate:
     """Steps as often as its wrapper has made updates, where mmengine's Runner steps after each iteration."""
 
     def step(self, *args: Any) -> None:
-        count: int = self.target.update_count  # type: ignore[attr-defined]
+        count = update_count(self.target)  # type: ignore[attr-defined]
         new = count - SEEN[self] if self in SEEN else 1  # the first step is part of the construction
         SEEN[self] = count
         for _ in range(new):

@@ -21,6 +21,15 @@ from optimzoo.trainers.common import bare
 from optimzoo.values import one_of
 from optimzoo.wrappers import StepOutcome
 
+BY_UPDATE = (
+    "schedules that count epochs are stepped after a single update. If an epoch has more, pass updates_per_epoch to "
+    "step them by update, or call step() once an epoch"
+)
+BY_EPOCH = (
+    "schedules that count updates are stepped after {} updates: call step() once for each, in Lightning by "
+    '{{"scheduler": ..., "interval": "step"}}'
+)
+
 
 def torch_scheduler(
     optimizer: Optimizer,
@@ -78,7 +87,8 @@ class TorchScheduler(LRScheduler):
         on_change: str = "error",
     ) -> None:
         self._on_change = one_of(on_change, ON_CHANGE, "on_change")
-        optimizer = bare(optimizer)
+        given, optimizer = optimizer, bare(optimizer)
+        self._prepared = given is not optimizer
         records = _read(cfg)
         self._units = units = set(map(_unit, records))
         if not units:
@@ -127,6 +137,7 @@ class TorchScheduler(LRScheduler):
 
     def _initial_step(self) -> None:
         """Begin anew from the initial values: torch's ``SequentialLR`` does so where a scheduler's turn comes."""
+        self._since_the_last()
         self._schedules.restart()
         self._stand_at(0)
 
@@ -149,14 +160,11 @@ class TorchScheduler(LRScheduler):
         made, passes = self._since_the_last()
         if passes:
             return
-        if self.unit == "epoch" and made == 1 and not self._told:
+        if made and not self._told and (made == 1) is (self.unit == "epoch"):
             self._told = True
-            warnings.warn(
-                "schedules that count epochs are stepped after a single update. If an epoch has more, pass "
-                "updates_per_epoch to step them by update, or call step() once an epoch",
-                OptimzooWarning,
-                stacklevel=2,
-            )
+            warnings.warn(BY_UPDATE if made == 1 else BY_EPOCH.format(made), OptimzooWarning, stacklevel=2)
+        if not self._prepared:  # whoever prepared the optimizer may let it pass over a step
+            self._schedules.check_order()
         steps = self.last_epoch + 1
         if self.unit == "epoch":
             self._schedules.step(epoch_end=True)

@@ -46,7 +46,7 @@ class BaseOptimWrapper(ABC):
         param_rules: For each parameter name, the rule that decided its settings; empty where nothing but the
             optimizer's own arguments did.
         param_order: The names of the parameters in the order of the model, where it is known.
-        update_count: Updates made, as far as the wrapper counts them.
+        update_count: Updates made, as far as the wrapper counts them; those of a state that was loaded count too.
         skipped_count: Updates skipped.
     """
 
@@ -54,6 +54,7 @@ class BaseOptimWrapper(ABC):
     """Whether the wrapper converts the model in its first context, so that nothing may be put around it before."""
     update_count = 0
     skipped_count = 0
+    _updates_loaded = 0
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer

@@ -151,6 +151,7 @@ class Windows(BaseOptimWrapper):
         """Return the optimizer's state, with ``counts`` of iterations and of updates skipped, so that windows go on."""
         counts: dict[str, Any] = {"inner_count": self._inner_count, "max_counts": self._max_counts}
         counts.update(window=self._in_window, accumulative_counts=self._accumulative_counts)
+        counts["updates"] = self.update_count
         if self.skipped_count:
             counts["skipped"] = self.skipped_count
         if self._weights is not None:
@@ -166,6 +167,7 @@ class Windows(BaseOptimWrapper):
             done, length = whole_number(counts["inner_count"], "inner_count", 0), counts["max_counts"]
             whole_number(length, "max_counts", -1)
             skipped = whole_number(counts.get("skipped", 0), "skipped", 0)
+            updates = whole_number(counts.get("updates", self.update_count), "updates", 0)
             size = whole_number(counts.get("accumulative_counts", self._accumulative_counts), "accumulative_counts", 1)
             begun = whole_number(counts.get("window", 0 if done == length else done % size), "window", 0)
             if begun > min(done, size - 1):
@@ -185,7 +187,7 @@ class Windows(BaseOptimWrapper):
             )
         self._window_open = self._resumed = same and begun > 0  # its gradients are not for the losses of other members
         self._versions = self._weights = None
-        self._inner_count, self.skipped_count = done, skipped
+        self._count_from(done, updates, skipped)
         self._first_count = done - begun if same else done
         meant = self._max_counts
         self._set_length(length)
@@ -195,6 +197,10 @@ class Windows(BaseOptimWrapper):
         if "weight_unit" in counts and same:
             self._weights = self._new_weights()
             self._weights.unit, self._weights.total = counts["weight_unit"], counts.get("weight_total") or 0.0
+
+    def _count_from(self, iterations: int, updates: int, skipped: int) -> None:
+        self._updates_loaded += updates - self.update_count
+        self._inner_count, self.update_count, self.skipped_count = iterations, updates, skipped
 
     def _begin_window(self) -> bool:
         """Begin a window, unless one is open, by dropping the gradients that are there; return whether one began."""
@@ -208,7 +214,8 @@ class Windows(BaseOptimWrapper):
             return False
         self._window_open = True
         if self._finished:  # the run whose state was loaded; this is another
-            self._finished, self._inner_count, self._first_count, self._max_counts = False, 0, 0, -1
+            self._finished, self._first_count, self._max_counts = False, 0, -1
+            self._count_from(0, 0, 0)
         if self._in_window:
             return False  # resumed
         self._weights = None

@@ -82,6 +82,10 @@ class Sophia(Optimizer):
         super().__init__(params, {**defaults, "step": 0})
         self._estimates: list[tuple[Tensor, Tensor]] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Of which a copy has nothing, if torch's Optimizer is asked.
+        return {**super().__getstate__(), "k": self.k, "estimator": self.estimator, "_estimates": []}
+
     def curvature_due(self) -> bool:
         """Whether the next update is one in ``k`` that wants a fresh estimate."""
         return bool(self.param_groups[0]["step"] % self.k == 0)

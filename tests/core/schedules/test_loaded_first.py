@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ChainedScheduler, SequentialLR
 
-from optimzoo import PARAM_SCHEDULERS, OptimzooWarning, build_optim_wrapper, build_param_scheduler
-from optimzoo.schedules import ConstantLR
+from optimzoo import PARAM_SCHEDULERS, OptimzooWarning, StepOutcome, build_optim_wrapper, build_param_scheduler
+from optimzoo.schedules import ConstantLR, LinearLR, SchedulerGroup
 from optimzoo.trainers.torch import torch_scheduler
 
 WARM = dict(type="LinearLR", by_epoch=False, start_factor=0.1, end=8)
@@ -181,3 +181,41 @@ def test_two_by_themselves_keep_the_rate_that_is_loaded_after_they_were_built(st
     for schedule, other in zip(schedules, others):
         other.load_state_dict(schedule.state_dict())
     assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize("stop", [0, 5])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda o: build_param_scheduler(o, WARM),
+        lambda o: LinearLR(o, by_epoch=False, start_factor=0.1, end=8),
+        lambda o: torch_scheduler(o, WARM, total_updates=20),
+    ],
+)
+def test_a_state_of_the_optimizer_alone_is_told(build, stop):
+    def step():
+        nn.functional.mse_loss(model(torch.ones(1, 2)), torch.ones(1, 1)).backward()
+        optimizer.step()
+        schedule.step(*[StepOutcome.UPDATED][: isinstance(schedule, SchedulerGroup)])
+
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    schedule = build(optimizer)
+    for _ in range(stop):
+        step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    schedule = build(optimizer)
+    optimizer.load_state_dict(saved)
+    if stop:
+        with pytest.warns(
+            OptimzooWarning, match=r"the schedule's was not: it begins anew, from a lr of .* of 0\.1\. Load"
+        ):
+            step()
+    step()
+
+
+def test_a_torch_scheduler_that_is_stepped_first_is_told():
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    with pytest.warns(OptimzooWarning, match="no optimizer has made a step yet"):
+        torch_scheduler(optimizer, WARM, total_updates=20).step()

@@ -358,6 +358,7 @@ def test_a_loop_resumed_anywhere_in_a_run_goes_on_as_it_would_have(counts, done)
     assert expected is StepOutcome.UPDATED
     for mine, theirs in zip(model.parameters(), twin.parameters()):
         assert torch.equal(mine, theirs)
+    assert resumed.update_count == wrapper.update_count == -(-10 // counts)
 
 
 def test_the_state_of_a_finished_run_begins_another():
