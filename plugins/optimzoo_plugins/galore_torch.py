@@ -9,8 +9,8 @@ from optimzoo_plugins.library import register
 KEYS = ("rank", "update_proj_gap", "scale", "proj_type", "dim")
 NAMES = ("GaLoreAdafactor", "GaLoreAdamW", "GaLoreAdamW8bit")
 NOTE = (
-    "groups with a rank need update_proj_gap, scale and proj_type beside it, and have a state that is not loaded "
-    "again: its shapes are not those of the parameters"
+    "groups with a rank need update_proj_gap, scale and proj_type beside it, and keep an object of the library in the "
+    "state, which torch.load takes with weights_only=False alone, and no checkpoint of a Runner holds"
 )
 
 

@@ -80,7 +80,7 @@ NOT_RESUMED = {
     "SCIONLight": "UnpicklingError",
     "ScalableShampoo": "UnpicklingError",
 }
-NOT_EXACT = ("Ranger21", "StableSPAM", "timm.Adahessian")
+NOT_EXACT = ("timm.Adahessian",)
 STEPS = 50
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 from torch.utils._python_dispatch import _disable_current_modes
 
 from optimzoo.errors import ConfigError, OptimzooError
@@ -126,6 +127,12 @@ def look_before_fused(optimizer: Optimizer, chosen: bool = False) -> None:
     optimizer.register_load_state_dict_post_hook(_look_again)
 
 
+def is_watched(optimizer: Optimizer, *ours: Any) -> bool:
+    """Whether hooks other than this and those of ``ours`` look at the gradients right before the step."""
+    hooks = (*optimizer._optimizer_step_pre_hooks.values(), *_global_optimizer_pre_hooks.values())
+    return any(not isinstance(hook, BeforeFused) and getattr(hook, "__self__", hook) not in ours for hook in hooks)
+
+
 def _look_again(optimizer: Optimizer) -> None:
     """Look at what was loaded: groups bring a ``fused`` of their own, and states the layouts of other parameters."""
     fused = [bool(group.get("fused")) for group in optimizer.param_groups]
@@ -194,8 +201,9 @@ class BeforeFused:
 
     def _fits(self, optimizer: Optimizer, params: Sequence[Tensor], grads: Iterable[Tensor]) -> bool:
         """Whether the kernel can step the parameters, at which it looks where some have joined or been cast."""
-        # Others keep states, of which a kernel tells itself that they have another dtype.
-        dtypes = {*map(attrgetter("dtype"), params)} if isinstance(optimizer, torch.optim.SGD) else None
+        # Others keep states of one dtype, which a kernel tells itself, and without which there is no step either.
+        by_itself = isinstance(optimizer, FUSED_WHOLE)
+        dtypes = {*map(attrgetter("dtype"), params)} if by_itself else None
         before, now = self._seen, (len(params), dtypes)
         if now != before and not self._chosen:
             _check_kernel(type(optimizer), params)
@@ -206,7 +214,7 @@ class BeforeFused:
         return not (
             cast
             or any(grad.is_sparse for grad in grads)
-            or (now != before and any(_problem(type(optimizer), p) for p in params))
+            or (now != before and any(p.dtype not in DTYPES or _problem(type(optimizer), p) for p in params))
         )
 
 

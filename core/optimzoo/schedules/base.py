@@ -113,6 +113,7 @@ class ParamScheduler(ScheduleState):
         self._check()
         scheduled = {id(group) for group in target.param_groups if self._initial in group}
         self._attach(target)
+        self.hyperparam.part(own(target))
         held: list[tuple[float, bool]] = []
         for number, group in enumerate(self.optimizer.param_groups):
             current = self.hyperparam.check(group, own(target))

@@ -199,6 +199,7 @@ class ScheduleState:
         """Bring the groups that were added since the last step to where they would be had they been there."""
         added = range(self._known, len(self._own.param_groups))
         self._make_room()
+        self.hyperparam.part(own(self.target))
         for index in added:
             group = self._own.param_groups[index]
             initial = group.setdefault(self._initial, self.hyperparam.check(group, own(self.target)))

@@ -107,6 +107,15 @@ class HyperParam:
         """Return the value in ``group``."""
         return self.values([group])[0]
 
+    def part(self, optimizer: Optimizer) -> None:
+        """Give each group a tensor of its own where torch has them share that of the defaults."""
+        taken: set[int] = set()
+        for settings in (*optimizer.param_groups, optimizer.defaults):
+            value = settings.get(self.key)
+            if isinstance(value, Tensor) and id(value) in taken:
+                settings[self.key] = value = value.clone()
+            taken.add(id(value))
+
     def write(self, groups: Iterable[dict[str, Any]], values: Iterable[Any]) -> None:
         """Put a value into each group; a tensor is filled in place, so that a captured or compiled step sees it."""
         key = self.key

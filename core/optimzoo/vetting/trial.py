@@ -215,10 +215,15 @@ class Trial:
         return bool((self.values().abs() < 1e5).all())  # false of NaN too
 
     def multiply_lr(self, factor: float) -> None:
-        """Multiply the learning rate of every group, as a schedule does; a tensor in place."""
+        """Multiply the learning rate of every group, as a schedule does; a tensor in place, once for all groups."""
+        done: set[int] = set()
         for group in self.optimizer.param_groups:
             lr = group["lr"]
-            group["lr"] = lr.mul_(factor) if isinstance(lr, Tensor) else lr * factor
+            if not isinstance(lr, Tensor):
+                group["lr"] = lr * factor
+            elif id(lr) not in done:
+                done.add(id(lr))
+                lr.mul_(factor)
 
     @property
     def lr(self) -> float:

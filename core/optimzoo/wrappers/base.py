@@ -19,7 +19,7 @@ from optimzoo.groups.table import Summary
 from optimzoo.optimizers.parts import each_of
 from optimzoo.traces import describe_error
 from optimzoo.wrappers.ownership import note, noted, with_grad
-from optimzoo.wrappers.state import add_missing_groups, describe, fit_base, fit_state, keep_saved
+from optimzoo.wrappers.state import add_missing_groups, described, fit_base, fit_state, keep_saved
 
 
 class StepOutcome(Enum):
@@ -176,11 +176,11 @@ class BaseOptimWrapper(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, with ``base_param_settings`` where there are any.
 
-        It has the names and dtypes of the parameters, the class of the optimizer, and the number of entries, so that
-        one of which entries were lost is refused.
+        It has the names, dtypes and shapes of the parameters, the class of the optimizer, and the number of entries, so
+        that one of which entries were lost is refused.
         """
         with calls.no_exit(f"{type(self.optimizer).__name__}.state_dict"):
-            state = {**self.optimizer.state_dict(), **describe(self.optimizer)}
+            state = described(self.optimizer)
         state["entries"] = len(state.get("state", ()))
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)

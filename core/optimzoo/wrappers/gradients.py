@@ -151,3 +151,16 @@ def backward_with_graph(loss: Tensor, **kwargs: Any) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using backward")  # torch speaks of the cycle that zero_grad breaks
         loss.backward(**{"create_graph": True, **kwargs})  # type: ignore[no-untyped-call]
+
+
+def loss_problem(loss: Any, error: Exception) -> str:
+    """Return why ``loss`` cannot be back-propagated, or nothing."""
+    if not isinstance(loss, Tensor):
+        return f"the loss is a tensor that the model computed, got {shown(loss)}"
+    if loss.numel() != 1:
+        return f"the loss is a scalar, got the shape {tuple(loss.shape)}; take its mean or sum"
+    if not loss.requires_grad:
+        return "the loss does not depend on a parameter that requires a gradient, or was computed under torch.no_grad()"
+    if "backward through the graph a second time" in str(error):
+        return "the loss was back-propagated before: update_params does that itself, once for each loss"
+    return ""

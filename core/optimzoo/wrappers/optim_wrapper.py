@@ -15,7 +15,7 @@ from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError, Problems
 from optimzoo.flat import Flat
 from optimzoo.groups.table import in_short
 from optimzoo.names.zoo import needs_of
-from optimzoo.optimizers.fused import FUSED, look_before_fused
+from optimzoo.optimizers.fused import FUSED, is_watched, look_before_fused
 from optimzoo.optimizers.parts import each_of
 from optimzoo.values import one_of
 from optimzoo.wrappers.base import StepOutcome
@@ -27,6 +27,7 @@ from optimzoo.wrappers.gradients import (
     clipping,
     clips_of_rules,
     first_nonfinite,
+    loss_problem,
     multiply,
     total_norm,
 )
@@ -177,7 +178,7 @@ class OptimWrapper(Windows):
             self.backward(scaled)
         except Exception as error:
             self._window_open = not began
-            problem = _loss_problem(loss, error)
+            problem = loss_problem(loss, error)
             if problem:
                 raise OptimzooError(problem) from error
             raise
@@ -188,7 +189,12 @@ class OptimWrapper(Windows):
         """Do the second half of ``update_params``: update the parameters, and clear the gradients."""
         self._outcome = None
         self._apply_weights()
-        self.step(**(step_kwargs or {}))
+        try:
+            self.step(**(step_kwargs or {}))
+        except NonFiniteError:
+            self._window_open = False
+            note(with_grad(self.optimizer))  # whoever goes on begins another window, without these
+            raise
         self.zero_grad(**(zero_kwargs or {}))
         self._window_open = False
         # A subclass's own step may not say what it did.
@@ -328,6 +334,7 @@ class OptimWrapper(Windows):
             and type(self.optimizer) in FUSED
             and all(group.get("fused") for group in self.optimizer.param_groups)
             and params[0].dtype is torch.float32
+            and not is_watched(self.optimizer, self._flat)
         )
         plain = len(kinds) == 1 and kinds.pop()[:2] == (Tensor, torch.strided)
         flat = self._flat if self._own_step and self._clipped is None else None
@@ -379,19 +386,6 @@ class OptimWrapper(Windows):
             f"the gradient of {name!r} is not finite in update {self.update_count + self.skipped_count + 1} "
             f"(iteration {self._inner_count}). Look at the batch, lower the rate, clip, or set nonfinite='skip'"
         )
-
-
-def _loss_problem(loss: Any, error: Exception) -> str:
-    """Return why ``loss`` cannot be back-propagated, or nothing."""
-    if not isinstance(loss, Tensor):
-        return f"the loss is a tensor that the model computed, got {shown(loss)}"
-    if loss.numel() != 1:
-        return f"the loss is a scalar, got the shape {tuple(loss.shape)}; take its mean or sum"
-    if not loss.requires_grad:
-        return "the loss does not depend on a parameter that requires a gradient, or was computed under torch.no_grad()"
-    if "backward through the graph a second time" in str(error):
-        return "the loss was back-propagated before: update_params does that itself, once for each loss"
-    return ""
 
 
 def _name(optimizer: Optimizer) -> str:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, OptimzooWarning
 from optimzoo.groups.modules import plain_name, unwrap
-from optimzoo.optimizers.parts import each_of
+from optimzoo.optimizers.parts import Parts, each_of
 from optimzoo.values import is_number
 from optimzoo.wrappers.state_checks import (
     OF_THE_LOADER,
@@ -33,10 +33,31 @@ from optimzoo.wrappers.state_checks import (
     params_of,
 )
 
+OURS = (
+    *("optimizer", "dtypes", "shapes", "entries", "base_param_settings"),
+    *("counts", "loss_scaler", "apex_amp", "own"),
+)
+"""What wrappers add to the state of their optimizer."""
 
-def describe(optimizer: Optimizer) -> dict[str, Any]:
-    """Return what a state says of its optimizer: the class, and the dtypes of the parameters."""
-    return {"optimizer": kind_of(optimizer), "dtypes": [_dtype(p) for p in params_of(optimizer)]}
+
+def described(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer, and what tells it from others: the class, the parameters' dtypes and shapes.
+
+    What the optimizer itself keeps under a name of ``OURS`` is under ``"own"``.
+
+    Raises:
+        CheckpointError: Its class lays it out otherwise than torch's do, so that nothing could load it.
+    """
+    state = optimizer.state_dict()
+    if state and not {"state", "param_groups"} <= state.keys():  # ZeRO has one in one process alone
+        raise CheckpointError(
+            f"{type(optimizer).__name__} saves {listed(state)}, and no 'state' and 'param_groups': nothing could "
+            "resume from it. Use the optimizer inside it, or save it by itself"
+        )
+    own = {key: state[key] for key in OURS if key in state and not isinstance(optimizer, Parts)}
+    params = params_of(optimizer)
+    told = {"dtypes": [_dtype(p) for p in params], "shapes": [list(p.shape) for p in params]}
+    return {**state, "optimizer": kind_of(optimizer), **told, **({"own": own} if own else {})}
 
 
 def fit_state(
@@ -44,8 +65,9 @@ def fit_state(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a saved state, laid out for the groups of ``optimizer``, and the dtypes that the parameters had, if known.
 
-    ``saved`` is left as it is. A group's hyperparameters are those of the saved groups that its parameters come from.
-    A state without names, of one group per parameter or one for all, goes by ``order``, the names as in the model.
+    ``saved`` is left as it is. A group's hyperparameters are those of the saved groups that its parameters come from;
+    what the optimizer itself keeps beside groups and states goes along. A state without names, of one group per
+    parameter or one for all, goes by ``order``, the names as in the model.
 
     Raises:
         CheckpointError: It is damaged, or of other parameters, or of another optimizer.
@@ -59,6 +81,7 @@ def fit_state(
     state = {key: value for key, value in saved["state"].items() if key not in home}
     fitted: list[dict[str, Any]] = []
     dtypes: list[str] = []
+    shapes: list[Any] = []
     number = 0
     for group_names in names:
         numbers = range(number, number + len(group_names))
@@ -66,11 +89,13 @@ def fit_state(
         indices = [index_of.get(name) for name in group_names]
         state.update({n: saved["state"][i] for n, i in zip(numbers, indices) if i in saved["state"]})
         dtypes += [saved["dtypes"][i] if i is not None else "" for i in indices] if saved.get("dtypes") else []
+        shapes += [saved["shapes"][i] if i is not None else None for i in indices] if saved.get("shapes") else []
         sources = list({id(home[index]): home[index] for index in indices if index is not None}.values())
         fitted.append({**_settings(optimizer, sources, len(fitted)), "params": list(numbers)})
     check_whole(optimizer, saved, state)
-    check_entries(optimizer, state, fitted, [name for group_names in names for name in group_names])
-    return {"state": state, "param_groups": fitted}, dtypes
+    check_entries(optimizer, state, fitted, [name for group_names in names for name in group_names], shapes)
+    beside = {key: value for key, value in saved.items() if key not in OURS}
+    return {**beside, **saved.get("own", {}), "state": state, "param_groups": fitted}, dtypes
 
 
 def add_missing_groups(optimizer: Optimizer, model: nn.Module, saved: Mapping[str, Any]) -> None:

@@ -108,6 +108,10 @@ def check_layout(saved: Any) -> None:
     told = _is_list_of(dtypes, str) and (not dtypes or len(dtypes) > max(indices, default=0))
     _want(told, dtypes, "a list of a dtype for each parameter", "dtypes")
     _want(base is None or isinstance(base, Mapping), base, "a dict", "base_param_settings")
+    shapes, own = saved.get("shapes", []), saved.get("own", {})
+    told = _is_list_of(shapes, (list, tuple)) and (not shapes or len(shapes) > max(indices, default=0))
+    _want(told, shapes, "a list of a shape for each parameter", "shapes")
+    _want(isinstance(own, Mapping), own, "a dict", "own")
     _want(isinstance(saved.get("optimizer", ""), str), saved.get("optimizer"), "the name of a class", "optimizer")
 
 
@@ -196,9 +200,16 @@ def check_whole(optimizer: Optimizer, saved: Mapping[str, Any], state: Mapping[A
 
 
 def check_entries(
-    optimizer: Optimizer, state: Mapping[Any, Any], groups: Sequence[Group], names: Sequence[str]
+    optimizer: Optimizer,
+    state: Mapping[Any, Any],
+    groups: Sequence[Group],
+    names: Sequence[str],
+    saved_shapes: Sequence[Any] = (),
 ) -> None:
-    """Check the state of each parameter: what torch's own classes keep, and the shapes of its tensors."""
+    """Check the state of each parameter: what torch's own classes keep, and the shapes of its tensors.
+
+    Those of other classes, which may keep anything, where it is not known that the parameter has its shape still.
+    """
     if "closure" in needs_of(optimizer):
         return  # LBFGS keeps all parameters in one vector
     wrong = []
@@ -208,10 +219,11 @@ def check_entries(
         if number in state and is_torchs(cls):
             _check_entry(cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}", parameter.ndim)
         shapes = [v.shape for k, v in entry.items() if isinstance(v, Tensor) and k not in SCALARS and v.ndim > 0]
+        known = bool(saved_shapes) and saved_shapes[number] == list(parameter.shape)
         if is_torchs(cls):  # Adafactor's are factored
             factored = cls.__name__ == "Adafactor"
             shapes = [s for s in shapes if not (_suits(s, parameter.shape) if factored else s == parameter.shape)]
-        elif any(_suits(shape, parameter.shape) for shape in shapes):
+        elif known or any(_suits(shape, parameter.shape) for shape in shapes):
             shapes = []
         else:
             shapes = [shape for shape in shapes if len(shape) == parameter.ndim]
@@ -256,5 +268,5 @@ def _want(holds: bool, value: Any, wanted: str, place: str) -> None:
         raise CheckpointError(f"{wanted} is wanted, got {shown(value)}", place)
 
 
-def _is_list_of(value: Any, kind: type) -> bool:
+def _is_list_of(value: Any, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, kind) for item in value)

@@ -200,6 +200,37 @@ class TestUnderAGradScaler:
         torch.testing.assert_close(*weights)
 
 
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "Adagrad"])
+def test_a_kernel_that_nobody_asked_for_is_left_where_a_parameter_joins_that_it_does_not_step(name):
+    weights = []
+    for said in (dict(), dict(fused=False)):
+        params = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2, dtype=torch.complex64))]
+        optimizer = build_optimizer(params[:1], dict(type=name, lr=0.1, **said))
+        for joined in (1, 2):
+            if joined == 2:
+                optimizer.add_param_group({"params": params[1:]})
+            for p in params[:joined]:
+                p.grad = torch.full_like(p, 0.5)
+            optimizer.step()
+        weights.append([p.detach() for p in params])
+    torch.testing.assert_close(*weights)
+
+
+def test_adagrads_kernel_is_left_where_the_model_is_cast():
+    weights = []
+    for said in (dict(), dict(fused=False)):
+        model = nn.Linear(2, 1)
+        nn.init.ones_(model.weight)
+        optimizer = build_optimizer(model, dict(type="Adagrad", **said))
+        for dtype in (torch.float32, torch.float64):
+            model.to(dtype)
+            optimizer.zero_grad()
+            model(torch.ones(1, 2, dtype=dtype)).sum().backward()
+            optimizer.step()
+        weights.append(model.weight.detach())
+    torch.testing.assert_close(*weights)
+
+
 class TestSGDWithMomentum:
     def test_is_fused(self):
         assert build_optimizer(nn.Linear(2, 2), dict(type="SGD", lr=0.1, momentum=0.9)).defaults["fused"]

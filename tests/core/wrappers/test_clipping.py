@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from optimzoo import BaseOptimWrapper, OptimWrapper, build_optim_wrapper
 from optimzoo.errors import ConfigError, NonFiniteError
@@ -223,3 +224,32 @@ def test_a_clip_that_cannot_be_is_an_error(settings, why):
     rules = dict(rules=[dict(ndim=1, clip=1.0)])
     with pytest.raises(ConfigError, match=why):
         build_optim_wrapper(nn.Linear(2, 2), dict(optimizer=dict(type="AdamW"), paramwise_cfg=rules) | settings)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("optimizer", [dict(type="SGD"), dict(type="SGD", fused=False), dict(type="AdamW")])
+@pytest.mark.parametrize("every", [False, True])
+def test_hooks_before_the_step_see_the_gradients_that_it_takes(flatten, optimizer, every):
+    def change(optimizer, *_):
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        seen.append(torch.cat([p.grad.flatten() for p in params]).norm().item())
+        for p in params:
+            p.grad.add_(0.1)
+
+    def moved(hook):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2)
+        cfg = dict(optimizer=dict(lr=1.0, **optimizer), clip_grad=dict(max_norm=0.01), flatten=flatten)
+        wrapper = build_optim_wrapper(model, cfg)
+        add = register_optimizer_step_pre_hook if every else wrapper.optimizer.register_step_pre_hook
+        handle = add(hook)
+        before = model.weight.detach().clone()
+        wrapper.update_params(model(torch.ones(3, 4)).square().mean())
+        handle.remove()
+        return before - model.weight.detach()
+
+    seen = []
+    apart = moved(change) - moved(lambda *_: None)
+    assert seen == [pytest.approx(0.01, rel=1e-3)]
+    if optimizer["type"] == "SGD":
+        assert torch.allclose(apart, torch.tensor(0.1), atol=1e-6)

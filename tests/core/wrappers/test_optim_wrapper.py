@@ -229,6 +229,23 @@ class TestNonFiniteGradients:
         ):
             wrapper.update_params(self.poisoned(pair))
 
+    @pytest.mark.parametrize("counts", [1, 2])
+    @pytest.mark.parametrize(
+        "policy", [dict(nonfinite="raise"), dict(clip_grad=dict(max_norm=9, error_if_nonfinite=True))]
+    )
+    def test_whoever_goes_on_after_the_error_begins_another_window(self, pair, policy, counts):
+        wrapper = sgd(pair, accumulative_counts=counts, **policy)
+        for _ in range(counts - 1):
+            wrapper.update_params(pair[0](torch.ones(1, 1)).sum())
+        with pytest.raises(NonFiniteError):
+            wrapper.update_params(self.poisoned(pair))
+        assert not pair[1].weight.grad.isfinite()  # to be looked at
+        before = pair[0].weight.item()
+        outcomes = [wrapper.update_params(pair[0](torch.ones(1, 1)).sum()) for _ in range(counts)]
+        assert outcomes == [*[StepOutcome.ACCUMULATING] * (counts - 1), StepOutcome.UPDATED]
+        assert pair[0].weight.item() != before
+        assert pair[1].weight.isfinite()
+
     def test_those_of_a_sparse_gradient_are_found(self):
         model = nn.Embedding(3, 1, sparse=True)
         wrapper = sgd(model, nonfinite="skip")

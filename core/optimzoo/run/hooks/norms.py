@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
 
 from optimzoo.groups.table import group_names
 from optimzoo.run.hooks.base import Hook
@@ -42,7 +41,7 @@ class NormsHook(Hook):
 
             def before(optimizer: Any, *_: Any) -> None:
                 if self._due:
-                    self._before[id(optimizer)] = [_Group(optimizer, group) for group in optimizer.param_groups]
+                    self._before[id(optimizer)] = [_Group(group) for group in optimizer.param_groups]
 
             def after(optimizer: Any, *_: Any, member: Any = member, prefix: str = prefix) -> None:
                 for title, group in zip(group_names(member), self._before.pop(id(optimizer), ())):
@@ -75,13 +74,10 @@ class _Group:
     """What a group was before a step."""
 
     @torch.no_grad()
-    def __init__(self, optimizer: Optimizer, group: Mapping[str, Any]) -> None:
+    def __init__(self, group: Mapping[str, Any]) -> None:
         self._params = [p for p in group["params"] if p.grad is not None]
         self._copies = [p.detach().clone() for p in self._params]
         self._norm = get_total_norm([p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in self._params])
-        scale = getattr(optimizer, "grad_scale", None)  # by which a fused kernel divides them
-        if scale is not None:
-            self._norm = self._norm / scale
 
     @torch.no_grad()
     def measured(self) -> Iterator[tuple[str, Tensor]]:
