@@ -96,7 +96,11 @@ def build_optimizer(
         cfg = {"type": cfg, **kwargs}
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: arguments belong into the dict that names the optimizer", "optimizer")
+    if isinstance(model_or_params, str) or isinstance(cfg, nn.Module):
+        raise ConfigError("the model, or its parameters, come first, and then what describes the optimizer")
     cfg = plain(cfg, "optimizer")
+    if isinstance(cfg, dict) and "type" not in cfg and "optimizer" in cfg:
+        raise ConfigError("this is the config of a wrapper, which build_optim_wrapper takes", "optimizer")
     described = DescribedOptimizer(cfg, "optimizer")
     if not described.parts:  # which keep what copies of their optimizers would forget
         heed(described.cls, "bare")

@@ -182,6 +182,9 @@ SYNONYMS = {
     "min_lr": "eta_min",
     "max_lr": "eta_max",
     "warmup_steps": "end",
+    "total_iters": "end",
+    "max_keep_ckpts": "keep",
+    "momentum": "decay",
     "cosineannealingwarmrestarts": "cosinerestartlr",
 }
 """What other libraries call something, and what it is called here."""

@@ -350,3 +350,37 @@ def test_the_groups_are_logged_to_whoever_listens(model, caplog):
         build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1), paramwise_cfg=dict(bias_lr_mult=2.0)))
     (record,) = caplog.records
     assert "SGD: 2 parameter groups" in record.getMessage()
+
+
+RUN = dict(
+    optim_wrapper=dict(optimizer=dict(type="AdamW")),
+    param_scheduler=[dict(type="LinearLR", end=5)],
+    train_cfg=dict(max_epochs=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda model: build_optim_wrapper(model, RUN), "a run: pass what it has under 'optim_wrapper'"),
+        (
+            lambda model: build_param_scheduler(build_optimizer(model, "AdamW"), RUN),
+            "a run: .* under 'param_scheduler'",
+        ),
+        (lambda model: build_optimizer(model, RUN["optim_wrapper"]), "a wrapper, which build_optim_wrapper takes"),
+        (lambda model: build_optimizer("AdamW", model), "the model, or its parameters, come first"),
+        (lambda model: build_optimizer(dict(type="AdamW"), model), "the model, or its parameters, come first"),
+    ],
+)
+def test_what_is_given_in_the_place_of_something_else_is_told(build, said, model):
+    with pytest.raises(ConfigError, match=said):
+        build(model)
+
+
+def test_what_trainers_ask_of_schedules_leads_to_those_that_they_take(model):
+    schedules = build_param_scheduler(build_optimizer(model, "AdamW"), RUN["param_scheduler"])
+    with pytest.raises(AttributeError, match="get_last_lr.; trainers take torch_scheduler"):
+        schedules.get_last_lr()
+    with pytest.raises(AttributeError, match="no attribute 'rate'$"):
+        _ = schedules.rate
+    assert len(copy.deepcopy(schedules)) == 1

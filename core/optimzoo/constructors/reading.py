@@ -85,6 +85,8 @@ def read_optim_wrapper(cfg: Any) -> WrapperRecord:
     if not isinstance(cfg, dict):
         raise ConfigError(f"a dict with the key 'optimizer' is wanted, got {shown(cfg)}")
     cfg = _as_meant(cfg)
+    if "optim_wrapper" in cfg and "optimizer" not in cfg:
+        raise ConfigError("this is the config of a run: pass what it has under 'optim_wrapper'")
     name = cfg.get("type")
     if "optimizer" not in cfg and isinstance(name, str) and name in OPTIMIZERS and name not in OPTIM_WRAPPERS:
         raise ConfigError(f"{name!r} is an optimizer: it stands under 'optimizer', with its arguments", "type")

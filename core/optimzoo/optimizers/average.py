@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from optimzoo.errors import ConfigError, OptimzooError, shown
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning, shown
 from optimzoo.values import number
 
 INSIDE = "module."
@@ -98,6 +99,13 @@ def decay_of(value: Any) -> float:
     decay = number(value, "decay", 0, 1)
     if decay == 1:
         raise ConfigError("an average that keeps all of the old never changes; a number below 1 is wanted", "decay")
+    if 0 < decay < 0.5:
+        warnings.warn(
+            f"a decay of {decay:g} keeps next to nothing of the old average: mmengine's momentum is 1 less the decay, "
+            f"which would be {1 - decay:g}",
+            OptimzooWarning,
+            stacklevel=4,
+        )
     return decay
 
 

@@ -11,7 +11,7 @@ import torch
 
 from optimzoo.constructors import DefaultOptimWrapperConstructor, create_optimizer
 from optimzoo.constructors.reading import WrapperRecord
-from optimzoo.errors import ConfigError, OptimzooError, Problems
+from optimzoo.errors import ConfigError, OptimzooError, Problems, join_path
 from optimzoo.names.trust import modules_in
 from optimzoo.names.zoo import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 from optimzoo.optimizers.heeded import heed
@@ -19,7 +19,7 @@ from optimzoo.optimizers.param_groups import Group
 from optimzoo.optimizers.parts import PART
 from optimzoo.run.loop.train_cfg import TrainPlan
 from optimzoo.run.reading import read_parts
-from optimzoo.schedules.build import Records, build_param_scheduler, by_member
+from optimzoo.schedules.build import Records, RunLength, build_param_scheduler, by_member, warn_of_horizons
 from optimzoo.schedules.preview import stand_ins
 from optimzoo.wrappers.members import place_of
 
@@ -58,6 +58,9 @@ def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str,
                 warnings.simplefilter("ignore")  # of a length that is not the run's
                 lengths = LONG_EPOCH, plan.max_epochs, plan.max_iters
                 built = problems.catch(build_param_scheduler, stands[name], known, *lengths)
+            run = RunLength(None, plan.max_epochs, plan.max_iters)
+            place = join_path("param_scheduler", name) if isinstance(schedules, dict) else "param_scheduler"
+            warn_of_horizons([s for s in built or () if run.steps(str(s.by), s.target)], run, place)
             maker = getattr(wrapper.members[name].constructor, "read", None)
             if maker and any(schedule.param_name == "lr" for schedule in built or ()):
                 for cls in maker[0].classes:

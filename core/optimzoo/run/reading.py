@@ -87,17 +87,21 @@ OF_MMENGINE = {
         ("activation_checkpointing", "compile", "efficient_conv_bn_eval", "sync_bn"),
         "what the model is made by does that",
     ),
+    **dict.fromkeys(("lr_config", "momentum_config"), "schedules are listed under 'param_scheduler'"),
+    "optimizer_config": "its keys stand in 'optim_wrapper': clip_grad, accumulative_counts",
+    "checkpoint_config": "it is 'checkpoint': interval and keep",
+    "log_config": "'log_interval' says how often to log",
+    "total_epochs": "it is train_cfg.max_epochs",
+    "resume_from": "--resume on the command line, or the argument of Runner, continues a run",
     **{f"test_{what}": "nothing is tested after a run: call Runner.val" for what in ("cfg", "dataloader", "evaluator")},
 }
-"""Keys that mmengine has at the top of a config, and what stands for them here."""
+"""Keys that mmengine, or mmcv before it, has at the top of a config, and what stands for them here."""
 
 ELSEWHERE = {
     **OF_MMENGINE,
     "cfg": "the keys of a run stand at the top of the config",
     "data_preprocessor": "it is an argument of the model",
     "optimizer": "it stands in 'optim_wrapper', as optim_wrapper.optimizer",
-    "optimizer_config": "its keys stand in 'optim_wrapper': clip_grad, accumulative_counts",
-    "lr_config": "schedules are listed under 'param_scheduler'",
     **{
         key: f"it stands in 'optim_wrapper', as optim_wrapper.{key}"
         for key in ("clip_grad", "accumulative_counts", "paramwise_cfg", "constructor")

@@ -68,6 +68,9 @@ class ParamScheduler(ScheduleState):
     need_val_args: ClassVar[bool] = False
     """Whether ``step`` takes the metrics of a validation too."""
 
+    least = 0
+    """How many steps the curve takes at least, however short its window: to its first change, or to its height."""
+
     gives_back: ClassVar[bool] = False
     """Whether the curve's last value is due after a window of a single step, which had the first."""
 

@@ -104,7 +104,7 @@ def build_param_scheduler(
             schedules = [r.build(member, run, edges) if isinstance(r, ScheduleRecord) else r for r in records[name]]
         finally:
             WATCHED.reset(watched)
-        _warn_of_horizons(schedules, run, path)
+        warn_of_horizons(schedules, run, path)
         if any(schedule.param_name == "lr" for schedule in schedules):
             scheduled |= dict.fromkeys(map(type, each_of(own(member))))
         built += schedules
@@ -199,6 +199,8 @@ def read_param_scheduler(cfg: Any) -> Records | dict[str, Records]:
         ConfigError: ``cfg`` is wrong; one error lists all that is.
     """
     cfg = cfg if isinstance(cfg, SchedulerGroup) else plain(cfg, "param_scheduler")
+    if isinstance(cfg, Mapping) and "param_scheduler" in cfg:
+        raise ConfigError("this is the config of a run: pass what it has under 'param_scheduler'", "param_scheduler")
     with Problems() as problems:
         if is_by_member(cfg):
             return {name: _read_all(own, join_path("param_scheduler", name), problems) for name, own in cfg.items()}
@@ -289,12 +291,13 @@ def _warn_of_floors(schedules: Sequence[ParamScheduler]) -> None:
             return
 
 
-def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path: str) -> None:
-    """Warn where a schedule counts in a unit that the run's length does not fit."""
+def warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path: str) -> None:
+    """Warn where a schedule counts in a unit that the run's length, as far as it is known, does not fit."""
     lengths = [run.steps(str(schedule.by), schedule.target) for schedule in schedules]
     shares = [s.reach / length if length else math.inf for s, length in zip(schedules, lengths)]
     for schedule, length, part in zip(schedules, lengths, shares):
         reach = schedule.reach
+        counts_to = max(reach if reach < INF else 0, schedule.begin + schedule.least)
         last = part == max(p for p, other in zip(shares, schedules) if other.param_name == schedule.param_name)
         name = f"{path}: {type(schedule).__name__}"
         if schedule.by == "epoch" and _no_epoch_ends(run):
@@ -302,12 +305,12 @@ def _warn_of_horizons(schedules: Sequence[ParamScheduler], run: RunLength, path:
                 f"{name} steps by epoch, and the run is {run.max_iters} iterations, in which no epoch is known to end: "
                 "its values never move. Say by_epoch=False"
             )
-        elif length is None or reach >= INF:
+        elif length is None:
             continue
-        elif reach >= FAR * length:
+        elif counts_to >= FAR * length:
             _warn(
-                f"{name} counts to {schedule.by} {reach}, and the run has {length}: are its units right? by_epoch says "
-                "what it counts, and convert_to_iter_based=True turns epochs into iterations"
+                f"{name} counts to {schedule.by} {counts_to}, and the run has {length}: are its units right? by_epoch "
+                "says what it counts, and convert_to_iter_based=True turns epochs into iterations"
             )
         elif last and FAR * reach <= length and _may_mean_epochs(schedule, run.max_epochs or 0):
             _warn(

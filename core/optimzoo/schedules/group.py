@@ -18,6 +18,9 @@ from optimzoo.schedules.targets import HyperParam, StandIn, own
 from optimzoo.values import one_of
 from optimzoo.wrappers import BaseOptimWrapper, StepOutcome
 
+OF_TORCH = ("optimizer", "get_last_lr", "last_epoch", "base_lrs")
+"""What trainers ask of a scheduler of torch."""
+
 
 class _WhenLoaded:
     """A hook of a group of schedules; a copy of it, which a copied wrapper takes along, does nothing."""
@@ -101,6 +104,10 @@ class SchedulerGroup:
         if isinstance(index, slice):
             return SchedulerGroup(self._schedulers[index])
         return self._schedulers[index]
+
+    def __getattr__(self, name: str) -> Any:
+        hint = "; trainers take torch_scheduler(optimizer, cfg), of optimzoo.trainers.torch" if name in OF_TORCH else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __len__(self) -> int:
         return len(self._schedulers)

@@ -29,7 +29,7 @@ NOT_COMPARED = ("optimizer", "last_step", "verbose")
 
 WORKED_OUT = (
     *("_given", "_known", "_settled", "_initial", "_stop", "_span", "_rise", "_reached", "_first_step", "_low"),
-    *("_floored", "_length", "_starts", "_weights", "_phases", "rule_worse"),
+    *("_floored", "_length", "least", "_starts", "_weights", "_phases", "rule_worse"),
 )
 """Attributes that follow from the arguments and the groups."""
 

@@ -90,7 +90,8 @@ def horizon(begin: int, end: int, argument: str) -> int:
     if end == INF:
         raise ConfigError(
             f"the curve needs its length: give {argument}, or the run's length in the unit of the schedule "
-            "(max_epochs= or max_iters= of build_param_scheduler, total_updates= of torch_scheduler)",
+            "(max_epochs= or max_iters= of build_param_scheduler, total_updates= of torch_scheduler, which "
+            "by_epoch=False counts)",
             argument.partition(" ")[0],
         )
     return end - begin

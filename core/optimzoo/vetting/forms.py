@@ -274,8 +274,8 @@ def bfloat16(way: Way) -> Fact:
             continue
         for key, wide, narrow in _pairs(*states):
             if wide > 1e-3 and not 0.5 < narrow / wide < 2:
-                why = f"in bfloat16 with {settings} the state {key!r} is {narrow / wide:.2g} times that in float32"
-                told = "".join(f" with {name}={value}" for name, value in switch.items())
+                of, told = ("".join(f" with {n}={v}" for n, v in each.items()) for each in (settings, switch))
+                why = f"in bfloat16{of} the state {key!r} is {narrow / wide:.2g} times that in float32"
                 return fault(f"another state{told}", why, settings=settings, key=key)
     return fine("as in float32")
 

@@ -108,8 +108,10 @@ def _told(way: Way, name: str, found: Fact) -> Fact:
     """Return the fact with its name, the lines that show a fault, and what optimzoo does."""
     does, lines = "", ""
     if found.verdict in ("note", "fault"):
-        at_build = any(name in facts and is_heeded(found.value, facts[name][0]) for facts in HEEDED.values())
-        does = SCRIPTS["does"].get(name, "") if at_build or name in SCRIPTS["always"] else ""
+        is_fault = found.verdict == "fault"
+        heeded = [facts[name][0] for facts in HEEDED.values() if name in facts]
+        at_build = any((values or is_fault) and is_heeded(found.value, values) for values in heeded)
+        does = SCRIPTS["does"].get(name, "") if at_build or (is_fault and name in SCRIPTS["always"]) else ""
         if at_build and not known_facts(way.cls):
             does = f"{does}, once the facts are measured at a build: set vet = true in its config"
     if found.verdict == "fault":

@@ -112,11 +112,12 @@ class TestTrain:
         path.write_text(
             "from optimzoo import load_config\n"
             "globals().update(load_config(__file__.replace('other.py', 'task.toml')))\n"
-            "load_from, visualizer = None, dict()\ncustom_hooks = [dict(type='EMAHook')]\n"
+            "load_from, visualizer = None, dict()\ncustom_hooks = [dict(type='EMAHook')]\nlr_config = dict()\n"
         )
         told = optimzoo("check", path).stderr
         assert "custom_hooks: there is no such key, and it is left out. Here hooks are listed under 'hooks'." in told
         assert "visualizer: " in told
+        assert "lr_config: there is no such key, and it is left out. Here schedules are listed under" in told
         assert "load_from" not in told
 
     def test_a_file_gets_plain_lines_and_a_terminal_the_same_after_a_bar(self, config, tmp_path):

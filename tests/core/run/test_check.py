@@ -1,5 +1,6 @@
 """A config is checked without training: what it says of the mistakes that training would meet."""
 
+import contextlib
 import importlib.util
 import re
 import sys
@@ -293,3 +294,20 @@ def test_the_code_of_a_part_is_not_called():
 def test_the_path_of_a_config_is_no_config():
     with pytest.raises(ConfigError, match=r"load_config\(path\) reads from a file; got 'muon.toml'"):
         Runner.from_cfg("muon.toml")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "train_cfg", "said"),
+    [
+        (dict(type="CosineAnnealingLR", T_max=100), dict(max_epochs=5), "counts to epoch 100, and the run has 5"),
+        (dict(type="StepLR", step_size=30), dict(max_epochs=5), "counts to epoch 30"),
+        (dict(type="LinearLR", end=5000, by="iter"), dict(by_epoch=False, max_iters=50), "counts to iter 5000"),
+        (dict(type="LinearLR", end=5000, by="iter"), dict(max_epochs=5), None),  # whose iterations only the data tells
+        (dict(type="LinearLR", end=50), dict(by_epoch=False, max_iters=50), None),
+        (dict(type="StepLR", step_size=2), dict(max_epochs=5), None),
+    ],
+)
+def test_a_check_tells_of_a_horizon_far_from_the_run_as_far_as_it_is_known(schedule, train_cfg, said, config):
+    config |= dict(param_scheduler=[schedule], train_cfg=train_cfg)
+    with pytest.warns(OptimzooWarning, match=f"^param_scheduler: .*{said}") if said else contextlib.nullcontext():
+        assert config_problems(config) == []

@@ -9,7 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.optim.swa_utils import get_ema_multi_avg_fn as EMA  # noqa: N812
 
 import optimzoo
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
+from optimzoo import HOOKS
+from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.run import EMAHook, Hook
 from optimzoo.run.store.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 
@@ -243,6 +244,13 @@ def test_a_model_with_other_parameters_than_its_average_is_an_error(at, use):
     model.insert(at, nn.Linear(2, 2))
     with pytest.raises(OptimzooError, match="other parameters than when its average began"):
         use(ema)
+
+
+def test_a_decay_that_may_be_a_momentum_is_told():
+    with pytest.warns(OptimzooWarning, match=r"a decay of 0\.0002 .* which would be 0\.9998"):
+        EMAHook(decay=0.0002)
+    with pytest.raises(ConfigError, match="no argument 'momentum'. Did you mean 'decay'"):
+        HOOKS.build(dict(type="EMAHook", momentum=0.0002))
 
 
 def test_an_average_is_of_a_model():

@@ -126,6 +126,9 @@ def test_what_cannot_be_built_is_explained(cfg, lengths, path, said):
     ("cfg", "lengths", "said"),
     [
         (dict(type="MultiStepLR", milestones=[30000]), dict(epoch_length=9, max_epochs=12), "counts to epoch 30000"),
+        (dict(type="StepLR", step_size=30), dict(max_epochs=5), "counts to epoch 30, and the run has 5"),
+        (dict(type="StepLR", step_size=500, by="iter"), dict(max_iters=100), "counts to iter 500"),
+        (dict(type="InverseSqrtLR", warmup=500, begin=5), dict(max_epochs=20), "counts to epoch 505"),
         (dict(COSINE, T_max=12), dict(epoch_length=99, max_epochs=12), "iter 12 of 1188: were epochs meant"),
         (dict(type="LinearLR", end=500), dict(max_iters=1000), "the run is 1000 iterations, .*values never move"),
         (dict(type="StepLR", step_size=1), dict(max_iters=5, epoch_length=9), "values never move"),

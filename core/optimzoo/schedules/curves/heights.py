@@ -128,7 +128,7 @@ class InverseSqrtParamScheduler(ParamScheduler):
     step_args = ("begin", "end", "warmup")
 
     def _check(self) -> None:
-        self.warmup = step_count(self.warmup, "warmup", 1)
+        self.warmup = self.least = step_count(self.warmup, "warmup", 1)
 
     def height(self, step: int) -> float:
         """Return the smaller of the line and the inverse square root."""
@@ -310,7 +310,7 @@ class StepParamScheduler(GeometricScheduler):
     step_args = ("begin", "end", "step_size")
 
     def _check(self) -> None:
-        self.step_size = step_count(self.step_size, "step_size", 1)
+        self.step_size = self.least = step_count(self.step_size, "step_size", 1)
         self.gamma = amount(self.gamma, "gamma")
 
     def times(self, step: int) -> int:
