@@ -65,6 +65,7 @@ FAULTS = {
 NOTES = {
     "ClearsItsGradients": ("gradients.after_step", "cleared"),
     "ScalesItsGradients": ("gradients.after_step", "overwritten"),
+    "DecaysMatrices": ("decay", "lr·wd·w"),
     "DecaysItsGradients": ("gradients.after_step", "overwritten with weight_decay"),
     "MultipliesByTheCommonNorm": ("gradients.nonfinite", "spreads"),
     "IgnoresTheScaler": ("gradients.skipped", "changes"),
@@ -106,6 +107,15 @@ OF_A_LIBRARY = ("trains.twin", "manners.import")
 def healthy(once):
     folder = once("healthy", lambda folder: (folder / "report").write_bytes(pickle.dumps(vet(optimizers.Healthy))))
     return pickle.loads((folder / "report").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "fact", "value"),
+    [("SharesTheRate", "lr.tensor", "as a number"), ("KeepsItsCountInTheState", "state.outside", "nothing")],
+)
+def test_what_only_looks_like_a_fault_is_none(name, fact, value):
+    found = vet(getattr(optimizers, name), only=[fact])[fact]
+    assert (found.verdict, found.value) == ("fine", value)
 
 
 @pytest.mark.parametrize(("name", "fact", "value"), [(name, *found) for name, found in FAULTS.items()])

@@ -235,12 +235,18 @@ def decay(way: Way) -> Fact:
         weights, moved = _decayed(way, first, **rate)
         if not _still(moved, _decayed(way, first, wd=0.0, **rate)[1]):
             return unmeasured("its parameters move without a gradient and a decay")
-    found = _kind_of_decay(way, first, rate, weights, moved)
-    later = f"of updates with zero gradients it moves nothing before number {first + 1}"
-    return replace(found, why="; ".join(filter(None, (found.why, later)))) if first else found
+    shapes = [tuple(parameter.shape) for parameter in Trial(way).weights]
+    parts = moved.split([*map(math.prod, shapes)])
+    decayed = torch.cat([part.any().expand(part.numel()) for part in parts]) & (weights != 0)
+    found = _kind_of_decay(way, first, rate, weights, moved, decayed)
+    left = [f"a parameter of shape {shape} is not decayed" for shape, part in zip(shapes, parts) if not part.any()]
+    if left and found.verdict == "fine":
+        found = replace(found, verdict="note")
+    later = [f"of updates with zero gradients it moves nothing before number {first + 1}"] if first else []
+    return replace(found, why="; ".join(filter(None, (found.why, *left, *later))))
 
 
-def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float) -> bool:
+def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float, decayed: torch.Tensor) -> bool:
     """Whether a decay moves the weights once more after it is set to 0: then a momentum holds it."""
     trial = Trial(way, weight_decay=WD, **rate, **way.busy).run(first + 1, scale=0.0)
     for group in trial.optimizer.param_groups:
@@ -248,21 +254,24 @@ def _goes_on(way: Way, first: int, rate: dict[str, Any], size: float) -> bool:
             return False
         group["weight_decay"] = 0.0
     weights = trial.values()
-    again = float((-trial.move(first + 1, scale=0.0) / weights)[weights != 0].mean()) / size
+    again = float((-trial.move(first + 1, scale=0.0) / weights)[decayed].mean()) / size
     return again > 0.01 and abs(again - 1) > 0.01  # as much again: the group's decay is not read
 
 
-def _kind_of_decay(way: Way, first: int, rate: dict[str, Any], weights: torch.Tensor, moved: torch.Tensor) -> Fact:
+def _kind_of_decay(
+    way: Way, first: int, rate: dict[str, Any], weights: torch.Tensor, moved: torch.Tensor, decayed: torch.Tensor
+) -> Fact:
+    """Tell the kind of decay of the numbers that are ``decayed``, which are not 0, and of parameters that move."""
     mixes = moved[weights == 0].any() or not (moved * weights <= 0).all()
     if mixes and not float(moved @ weights / (moved.norm() * weights.norm())) < -0.5:  # not a share of each, nor of all
         why = "the decay does not point to zero: weights of one sign grow, or zeros move, or it is not finite"
         return fault("a constant", why)
-    ratio = (-moved / weights)[weights != 0]
+    ratio = (-moved / weights)[decayed]
     size = float(ratio.mean())
-    if mixes or float(ratio.max() - ratio.min()) > 1e-3 * size or _goes_on(way, first, rate, size):
+    if mixes or float(ratio.max() - ratio.min()) > 1e-3 * size or _goes_on(way, first, rate, size, decayed):
         return fine("coupled", "it goes through the method, as a part of the gradient")
     runs = (_decayed(way, first, at=0.5, **rate), _decayed(way, first, lr=0.0625)) if rate else ((weights, moved),) * 2
-    scheduled, built = (float((-m / w)[w != 0].mean()) / size for w, m in runs)
+    scheduled, built = (float((-m / w)[decayed].mean()) / size for w, m in runs)
     if abs(scheduled - 1) < 0.01 and abs(built - 0.5) < 0.01:
         return fault("by the lr it is built with", "half the rate that a schedule sets is as much of a decay")
     if abs(scheduled - 1) < 0.01:

@@ -21,6 +21,36 @@ class ReadsLrOnce(Healthy):  # lr
         super().change({**group, "lr": self.rate}, param, index)
 
 
+class DecaysMatrices(Healthy):  # decay
+    def change(self, group, param, index):
+        decay = group["weight_decay"] if param.ndim > 1 else 0
+        super().change({**group, "weight_decay": decay}, param, index)
+
+
+class SharesTheRate(Healthy):
+    """Puts each parameter into a group of its own, all of which share the rate, be it a tensor."""
+
+    def __init__(self, params, lr=0.01):
+        super().__init__([{"params": [p]} for p in params], lr)
+
+
+class KeepsItsCountInTheState(Healthy):
+    """Counts its updates in an attribute that its state holds."""
+
+    count = 0
+
+    def state_dict(self):
+        return {**super().state_dict(), "count": self.count}
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.count = state_dict["count"]
+
+    def step(self, closure=None):
+        self.count += 1
+        return super().step(closure)
+
+
 class UsesTheLastLr(Healthy):  # lr
     def change(self, group, param, index):
         now = group["lr"]
