@@ -34,6 +34,7 @@ CFGS = {
     "flat": dict(optimizer=ADAMW, flatten=True),
     "lists of tensors": dict(optimizer=dict(type="pytorch_optimizer.SOAP", lr=0.01)),
     "8 bits": dict(optimizer=dict(type="bitsandbytes.Adam8bit", lr=0.01, min_8bit_size=1)),
+    "entries of its own": dict(optimizer=dict(type="StableSPAM", lr=0.01, t_max=20)),
     "modes": dict(optimizer=dict(type="AdamWScheduleFree", lr=0.01)),
     "several": dict(embed=dict(optimizer=dict(ADAMW)), head=dict(type="AmpOptimWrapper", optimizer=dict(MUON))),
 }
