@@ -120,7 +120,7 @@ def test_a_schedule_by_epoch_alone_is_stepped_by_epoch():
 def test_stepping_a_schedule_by_update_once_an_epoch_is_told_once():
     target = optimizer()
     scheduler = torch_scheduler(target, dict(type="LinearLR", by="update", end=8), total_updates=8)
-    for expected in ("after 3 updates: .* in Lightning", None):
+    for expected in (None, "after 3 updates: .* in Lightning", None):
         for _ in range(3):
             target.step()
         with pytest.warns(OptimzooWarning, match=expected) if expected else contextlib.nullcontext():

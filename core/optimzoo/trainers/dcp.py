@@ -8,6 +8,7 @@ or no tensor, is kept aside as one object, which DCP never takes apart; it says 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,7 +155,8 @@ def _template(wrapper: BaseOptimWrapper) -> dict[str, Any]:
     try:
         copied = copy.deepcopy(wrapper)
         optimizer = copied.optimizer
-        with torch.enable_grad(), calls.no_exit(f"{type(optimizer).__name__}.step"):
+        with torch.enable_grad(), warnings.catch_warnings(), calls.no_exit(f"{type(optimizer).__name__}.step"):
+            warnings.simplefilter("ignore")  # of a step that nobody asked for
             optimizer.zero_grad()
             for p in (p for p in params_of(optimizer) if p.requires_grad):
                 if "graph" in needs_of(optimizer):

@@ -104,6 +104,7 @@ class TorchScheduler(LRScheduler):
         self._updates_per_epoch = updates_per_epoch
         self._told = False
         self._steps, self._overflows = 0, torch.zeros(())
+        self._made = 0  # updates before the last call; torch's functions for checkpoints make one of their own
         optimizer.register_step_post_hook(self._count)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group.get("lr", 0.0))
@@ -160,7 +161,8 @@ class TorchScheduler(LRScheduler):
         made, passes = self._since_the_last()
         if passes:
             return
-        if made and not self._told and (made == 1) is (self.unit == "epoch"):
+        before, self._made = self._made, made
+        if not self._told and (made == 1 if self.unit == "epoch" else min(before, made) > 1):
             self._told = True
             warnings.warn(BY_UPDATE if made == 1 else BY_EPOCH.format(made), OptimzooWarning, stacklevel=2)
         if not self._prepared:  # whoever prepared the optimizer may let it pass over a step
