@@ -1,6 +1,5 @@
 """Schedules as a scheduler of torch: the same values, in torch's own compositions, and what is refused."""
 
-import contextlib
 import copy
 
 import pytest
@@ -115,16 +114,6 @@ def test_a_schedule_by_epoch_alone_is_stepped_by_epoch():
             target.step()
         scheduler.step()
     assert seen == pytest.approx([1, 1, 0.1, 0.1])
-
-
-def test_stepping_a_schedule_by_update_once_an_epoch_is_told_once():
-    target = optimizer()
-    scheduler = torch_scheduler(target, dict(type="LinearLR", by="update", end=8), total_updates=8)
-    for expected in (None, "after 3 updates: .* in Lightning", None):
-        for _ in range(3):
-            target.step()
-        with pytest.warns(OptimzooWarning, match=expected) if expected else contextlib.nullcontext():
-            scheduler.step()
 
 
 def test_stepping_it_by_update_is_told_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -138,14 +139,29 @@ def _pairs(model: nn.Module, average: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def _take_buffers(model: nn.Module, average: nn.Module) -> None:
-    """Give the average the buffers of the model, which may have got others since, such as a cache that has grown."""
-    for own, other in zip(model.modules(), average.modules()):
-        kept = dict(other.named_buffers(recurse=False))
-        for name, buffer in own.named_buffers(recurse=False):
-            if name in kept and kept[name].shape == buffer.shape:
-                kept[name].copy_(buffer)
+    """Give the average the buffers of the model, which may have others by now, such as a cache that has grown."""
+    averages = dict(average.named_modules())
+    for name, own in model.named_modules():
+        other = averages.get(name)
+        if other is None:  # it has come since, and has no parameters
+            average.get_submodule(name.rpartition(".")[0]).add_module(name.rpartition(".")[2], copy.deepcopy(own))
+            continue
+        kept, other._non_persistent_buffers_set = other._buffers, set(own._non_persistent_buffers_set)
+        for key in kept.keys() - own._buffers.keys():
+            del kept[key]
+        for key, buffer in own._buffers.items():
+            before = kept.get(key)
+            if before is not None and buffer is not None and _alike(before, buffer):
+                before.copy_(buffer)
             else:
-                other.register_buffer(name, buffer.clone(), name not in own._non_persistent_buffers_set)
+                other.__dict__.pop(key, None)  # what it was before it became a buffer
+                kept[key] = None if buffer is None else buffer.clone()
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether the numbers of ``other`` can be written into ``one``."""
+    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return alike and one.is_contiguous()  # or numbers may share memory
 
 
 @torch.no_grad()

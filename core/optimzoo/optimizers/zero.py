@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.zoo import OPTIMIZERS
 from optimzoo.optimizers.fused import look_before_fused
 from optimzoo.optimizers.muon import MUON, StepsTogether
@@ -69,7 +69,15 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
         look_before_fused(self.optim)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the whole state on the process of rank 0 and nothing on the others. Called on every process."""
+        """Return the whole state on the process of rank 0 and nothing on the others. Called on every process.
+
+        Warns:
+            OptimzooWarning: The class inside keeps more than groups and states of parameters, which is not saved.
+        """
+        beside = [key for key in self.optim.state_dict() if key not in ("state", "param_groups")]
+        if beside:
+            what = f"{', '.join(beside)} of {type(self.optim).__name__} are not saved: a resumed run goes another way"
+            warnings.warn(what, OptimzooWarning, stacklevel=2)
         self.consolidate_state_dict()
         return super().state_dict() if torch.distributed.get_rank() == 0 else {}
 

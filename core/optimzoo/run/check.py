@@ -60,7 +60,8 @@ def _try(wrapper: WrapperRecord, plan: TrainPlan, schedules: Records | dict[str,
                 built = problems.catch(build_param_scheduler, stands[name], known, *lengths)
             run = RunLength(None, plan.max_epochs, plan.max_iters)
             place = join_path("param_scheduler", name) if isinstance(schedules, dict) else "param_scheduler"
-            warn_of_horizons([s for s in built or () if run.steps(str(s.by), s.target)], run, place)
+            as_written = [s for s, record in zip(built or (), known) if not getattr(record, "convert", False)]
+            warn_of_horizons([s for s in as_written if run.steps(str(s.by), s.target)], run, place)
             maker = getattr(wrapper.members[name].constructor, "read", None)
             if maker and any(schedule.param_name == "lr" for schedule in built or ()):
                 for cls in maker[0].classes:

@@ -114,16 +114,17 @@ class Course:
         run.hooks.call("before_epoch", run)
         for batch in self._batches():
             self._train_iter(to_device(batch, run.device))
-            if not by_epoch and (run.iter % run.plan.interval_at(run.iter) == 0 or run.finished):
+            ends = run.finished and not run.should_stop
+            if not by_epoch and (run.iter % run.plan.interval_at(run.iter) == 0 or ends):
                 self._save_and_validate(run.iter)
+            elif run.should_stop and run.iter_in_epoch != run.epoch_length:
+                self.saver.on_stop(run)
             self._stop_if_asked()
             if run.finished:
                 break
         if run.iter_in_epoch == 0:
             raise ConfigError("it yields no batch", "train_dataloader")
         if run.finished and run.iter_in_epoch != run.epoch_length:
-            if by_epoch:
-                self.saver.on_stop(run)
             return
         run.epoch += 1
         run.iter_in_epoch = 0
@@ -162,7 +163,8 @@ class Course:
 
     def _save_and_validate(self, count: int) -> None:
         run, plan = self.run, self.run.plan
-        due = count >= plan.val_begin and (count % plan.interval_at(count) == 0 or run.finished)
+        ends = run.finished and not run.should_stop
+        due = count >= plan.val_begin and (count % plan.interval_at(count) == 0 or ends)
         run.validation_due = due and run.val_dataloader is not None
         run.keep_folder()
         run.hooks.call("checkpoint_due", run)

@@ -299,6 +299,8 @@ class SchedulerGroup:
 
     def _mend(self) -> None:
         """Set what the states of the optimizers, as far as they are loaded, left elsewhere than the schedules are."""
+        for scheduler in self._schedulers:
+            scheduler.hyperparam.part(own(scheduler.target))
         if self._replays:
             for optimizer, built_on in zip(self._optimizers, self._built_on):
                 for group, then in zip(own(optimizer).param_groups, built_on):

@@ -62,11 +62,12 @@ class FirstStep:
         if own(self._optimizer).param_groups is self._groups:  # loading puts another list in place
             return
         for param, held in self._held.items():
-            now = self._values(param)
-            if now != held:
+            pairs = [pair for pair in zip(self._values(param), held) if pair[0] != pair[1]]
+            if pairs:
+                now, then = pairs[0]
                 warnings.warn(
                     "the optimizer's state was loaded after the schedule was built, and the schedule's was not: it "
-                    f"begins anew, from a {param} of {now[0]:g} instead of {held[0]:g}. Load the schedule's state too, "
+                    f"begins anew, from a {param} of {now:g} instead of {then:g}. Load the schedule's state too, "
                     f"or set {param} in the groups and build the schedule then",
                     OptimzooWarning,
                     stacklevel=4,

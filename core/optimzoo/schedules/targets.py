@@ -111,9 +111,14 @@ class HyperParam:
         """Give each group a tensor of its own where torch has them share that of the defaults."""
         taken: set[int] = set()
         for settings in (*optimizer.param_groups, optimizer.defaults):
-            value = settings.get(self.key)
+            value = settings[self.key] if self.index is None and self.key in settings else None
+            if self.index is not None and isinstance(settings.get(self.key), (list, tuple)):
+                value = settings[self.key][self.index]
             if isinstance(value, Tensor) and id(value) in taken:
-                settings[self.key] = value = value.clone()
+                own, whole = value.clone(), settings[self.key]
+                if self.index is not None:
+                    own = type(whole)(own if place == self.index else each for place, each in enumerate(whole))
+                settings[self.key] = own
             taken.add(id(value))
 
     def write(self, groups: Iterable[dict[str, Any]], values: Iterable[Any]) -> None:

@@ -21,15 +21,6 @@ from optimzoo.trainers.common import bare
 from optimzoo.values import one_of
 from optimzoo.wrappers import StepOutcome
 
-BY_UPDATE = (
-    "schedules that count epochs are stepped after a single update. If an epoch has more, pass updates_per_epoch to "
-    "step them by update, or call step() once an epoch"
-)
-BY_EPOCH = (
-    "schedules that count updates are stepped after {} updates: call step() once for each, in Lightning by "
-    '{{"scheduler": ..., "interval": "step"}}'
-)
-
 
 def torch_scheduler(
     optimizer: Optimizer,
@@ -87,8 +78,8 @@ class TorchScheduler(LRScheduler):
         on_change: str = "error",
     ) -> None:
         self._on_change = one_of(on_change, ON_CHANGE, "on_change")
-        given, optimizer = optimizer, bare(optimizer)
-        self._prepared = given is not optimizer
+        self._looked = bare(optimizer) is not optimizer  # whoever prepared it may let it pass over a step
+        optimizer = bare(optimizer)
         records = _read(cfg)
         self._units = units = set(map(_unit, records))
         if not units:
@@ -104,7 +95,6 @@ class TorchScheduler(LRScheduler):
         self._updates_per_epoch = updates_per_epoch
         self._told = False
         self._steps, self._overflows = 0, torch.zeros(())
-        self._made = 0  # updates before the last call; torch's functions for checkpoints make one of their own
         optimizer.register_step_post_hook(self._count)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group.get("lr", 0.0))
@@ -161,12 +151,17 @@ class TorchScheduler(LRScheduler):
         made, passes = self._since_the_last()
         if passes:
             return
-        before, self._made = self._made, made
-        if not self._told and (made == 1 if self.unit == "epoch" else min(before, made) > 1):
+        if self.unit == "epoch" and made == 1 and not self._told:
             self._told = True
-            warnings.warn(BY_UPDATE if made == 1 else BY_EPOCH.format(made), OptimzooWarning, stacklevel=2)
-        if not self._prepared:  # whoever prepared the optimizer may let it pass over a step
-            self._schedules.check_order()
+            warnings.warn(
+                "schedules that count epochs are stepped after a single update. If an epoch has more, pass "
+                "updates_per_epoch to step them by update, or call step() once an epoch",
+                OptimzooWarning,
+                stacklevel=2,
+            )
+        if not self._looked:
+            self._looked = True
+            self._schedules.check_order(made > 0 or not _has_gradients(self.optimizer))
         steps = self.last_epoch + 1
         if self.unit == "epoch":
             self._schedules.step(epoch_end=True)
@@ -209,6 +204,7 @@ class TorchScheduler(LRScheduler):
                 f"the state counts each {state_dict['unit']}, and this scheduler each {self.unit}: "
                 "updates_per_epoch was given to one of them only"
             )
+        self._since_the_last()
         try:
             self._schedules.load_state_dict(state_dict["schedules"])
         except CheckpointError:
@@ -233,6 +229,12 @@ def _read(cfg: Any) -> Records:
                 f"param_scheduler[{place}]",
             )
     return read
+
+
+def _has_gradients(optimizer: Optimizer) -> bool:
+    """Whether there are gradients to step by, which those that a GradScaler passes over are not."""
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return bool(grads) and all(bool(grad.isfinite().all()) for grad in grads if not grad.is_sparse)
 
 
 def _unit(schedule: ScheduleRecord | ParamScheduler) -> str:

@@ -236,7 +236,7 @@ def decay(way: Way) -> Fact:
         if not _still(moved, _decayed(way, first, wd=0.0, **rate)[1]):
             return unmeasured("its parameters move without a gradient and a decay")
     shapes = [tuple(parameter.shape) for parameter in Trial(way).weights]
-    parts = moved.split([*map(math.prod, shapes)])
+    parts = torch.split(moved, [*map(math.prod, shapes)])
     decayed = torch.cat([part.any().expand(part.numel()) for part in parts]) & (weights != 0)
     found = _kind_of_decay(way, first, rate, weights, moved, decayed)
     left = [f"a parameter of shape {shape} is not decayed" for shape, part in zip(shapes, parts) if not part.any()]

@@ -192,13 +192,17 @@ class OptimWrapper(Windows):
         try:
             self.step(**(step_kwargs or {}))
         except NonFiniteError:
-            self._window_open = False
-            note(with_grad(self.optimizer))  # whoever goes on begins another window, without these
+            self._give_up_window()
             raise
         self.zero_grad(**(zero_kwargs or {}))
         self._window_open = False
         # A subclass's own step may not say what it did.
         return self._outcome or self._record(StepOutcome.UPDATED)
+
+    def _give_up_window(self) -> None:
+        """Leave the gradients to be looked at; whoever goes on begins another window, without them."""
+        self._window_open = False
+        note(with_grad(self.optimizer))
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate ``loss`` and count the iteration.

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, shown
+from optimzoo.errors import CheckpointError, ConfigError, NonFiniteError, OptimzooError, shown
 from optimzoo.groups.table import Summary
 from optimzoo.wrappers.amp_optim_wrapper import AmpOptimWrapper
 from optimzoo.wrappers.base import BaseOptimWrapper, StepOutcome, explain
@@ -136,6 +136,10 @@ class OptimWrapperDict(Mapping[str, BaseOptimWrapper]):
             each.shares_scale = True
         try:
             return {name: wrapper.use(step_kwargs, zero_kwargs) for name, wrapper in zip(self, members)}
+        except NonFiniteError:
+            for wrapper in members:
+                wrapper._give_up_window()
+            raise
         finally:
             for each in scaled:
                 each.shares_scale = False

@@ -198,8 +198,9 @@ def _settings(optimizer: Optimizer, sources: list[Group], number: int) -> dict[s
         calls.parameters(cls_of(optimizer, optimizer.param_groups[number])),
     )
     settings = {key: value for key, value in group.items() if key != "params"}
+    sources = [copy.deepcopy({k: v for k, v in source.items() if k not in OF_THE_LOADER}) for source in sources]
     split = []
-    for key in {key: None for source in sources for key in source if key not in OF_THE_LOADER}:
+    for key in {key: None for source in sources for key in source}:
         first, *others = (source[key] for source in sources if key in source)
         if all(bool(first == other) for other in others):
             settings[key] = _like(group.get(key), first) if key in arguments else first  # which the optimizer computes

@@ -304,6 +304,7 @@ def test_the_path_of_a_config_is_no_config():
         (dict(type="LinearLR", end=5000, by="iter"), dict(by_epoch=False, max_iters=50), "counts to iter 5000"),
         (dict(type="LinearLR", end=5000, by="iter"), dict(max_epochs=5), None),  # whose iterations only the data tells
         (dict(type="LinearLR", end=50), dict(by_epoch=False, max_iters=50), None),
+        (dict(type="StepLR", step_size=3, convert_to_iter_based=True), dict(by_epoch=False, max_iters=50), None),
         (dict(type="StepLR", step_size=2), dict(max_epochs=5), None),
     ],
 )

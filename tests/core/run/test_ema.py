@@ -236,6 +236,27 @@ def test_a_buffer_may_come_later_and_grow(persistent):
         assert same(ema.weights(), model.state_dict())
 
 
+class Stat(nn.Module):
+    def __init__(self, value, **more):
+        super().__init__()
+        self.register_buffer("mean", torch.full((2,), value))
+        vars(self).update(more)
+
+
+def test_buffers_are_those_of_their_names_whatever_comes_and_goes():
+    model = nn.Sequential(nn.Linear(2, 2), Stat(3.0, late=None), Stat(5.0))
+    ema = optimzoo.EMA(model)
+    ema.update()
+    model[0].add_module("stat", Stat(7.0))
+    del model[1].late, model[2].mean
+    model[1].register_buffer("late", torch.tensor(1))
+    ema.update()
+    model[1].late = model[1].late + 0.5
+    ema.update()
+    assert same(ema.weights(), model.state_dict())
+    model.load_state_dict(ema.weights())
+
+
 @pytest.mark.parametrize("use", [lambda ema: ema.update(), lambda ema: ema.swapped().__enter__()])
 @pytest.mark.parametrize("at", [0, 2])
 def test_a_model_with_other_parameters_than_its_average_is_an_error(at, use):

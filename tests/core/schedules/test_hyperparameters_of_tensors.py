@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_param_scheduler
-from optimzoo.schedules import ExponentialLR
+from optimzoo.schedules import ExponentialLR, LinearParamScheduler
 
 HALVES = dict(type="ExponentialLR", gamma=0.5, by="update")
 
@@ -46,3 +46,12 @@ def test_a_single_group_keeps_the_tensor_that_it_was_given():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     ExponentialLR(optimizer, 0.5)
     assert optimizer.param_groups[0]["lr"] is lr
+
+
+def test_betas_that_are_tensors_are_parted_too():
+    model = nn.Linear(2, 1)
+    groups = [{"params": [model.weight], "name": "w"}, {"params": [model.bias], "name": "b"}]
+    optimizer = torch.optim.Adam(groups, lr=torch.tensor(0.1), betas=(torch.tensor(0.9), torch.tensor(0.99)))
+    LinearParamScheduler(optimizer, "betas[0]", start_factor=0.5, end=5, groups="b")
+    seen = [float(group["betas"][0]) for group in (*optimizer.param_groups, optimizer.defaults)]
+    assert seen == pytest.approx([0.9, 0.45, 0.9])

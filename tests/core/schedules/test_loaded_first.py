@@ -216,6 +216,61 @@ def test_a_state_of_the_optimizer_alone_is_told(build, stop):
 
 
 def test_a_torch_scheduler_that_is_stepped_first_is_told():
-    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    model = nn.Linear(2, 1)
+    scheduler = torch_scheduler(torch.optim.SGD(model.parameters(), lr=1.0), WARM, total_updates=20)
+    model(torch.ones(1, 2)).sum().backward()
     with pytest.warns(OptimzooWarning, match="no optimizer has made a step yet"):
-        torch_scheduler(optimizer, WARM, total_updates=20).step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("zero_first", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_that_a_scaler_passes_over_is_in_order(zero_first, fused):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=fused)
+    scheduler = torch_scheduler(optimizer, WARM, total_updates=20)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(model(torch.ones(1, 2)).sum() * torch.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    if zero_first:
+        optimizer.zero_grad()
+    scheduler.step()
+    assert scheduler.last_epoch == 1
+
+
+def test_updates_that_a_load_takes_back_are_not_those_of_the_schedule():
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scheduler = torch_scheduler(optimizer, dict(type="ExponentialLR", gamma=0.5), updates_per_epoch=2)
+    states = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
+    for _ in range(2):  # as a search of the rate does
+        optimizer.step()
+    for part, state in zip((optimizer, scheduler), states):
+        part.load_state_dict(state)
+    rates = []
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [1.0, 0.5, 0.5, 0.25]
+
+
+def test_groups_that_share_a_tensor_rate_in_a_state_have_their_own_when_loaded():
+    def build(lr, rules):
+        wrapper = build_optim_wrapper(
+            nn.Linear(2, 1), dict(optimizer=dict(type="Adam", lr=lr), paramwise_cfg=dict(rules=rules))
+        )
+        return wrapper, build_param_scheduler(wrapper, HALVED)
+
+    rates = []
+    for lr in (0.1, torch.tensor(0.1)):
+        wrapper, schedule = build(lr, [])
+        schedule.step(StepOutcome.SKIPPED)
+        states = copy.deepcopy((wrapper.state_dict(), schedule.state_dict()))
+        wrapper, schedule = build(lr, [dict(match="bias", lr_mult=0.1)])
+        wrapper.load_state_dict(states[0])
+        schedule.load_state_dict(states[1], on_change="config")
+        rates.append(wrapper.get_lr()["lr"])
+    assert rates[0] == pytest.approx([0.05, 0.005])
+    assert rates[1] == pytest.approx(rates[0])

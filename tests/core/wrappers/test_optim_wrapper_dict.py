@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import pickle
 
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, OptimWrapperDict, StepOutcome, build_optim_wrapper
-from optimzoo.errors import CheckpointError, ConfigError, OptimzooError
+from optimzoo.errors import CheckpointError, ConfigError, NonFiniteError, OptimzooError
 
 
 def wrapper(lr, groups=1, **kwargs):
@@ -237,3 +238,19 @@ def test_a_window_that_was_open_when_saved_takes_nothing_from_the_loss_of_anothe
         own.grad = other.grad
     train(after, resumed, xs[3:])
     assert all(torch.equal(a, b) for a, b in zip(after.parameters(), one.parameters()))
+
+
+@pytest.mark.parametrize("kind", [dict(), dict(type="AmpOptimWrapper", dtype="bfloat16"), dict(flatten=True)])
+def test_a_member_whose_gradients_are_not_finite_ends_the_window_of_all(kind):
+    model = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in "ab"})
+    for layer in model.values():
+        nn.init.ones_(layer.weight)
+    members = {
+        name: build_optim_wrapper(layer, dict(optimizer=dict(type="Lion", lr=0.01), nonfinite="raise", **kind))
+        for name, layer in model.items()
+    }
+    wrapper = OptimWrapperDict(**members)
+    for x in (1.0, torch.inf, 1.0):
+        with pytest.raises(NonFiniteError) if x == torch.inf else contextlib.nullcontext():
+            wrapper.update_params((model["a"](torch.full((1, 1), x)) + model["b"](torch.ones(1, 1))).sum())
+    assert [layer.weight.item() for layer in model.values()] == pytest.approx([0.98, 0.98])
