@@ -68,9 +68,11 @@ class Course:
                 if run.val_dataloader is not None and run.processes.size == 1 and not run.finished:
                     self._look_for_metrics()
                 self._validate()
-                run.random.now = random_state()
+                run.random.now, before = random_state(), run.iter
                 while not run.finished:
                     self._train_epoch()
+                if run.should_stop and run.iter > before:
+                    self.saver.on_stop(run)
                 run.random.now = random_state()  # for another call of train
                 run.begin()
                 run.hooks.call("after_train", run)
@@ -117,8 +119,6 @@ class Course:
             ends = run.finished and not run.should_stop
             if not by_epoch and (run.iter % run.plan.interval_at(run.iter) == 0 or ends):
                 self._save_and_validate(run.iter)
-            elif run.should_stop and run.iter_in_epoch != run.epoch_length:
-                self.saver.on_stop(run)
             self._stop_if_asked()
             if run.finished:
                 break

@@ -215,6 +215,8 @@ EPOCHS, ITERATIONS = dict(max_epochs=4), dict(by_epoch=False, max_iters=20, val_
         ("after_val", EPOCHS, 6, 10, [5, 10]),
         ("after_iter", ITERATIONS, 7, 7, [4]),
         ("after_iter", ITERATIONS, 8, 8, [4, 8]),
+        ("after_iter", ITERATIONS, 10, 10, [4, 8]),  # where an epoch ends
+        ("after_epoch", ITERATIONS, 10, 10, [4, 8]),
         ("after_val", ITERATIONS, 5, 8, [4, 8]),
         ("before_train", EPOCHS, 0, 0, []),
     ],
