@@ -106,7 +106,6 @@ def _show(registry: Registry, entry: Entry) -> None:
         "needs": "; ".join(NEEDS[need] for need in entry.needs),
         "keys of its groups": ", ".join(entry.group_keys),
         "notes": "\n".join(entry.notes.values()),
-        **(_measured(entry) if registry is OPTIMIZERS else {}),
     }
     try:
         target = entry.load()
@@ -114,6 +113,7 @@ def _show(registry: Registry, entry: Entry) -> None:
         facts |= {"fails": error.problem if entry.installed else "", "install": error.install or entry.hint}
     else:
         facts["arguments"] = "\n".join(map(_argument, calls.parameters(target).values()))
+    facts |= _measured(entry) if registry is OPTIMIZERS else {}
     grid = Table.grid(padding=(0, 2))
     for label, value in facts.items():
         if value:
@@ -140,16 +140,12 @@ def _differences(facts: Facts | None, others: Facts | None) -> str:
     if others is None:
         return ", ".join(f"{fact}: {value}" for fact, value in values.items())
     both = ((fact, value, others.value(fact)) for fact, value in values.items() if fact in others.rows)
-    differ = [f"{fact}: {_found(one)}, {_but(_found(other))}" for fact, one, other in both if one != other]
+    differ = [f"{fact}: {_found(one)} (above {_found(other)})" for fact, one, other in both if one != other]
     return "; ".join(differ) or "no measured fact differs"
 
 
 def _found(value: object) -> str:
     return "not measured" if value is None else str(value)
-
-
-def _but(other: str) -> str:
-    return f"there {other}" if other.startswith("not ") else f"not {other}"
 
 
 def _measured(entry: Entry) -> dict[str, str]:
@@ -167,7 +163,7 @@ def _measured(entry: Entry) -> dict[str, str]:
 
     good = ", ".join(f"{name}: {value}" for name, (_, value, _) in measured.of_verdict("fine").items())
     of_library = "" if entry.library == "torch" else f"{entry.library} {measured.version} and "
-    with_what = f"with {of_library}torch {measured.torch}, on {measured.date}"
+    with_what = f"with {of_library}torch {measured.torch}, on {measured.date}; docs/vetting.md tells of each fact"
     told = {"faults": lines("fault"), "to know": lines("note"), "fine": good, "not measured": lines("unmeasured")}
     return {"measured": with_what, **told}
 

@@ -190,7 +190,7 @@ class TestNamesakes:
         assert "no_such_library (not installed): not measured" in shown
         assert re.search(r"pytorch_optimizer\.Muon: +pytorch_optimizer \d", shown)
         shown = optimzoo("show", "AdamW", path=[folder]).stdout
-        assert re.search(r"acme\.AdamW: +torch \S+: decay: wd·w, not lr·wd·w +\n", shown)
+        assert re.search(r"acme\.AdamW: +torch \S+: decay: wd·w \(above lr·wd·w\) +\n", shown)
 
     def test_show_of_a_name_that_is_only_qualified_says_so(self, optimzoo, install_plugin):
         folder = install_plugin(NAMESAKES)
