@@ -1,6 +1,7 @@
 """ZeRO trained beside the optimizer that it shards."""
 
 import copy
+import warnings
 
 import torch
 from torch import nn
@@ -42,6 +43,15 @@ def with_gradients_that_come_later():
             optimizer.step()
     for ours, oracle in zip(mine, theirs):
         assert torch.equal(ours, oracle)
+
+
+def of_a_class_that_keeps_more_than_states():
+    kind = dict(type="ZeroRedundancyOptimizer", optimizer_type="pytorch_optimizer.StableSPAM", lr=0.01)
+    optimizer = build_optimizer(nn.Linear(3, 2), kind)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        optimizer.state_dict()
+    assert "total_step of StableSPAM are not saved" in "".join(str(each.message) for each in told)
 
 
 def with_a_schedule_of_the_betas():
@@ -90,4 +100,5 @@ def sharded(folder):
     with_heads()
     with_gradients_that_come_later()
     with_a_schedule_of_the_betas()
+    of_a_class_that_keeps_more_than_states()
     (folder / "zero-equals").touch()
