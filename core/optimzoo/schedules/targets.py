@@ -111,15 +111,16 @@ class HyperParam:
         """Give each group a tensor of its own where torch has them share that of the defaults."""
         taken: set[int] = set()
         for settings in (*optimizer.param_groups, optimizer.defaults):
-            value = settings[self.key] if self.index is None and self.key in settings else None
-            if self.index is not None and isinstance(settings.get(self.key), (list, tuple)):
-                value = settings[self.key][self.index]
-            if isinstance(value, Tensor) and id(value) in taken:
-                own, whole = value.clone(), settings[self.key]
-                if self.index is not None:
-                    own = type(whole)(own if place == self.index else each for place, each in enumerate(whole))
-                settings[self.key] = own
-            taken.add(id(value))
+            held = settings.get(self.key)
+            whole = (held,) if self.index is None else held if isinstance(held, (list, tuple)) else ()
+            for value in whole[self.index or 0 :][:1]:
+                if isinstance(value, Tensor) and id(value) in taken:
+                    settings[self.key] = self._within(held, value.clone())
+                taken.add(id(value))
+
+    def _within(self, held: Any, value: Any) -> Any:
+        """Return what a group holds under the key once its value is another."""
+        return value if self.index is None else (*held[: self.index], value, *held[self.index + 1 :])
 
     def write(self, groups: Iterable[dict[str, Any]], values: Iterable[Any]) -> None:
         """Put a value into each group; a tensor is filled in place, so that a captured or compiled step sees it."""
@@ -131,7 +132,7 @@ class HyperParam:
                 continue
             if self.index is not None:
                 whole, held = held, held[self.index]
-                value = value if isinstance(held, Tensor) else (*whole[: self.index], value, *whole[self.index + 1 :])
+                value = value if isinstance(held, Tensor) else self._within(whole, value)
             if isinstance(held, Tensor):
                 held.copy_(value) if isinstance(value, Tensor) else held.fill_(value)
             else:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from optimzoo import OptimWrapper, build_param_scheduler
+from optimzoo.errors import ConfigError
 from optimzoo.schedules import ExponentialLR, LinearParamScheduler
 
 HALVES = dict(type="ExponentialLR", gamma=0.5, by="update")
@@ -55,3 +56,10 @@ def test_betas_that_are_tensors_are_parted_too():
     LinearParamScheduler(optimizer, "betas[0]", start_factor=0.5, end=5, groups="b")
     seen = [float(group["betas"][0]) for group in (*optimizer.param_groups, optimizer.defaults)]
     assert seen == pytest.approx([0.9, 0.45, 0.9])
+
+
+@pytest.mark.parametrize("beta", [0.9, torch.tensor(0.9)])
+def test_an_element_that_is_not_there_is_named(beta):
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.1), betas=(beta, beta))
+    with pytest.raises(ConfigError, match=r"param_name: 'betas' is .* and has no element 5"):
+        LinearParamScheduler(optimizer, "betas[5]", end=5)
