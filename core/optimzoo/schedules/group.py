@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, overload
 
 from torch.optim import Optimizer
@@ -133,8 +134,7 @@ class SchedulerGroup:
         Raises:
             OptimzooError: Nothing is given, so that no schedule could move, or ``outcome`` is something else.
         """
-        told = outcome.values() if isinstance(outcome, Mapping) else [outcome]
-        if outcome is not None and not all(isinstance(each, StepOutcome) for each in told):
+        if not isinstance(outcome, (StepOutcome, NoneType)) and not _are_outcomes(outcome):
             raise OptimzooError(
                 f"step() takes first what update_params returned, got {shown(outcome)}. The metrics of a validation, "
                 "by name, are metrics="
@@ -144,7 +144,7 @@ class SchedulerGroup:
                 "step() was not told what has ended. Pass what update_params returned after an iteration, "
                 "epoch_end=True after an epoch, metrics= after a validation"
             )
-        if epoch_end or outcome is not None:
+        if self._first is not None and (epoch_end or outcome is not None):
             self.check_order(outcome in (StepOutcome.ACCUMULATING, StepOutcome.SKIPPED))
         if self._load_hooks:
             self._stop_listening()
@@ -332,6 +332,10 @@ class SchedulerGroup:
 
     def __repr__(self) -> str:
         return f"SchedulerGroup({self._schedulers!r})"
+
+
+def _are_outcomes(outcome: object) -> bool:
+    return isinstance(outcome, Mapping) and all(isinstance(each, StepOutcome) for each in outcome.values())
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
