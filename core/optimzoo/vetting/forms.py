@@ -90,8 +90,8 @@ def late(way: Way) -> Fact:
         try:
             moved = trial.move(2, AGAIN)[: MATRIX[0] ** 2].norm()
         except Exception as error:
-            why = f"a parameter whose first gradient comes later is an error{with_what}: {type(error).__name__}: "
-            return fault(f"fails{with_what}", f"{why}{error}"[:300], settings=settings)
+            why = f"a parameter whose first gradient comes later is an error{with_what}: {refusal(error)}"
+            return fault(f"fails{with_what}", why, settings=settings)
         if not trial.finite() or not moved:
             why = f"a parameter that gets its gradient later is not trained{with_what}"
             return fault("not trained", why, settings=settings)
@@ -321,7 +321,7 @@ def kernels(way: Way) -> Fact:
         try:
             end = Trial(way, shapes, **kernel, **way.busy).run(10).values()
         except Exception as error:
-            refused.append(f"{name}: {type(error).__name__}: {error}"[:150])
+            refused.append(f"{name}: {refusal(error)}")
             continue
         usual = (loop - start).square().mean().sqrt()
         apart, most = far(end, loop, start), float((end - loop).abs().max() / usual)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from optimzoo.vetting.look import look
-from optimzoo.vetting.record import Fact, fault, fine, measures, note, refusal, unless_refused, unmeasured
+from optimzoo.vetting.record import Fact, brief, fault, fine, measures, note, refusal, unless_refused, unmeasured
 from optimzoo.vetting.trial import Trial, Way
 
 OF_EXECUTION = ("foreach", "fused", "capturable", "differentiable")
@@ -191,7 +191,7 @@ def quiet(way: Way) -> Fact:
         printed = file.read().strip()
     warned = [str(w.message) for w in caught if "create_graph" not in str(w.message)]
     if printed or warned:
-        return note("prints" if printed else "warns", (printed or warned[0]).splitlines()[0][:160])
+        return note("prints" if printed else "warns", brief(printed or warned[0], 160))
     return note("changes", f"updates change {', '.join(changed)}") if changed else fine("quiet")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -61,7 +62,7 @@ def unmeasured(why: str) -> Fact:
     return Fact("", "unmeasured", None, why)
 
 
-def refusal(error: BaseException, most: int = 100) -> str:
+def refusal(error: BaseException, most: int = 150) -> str:
     """Return the type and the beginning of an error."""
     return brief(f"{type(error).__name__}: {error}", most)
 
@@ -73,9 +74,10 @@ def unless_refused(refused: Mapping[str, str], otherwise: str) -> Fact:
 
 
 def brief(text: str, most: int = 300) -> str:
-    """Return the first line of an error, and the next one where the first ends in a colon."""
+    """Return the first line of an error, and the next one where the first ends in a colon; it ends with a word."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[: 1 + text.partition("\n")[0].rstrip().endswith(":")])[:most]
+    told = lines[: 1 + text.partition("\n")[0].rstrip().endswith(":")]
+    return textwrap.shorten(" ".join(told), most, placeholder=" ...")
 
 
 @dataclass(frozen=True)
