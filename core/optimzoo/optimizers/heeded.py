@@ -53,10 +53,11 @@ HEEDED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
         "manners.copies": (("another way",), "a copy of it does not go on as it does"),
     },
     "bare": {
+        "resume": (("attributes",), "its own state does not resume it (that of a wrapper does: build_optim_wrapper)"),
         "manners.copies": (
             ("another way", "not deepcopy", "not deepcopy, pickle"),
             "it does not survive a deepcopy (a wrapper keeps what such a copy forgets: build_optim_wrapper)",
-        )
+        ),
     },
 }
 """For each situation, the facts that matter in it: with which values, and what these mean there. Without values it is a

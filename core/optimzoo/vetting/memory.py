@@ -18,49 +18,57 @@ from optimzoo.flat.chunk import ROW
 from optimzoo.flat.layouts import layouts
 from optimzoo.vetting.record import Fact, fault, fine, measures, note
 from optimzoo.vetting.trial import AGAIN, MATRIX, TWO, Bent, Course, Trial, Way, far
-
-STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
+from optimzoo.wrappers import attributes
+from optimzoo.wrappers.attributes import STANDARD
 
 
 @measures("resume", error="fault")
 def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fact:
     """Stop a run at update 10, after its rate was halved, and go on with new objects, beside one that did not stop."""
     bench = Bent if way.drive == "graph" else Trial
-    whole = bench(way, shapes, **settings).run(5)
+    whole = bench(way, shapes, **settings)
+    at_first = attributes.marks(whole.optimizer)
+    whole.run(5)
     if whole.lr:
         whole.multiply_lr(0.5)
     saved, state = whole.run(5, first=5).values(), whole.optimizer.state_dict()
+    beside = copy.deepcopy(attributes.changed(whole.optimizer, at_first))
     weights, rates = [w.detach().clone() for w in whole.weights], [g.get("lr") for g in whole.optimizer.param_groups]
+    kept, buffer = None if file else copy.deepcopy(state), io.BytesIO()
     if file:
-        torch.save(state, buffer := io.BytesIO())
-        buffer.seek(0)
-        state = torch.load(buffer, weights_only=False)
-    else:
-        state = copy.deepcopy(state)
+        torch.save(state, buffer)
 
-    def again(load: bool) -> tuple[Tensor, bool]:
+    def read() -> Any:
+        buffer.seek(0)
+        return torch.load(buffer, weights_only=False) if file else copy.deepcopy(kept)
+
+    def again(load: bool, beside: Any = ()) -> tuple[Tensor, bool]:
         trial = bench(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
         if load:
-            trial.optimizer.load_state_dict(state)
+            trial.optimizer.load_state_dict(read())
+            attributes.put_back(trial.optimizer, beside, at_first)
         if callable(getattr(trial.optimizer, "train", None)):
             trial.optimizer.train()
-        kept = rates == [g.get("lr") for g in trial.optimizer.param_groups]
-        return trial.run(4, first=10).values(), kept
+        same = rates == [g.get("lr") for g in trial.optimizer.param_groups]
+        return trial.run(4, first=10).values(), same
 
-    end, (resumed, kept) = whole.run(4, first=10).values(), again(load=True)
+    end, (resumed, same) = whole.run(4, first=10).values(), again(load=True)
     apart = far(resumed, end, saved)
     if apart == 0:
         return fine("exact")
     if apart < 1e-5:
         return note("near", f"a resumed run is {apart:.2g} of its way off one that did not stop")
-    if not kept:
+    if not same:
         lost = "the learning rate of its groups"
     elif torch.equal(again(load=False)[0], resumed):
         lost = "its whole state"
     else:
         inside = [key for key, value in _groups(whole.optimizer)[0].items() if isinstance(value, dict)]
         lost = " ".join(_changing(way)) or " ".join(f"group[{key!r}]" for key in inside) or "a part"
-    return fault("inexact", f"a resumed run is {apart:.2g} of its way off one that did not stop; lost is {lost}")
+    why = f"a resumed run is {apart:.2g} of its way off one that did not stop; lost is {lost}"
+    if torch.equal(again(load=True, beside=beside)[0], end):
+        return fault("attributes", f"{why}, which the state of an optimizer wrapper has")
+    return fault("inexact", why)
 
 
 def _resumed(way: Way, **how: Any) -> Fact:

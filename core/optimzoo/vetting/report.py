@@ -111,8 +111,10 @@ def _told(way: Way, name: str, found: Fact) -> Fact:
         is_fault = found.verdict == "fault"
         heeded = [facts[name][0] for facts in HEEDED.values() if name in facts]
         at_build = any((values or is_fault) and is_heeded(found.value, values) for values in heeded)
-        does = SCRIPTS["does"].get(name, "") if at_build or (is_fault and name in SCRIPTS["always"]) else ""
-        if at_build and not known_facts(way.cls):
+        case = next((case for case in (f"{name} {found.value}", name) if case in SCRIPTS["does"]), "")
+        always = is_fault and case in SCRIPTS["always"]
+        does = SCRIPTS["does"][case] if case and (at_build or always) else ""
+        if at_build and not always and not known_facts(way.cls):
             does = f"{does}, once the facts are measured at a build: set vet = true in its config"
     if found.verdict == "fault":
         lines = reproduction(way, name, found.fill)

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from optimzoo import calls
 from optimzoo.errors import CheckpointError, ConfigError, OptimzooError, did_you_mean, near
 from optimzoo.groups.table import Summary
-from optimzoo.optimizers.parts import each_of
 from optimzoo.traces import describe_error
+from optimzoo.wrappers import attributes
 from optimzoo.wrappers.ownership import note, noted, with_grad
 from optimzoo.wrappers.state import add_missing_groups, described, fit_base, fit_state, keep_saved
 
@@ -64,6 +64,7 @@ class BaseOptimWrapper(ABC):
             self.base_param_settings = {"params": torch.tensor([0.0]), **copy.deepcopy({**lr, **optimizer.defaults})}
         self.param_rules: dict[str, str] = {}
         self.param_order: list[str] = []
+        self._at_first = attributes.marks(optimizer)
 
     @abstractmethod
     def update_params(self, loss: Tensor) -> Any:
@@ -177,11 +178,15 @@ class BaseOptimWrapper(ABC):
         """Return the optimizer's state, with ``base_param_settings`` where there are any.
 
         It has the names, dtypes and shapes of the parameters, the class of the optimizer, and the number of entries, so
-        that one of which entries were lost is refused.
+        that one of which entries were lost is refused; and the attributes that steps have changed, such as a count of
+        the steps, if they are plain values.
         """
         with calls.no_exit(f"{type(self.optimizer).__name__}.state_dict"):
             state = described(self.optimizer)
         state["entries"] = len(state.get("state", ()))
+        beside = attributes.changed(self.optimizer, self._at_first)
+        if any(self._at_first) or any(beside):
+            state["attributes"] = beside
         if self.base_param_settings is not None:
             state["base_param_settings"] = dict(self.base_param_settings)
         return state
@@ -205,6 +210,7 @@ class BaseOptimWrapper(ABC):
             try:
                 self.optimizer.load_state_dict(fitted)
                 keep_saved(self.optimizer, fitted["state"], dtypes)
+                attributes.put_back(self.optimizer, state_dict.get("attributes", ()), self._at_first)
             except OptimzooError:
                 raise
             except (Exception, SystemExit) as error:
@@ -229,16 +235,15 @@ class BaseOptimWrapper(ABC):
     @contextmanager
     def unchanged_on_error(self) -> Iterator[None]:
         """Put wrapper and optimizer back as they were if the block raises."""
-        inside = getattr(self.optimizer, "optim", None)  # ZeRO has one
-        optimizers = [*{id(o): o for o in (*each_of(self.optimizer), self.optimizer, inside) if o is not None}.values()]
-        attributes = [(vars(part), dict(vars(part))) for part in (self, *optimizers)]
+        optimizers = attributes.holders(self.optimizer)
+        own = [(vars(part), dict(vars(part))) for part in (self, *optimizers)]
         groups = [(group, dict(group)) for each in optimizers for group in each.param_groups]
         lists = [(each.param_groups, list(each.param_groups)) for each in optimizers]
         states = [(each.state, {k: copy.copy(v) for k, v in each.state.items()}) for each in optimizers]
         try:
             yield
         except BaseException:
-            for now, before in (*attributes, *groups, *states):
+            for now, before in (*own, *groups, *states):
                 now.clear()
                 now.update(before)
             for whole, kept in lists:

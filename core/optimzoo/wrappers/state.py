@@ -35,7 +35,7 @@ from optimzoo.wrappers.state_checks import (
 
 OURS = (
     *("optimizer", "dtypes", "shapes", "entries", "base_param_settings"),
-    *("counts", "loss_scaler", "apex_amp", "own"),
+    *("counts", "loss_scaler", "apex_amp", "own", "attributes"),
 )
 """What wrappers add to the state of their optimizer."""
 

@@ -112,6 +112,8 @@ def check_layout(saved: Any) -> None:
     told = _is_list_of(shapes, (list, tuple)) and (not shapes or len(shapes) > max(indices, default=0))
     _want(told, shapes, "a list of a shape for each parameter", "shapes")
     _want(isinstance(own, Mapping), own, "a dict", "own")
+    beside = saved.get("attributes", [])
+    _want(_is_list_of(beside, Mapping), beside, "a list of a dict for each optimizer", "attributes")
     _want(isinstance(saved.get("optimizer", ""), str), saved.get("optimizer"), "the name of a class", "optimizer")
 
 

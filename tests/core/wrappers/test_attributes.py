@@ -1,0 +1,184 @@
+"""What an optimizer keeps in attributes of its own is saved with a wrapper's state, and resumes to the bit."""
+
+import copy
+import pickle
+from collections import defaultdict, deque
+
+import pytest
+import torch
+
+from optimzoo import build_optim_wrapper, build_optimizer
+from optimzoo.errors import CheckpointError
+
+
+class Counts(torch.optim.SGD):
+    """Everything that it goes by is in attributes."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.count, self.first, self.is_even, self.mean = 0, lr, True, None
+        self.norms, self.history = deque([1.0], maxlen=3), {"losses": []}
+        self.total, self.noise = torch.zeros(2), torch.Generator().manual_seed(3)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.count, self.is_even = self.count + 1, not self.is_even
+        for p in self.param_groups[0]["params"]:
+            norm = p.grad.norm()
+            self.mean = norm if self.mean is None else 0.9 * self.mean + 0.1 * norm
+            self.norms.append(float(norm))
+            self.history["losses"].append(float(norm))
+            self.total += norm
+            rate = self.first / self.count * (1 + self.is_even) * self.mean / sum(self.norms)
+            noise = torch.rand(p.shape, generator=self.noise) + len(self.history["losses"]) + self.total[0]
+            p.sub_(p.grad * rate * noise)
+
+
+class ByParameter(torch.optim.SGD):
+    """Its momenta are in a dict of its own, under the parameters, their ids or their places."""
+
+    def __init__(self, params, lr=0.1, under="parameter"):
+        super().__init__(params, lr=lr)
+        self.under, self.momenta, self.sums = under, defaultdict(dict), None
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        params = [(g, p) for g in self.param_groups for p in g["params"]]
+        self.sums = self.sums or [torch.zeros_like(p) for _, p in params]
+        for place, (group, p) in enumerate(params):
+            momentum = self.momenta[{"parameter": p, "id": id(p), "place": ("p", place)}[self.under]]
+            momentum["mean"] = momentum.get("mean", 0) * 0.9 + p.grad
+            self.sums[place].mul_(0.5).add_(p.grad)
+            p.sub_(group["lr"] * (momentum["mean"] + self.sums[place]))
+
+
+CONFIGS = {
+    "counts": dict(type=Counts),
+    **{under: dict(type=ByParameter, under=under) for under in ("parameter", "id", "place")},
+    "of a part": dict(type="SGD", lr=0.1, rest=dict(type=Counts)),
+}
+
+
+def build(config, **how):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    return model, build_optim_wrapper(model, dict(optimizer=copy.deepcopy(config), **how))
+
+
+def train(model, wrapper, numbers):
+    for number in numbers:
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
+        wrapper.update_params(model(x).square().mean())
+
+
+def save(model, wrapper, file):
+    torch.save({"model": model.state_dict(), "wrapper": wrapper.state_dict()}, file)
+
+
+def resume(model, wrapper, file):
+    saved = torch.load(file)
+    model.load_state_dict(saved["model"])
+    wrapper.load_state_dict(saved["wrapper"])
+    train(model, wrapper, range(3, 6))
+    return model.weight
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("rules", [None, dict(bias_lr_mult=2.0)], ids=["one group", "rules"])
+def test_a_run_goes_on_in_new_objects_and_in_those_that_went_further(config, rules, tmp_path):
+    if Counts in (config["type"], config.get("rest", {}).get("type")) and rules:
+        pytest.skip("it takes one group")
+    model, wrapper = build(config, paramwise_cfg=rules)
+    train(model, wrapper, range(3))
+    save(model, wrapper, tmp_path / "state.pt")
+    train(model, wrapper, range(3, 6))
+    end = model.weight.detach().clone()
+    assert torch.equal(resume(*build(config, paramwise_cfg=rules), tmp_path / "state.pt"), end)
+    assert torch.equal(resume(model, wrapper, tmp_path / "state.pt"), end)
+
+
+def test_a_run_goes_back_to_before_its_first_step(tmp_path):
+    model, wrapper = build(CONFIGS["counts"])
+    save(model, wrapper, tmp_path / "state.pt")
+    train(model, wrapper, range(2))
+    wrapper.load_state_dict(torch.load(tmp_path / "state.pt")["wrapper"])
+    assert (wrapper.optimizer.count, wrapper.optimizer.is_even, [*wrapper.optimizer.norms]) == (0, True, [1.0])
+
+
+def test_momenta_follow_their_parameters_into_other_groups(tmp_path):
+    model, wrapper = build(CONFIGS["id"])
+    wrapper.optimizer.momenta[id(model.bias)] = {"mean": torch.ones(2)}
+    other, rest = build(CONFIGS["id"], paramwise_cfg=dict(custom_keys={"bias": dict(lr_mult=2.0)}))
+    rest.load_state_dict(wrapper.state_dict())
+    assert rest.optimizer.momenta[id(other.bias)]["mean"].tolist() == [1, 1]
+    assert type(rest.optimizer.momenta) is defaultdict
+
+
+def test_arguments_stay_those_of_the_program():
+    model, wrapper = build(CONFIGS["counts"])
+    train(model, wrapper, range(2))
+    _, other = build(dict(type=Counts, lr=0.3))
+    other.load_state_dict(wrapper.state_dict())
+    assert (other.optimizer.count, other.optimizer.first) == (2, 0.3)
+
+
+def test_what_resumes_exactly_by_its_own_state_saves_nothing_more():
+    _model, wrapper = build(dict(type="LBFGS"))
+    wrapper.optimizer.beside = 0
+    at_first = wrapper.state_dict()
+    wrapper.optimizer.beside = 1
+    assert "attributes" not in at_first | wrapper.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        (3, "a list of a dict for each optimizer"),
+        (["count"], "a list of a dict for each optimizer"),
+        ([{"count": "3"}], "a number is wanted, got '3'"),
+        ([{"noise": torch.zeros(3)}], "Counts cannot load it"),
+    ],
+)
+def test_damaged_attributes_are_refused_and_change_nothing(attributes, said):
+    _, wrapper = build(CONFIGS["counts"])
+    before = copy.deepcopy(wrapper.state_dict())
+    with pytest.raises(CheckpointError, match=said):
+        wrapper.load_state_dict({**before, "attributes": attributes})
+    assert wrapper.state_dict().keys() == before.keys()
+    assert wrapper.optimizer.count == 0
+
+
+def test_a_state_replaces_no_method_and_nothing_that_is_no_value():
+    _, wrapper = build(CONFIGS["counts"])
+    wrapper.optimizer.callback = print
+    wrapper.load_state_dict({**wrapper.state_dict(), "attributes": [{"step": 1, "callback": 2, "state": {}, "new": 4}]})
+    assert callable(wrapper.optimizer.step)
+    assert wrapper.optimizer.callback is print
+    assert wrapper.optimizer.new == 4
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_copies_save_them_too(copied, tmp_path):
+    model, wrapper = build(CONFIGS["parameter"])
+    train(model, wrapper, range(2))
+    twins = copied((model, wrapper))
+    for each in ((model, wrapper), twins):
+        train(*each, range(2, 3))
+        save(*each, tmp_path / "state.pt")
+        train(*each, range(3, 6))
+        assert torch.equal(resume(*build(CONFIGS["parameter"]), tmp_path / "state.pt"), each[0].weight)
+
+
+def test_a_bare_optimizer_by_which_no_run_resumes_is_told(monkeypatch):
+    from optimzoo.names.facts import unpacked
+    from optimzoo.optimizers import heeded
+
+    facts = {
+        "version": "",
+        "torch": "2.13.0",
+        "date": "",
+        "facts": {"resume": ["fault", "attributes", "lost is count"]},
+    }
+    monkeypatch.setattr(heeded, "_stored", lambda cls: unpacked(facts) if cls is Counts else None)
+    with pytest.warns(UserWarning, match=r"Counts: its own state does not resume it \(that of a wrapper does"):
+        build_optimizer(torch.nn.Linear(2, 1), dict(type=Counts))
