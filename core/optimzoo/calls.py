@@ -178,6 +178,13 @@ def _taken(target: Callable[..., Any]) -> tuple[Signature, frozenset[str] | None
     return named, read_keywords(target) if takes_any else frozenset()
 
 
+def names_of(cls: type) -> frozenset[str]:
+    """Return the names of the arguments of a class, as far as they are known: of its bases too, if it takes any name."""
+    named, read = _taken(cls)
+    bases = () if read is not None else (parameters(vars(b)["__init__"]) for b in cls.__mro__ if "__init__" in vars(b))
+    return frozenset(named).union(read or (), *bases)
+
+
 def _resolved(annotation: Any) -> Any:
     """Return what an annotation in quotes means, if it is made of plain types; nothing of its module is evaluated."""
     if not isinstance(annotation, str):

@@ -268,7 +268,7 @@ class Registry:
         for name in entry.claims:
             self._claims[name] = []
         if entry.key in self._entries:
-            self._by_class[entry.class_name].remove(self._entries.pop(entry.key))
+            self.discard(self._entries[entry.key])
         self.add(entry)
 
     def _checked(self, target: Any, path: str = "") -> Any:

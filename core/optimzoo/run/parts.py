@@ -26,6 +26,7 @@ from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
 from optimzoo.wrappers.members import members
 from optimzoo.wrappers.ownership import note
+from optimzoo.wrappers.state_checks import cls_of
 
 logger = logging.getLogger("optimzoo.run")
 
@@ -327,10 +328,11 @@ def classes_of(each: Mapping[str, BaseOptimWrapper]) -> dict[str, str]:
 
 def _settings(member: BaseOptimWrapper) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return what the config says of each parameter group, and of the base; what an optimizer counts is no setting."""
-    cls: Callable[..., Any] = type(member.optimizer)
-    arguments = calls.parameters(cls).keys() - {"params"}
-    groups = [*member.optimizer.param_groups, member.base_param_settings or {}]
-    *of_groups, of_base = [
-        {k: v for k, v in group.items() if k in arguments or k.startswith("initial_")} for group in groups
-    ]
-    return of_groups, of_base
+    optimizer = member.optimizer
+
+    def of(group: Mapping[str, Any], classes: Iterable[type]) -> dict[str, Any]:
+        names = frozenset().union(*map(calls.names_of, classes)) - {"params"}
+        return {key: value for key, value in group.items() if key in names or key.startswith("initial_")}
+
+    of_groups = [of(group, [cls_of(optimizer, group)]) for group in optimizer.param_groups]
+    return of_groups, of(member.base_param_settings or {}, {cls_of(optimizer, g) for g in optimizer.param_groups})

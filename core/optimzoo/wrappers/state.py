@@ -195,7 +195,7 @@ def _settings(optimizer: Optimizer, sources: list[Group], number: int) -> dict[s
     """Return the hyperparameters of a group: those on which the saved groups agree, else its own."""
     group, arguments = (
         optimizer.param_groups[number],
-        calls.parameters(cls_of(optimizer, optimizer.param_groups[number])),
+        calls.names_of(cls_of(optimizer, optimizer.param_groups[number])),
     )
     settings = {key: value for key, value in group.items() if key != "params"}
     sources = [copy.deepcopy({k: v for k, v in source.items() if k not in OF_THE_LOADER}) for source in sources]
