@@ -179,7 +179,7 @@ def _taken(target: Callable[..., Any]) -> tuple[Signature, frozenset[str] | None
 
 
 def names_of(cls: type) -> frozenset[str]:
-    """Return the names of the arguments of a class, as far as they are known: of its bases too, if it takes any name."""
+    """Return the names of the arguments of a class, as far as known: of its bases too, if it takes any name."""
     named, read = _taken(cls)
     bases = () if read is not None else (parameters(vars(b)["__init__"]) for b in cls.__mro__ if "__init__" in vars(b))
     return frozenset(named).union(read or (), *bases)

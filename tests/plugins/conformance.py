@@ -80,7 +80,6 @@ NOT_RESUMED = {
     "SCIONLight": "UnpicklingError",
     "ScalableShampoo": "UnpicklingError",
 }
-NOT_EXACT = ("timm.Adahessian",)
 STEPS = 50
 
 
@@ -102,8 +101,6 @@ def status(name):
         return f"refused: {NEEDS[next(need for need in entry.needs if need in REFUSED)]}"
     if name in NOT_RESUMED:
         return "steps; its state cannot be loaded with weights_only"
-    if name in NOT_EXACT:
-        return "steps; it does not continue bit by bit"
     tried = entry.facts is not None and not entry.installed  # both where its library is
     return "works" if name in DRIVEN or tried else "not tried"
 

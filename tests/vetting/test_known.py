@@ -23,10 +23,10 @@ KNOWN = {
     ("heavyball:Scion", "lr.zero"): "moves",
     ("adam_atan2_pytorch.adopt:Adopt", "decay"): "relative to the first lr",
     # those below are not among the libraries that the tests install
-    ("timm.optim:Adahessian", "resume"): "inexact",
+    ("timm.optim:Adahessian", "resume"): "attributes",
     ("grokadamw:GrokAdamW", "resume"): "inexact",
-    ("ivon:IVON", "resume"): "inexact",
-    ("parameterfree:KT", "resume"): "inexact",
+    ("ivon:IVON", "resume"): "attributes",
+    ("parameterfree:KT", "resume"): "attributes",
     ("core_optimizer:CoRe", "lr"): "ignored",
     ("mechanic_pytorch:mechanize", "manners.error"): "autograd stays off",
     ("kron_torch:Kron", "state.kinds"): "strings",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from optimzoo import values
-from optimzoo.config.readers import CONTROL, LANGUAGES, MAX_BYTES, language, read, toml_keys, toml_value
+from optimzoo.config.readers import CONTROL, LANGUAGES, MAX_BYTES, language, read, toml_keys, toml_value, yaml_text
 from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 Config = dict[str, Any]
@@ -43,14 +42,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 def config_text(config: Mapping[str, Any]) -> str:
     """Return ``config`` as YAML, its values made ``plain``."""
-    text: str = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
-    return text
+    return yaml_text(plain(config))
 
 
 def plain(value: Any) -> Any:
     """Return ``value`` in dicts, lists, strings and numbers alone.
 
-    A class or function becomes ``module:name``, a dtype or a device its name, another object the name of its type.
+    A class or function becomes ``module:name``, a dtype or a device its name, a date its ISO form, another object the
+    name of its type.
     """
     value = values.scalar(value)
     if isinstance(value, Mapping):
@@ -66,6 +65,8 @@ def plain(value: Any) -> Any:
         return str.__str__(value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
     cls = type(value)
     if cls.__module__ == "torch" and cls.__name__ in ("dtype", "device"):
         return str(value).removeprefix("torch.")

@@ -196,6 +196,26 @@ _YamlLoader.add_implicit_resolver("!python", re.compile(r"None$|\([\d\s.,eE+-]*\
 _YamlLoader.add_constructor("!python", _refuse_python)
 
 
+class _YamlDumper(yaml.SafeDumper):
+    """Writes what is read as it was: it puts in quotes what the loader above would take for more than a text."""
+
+    yaml_implicit_resolvers = _YamlLoader.yaml_implicit_resolvers
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    breaks = {"\x85", "\u2028", "\u2029", "\ufeff"}.intersection(text)  # for which PyYAML would read a space
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if breaks else None)
+
+
+_YamlDumper.add_representer(str, _quoted)
+
+
+def yaml_text(value: Any) -> str:
+    """Return dicts, lists, strings and numbers as YAML."""
+    text: str = yaml.dump(value, Dumper=_YamlDumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def _yaml(text: str) -> Any:
     """Parse YAML; values are counted before anything is made of them, which takes most of the time."""
     if len(text) > MAX_NODES:  # of which each takes a character at least

@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 
 import pytest
@@ -220,6 +221,24 @@ def test_the_text_of_a_config_loads_again_with_classes_by_name(write):
         "loss": "<builtins.function object>",
         "name": "größer",
     }
+
+
+STRINGS = (
+    *("12e5", "1e-3", "1_000", "0x1F", "0o7", "08", "+1", "-.5e3", ".nan", ".inf", "1.", "1:30", "2026-01-01"),
+    *("None", "()", "(1, 2)", "(.5)", "null", "~", "true", "no", "=", "<<", "", " x ", "a\nb", "\t"),
+    *("x: y", "# x", "- a", "*a", "&b", "%c", "@d", "`e", "!!str", "!python", "[a]", "{a}", "'", '"', "\\"),
+    *("a\x85b", "a\u2028b", "\ufeffq", "größer"),
+)
+
+
+def test_texts_come_back_as_they_were_whatever_they_look_like(write):
+    config = {"list": [*STRINGS], "keys": {text: text for text in STRINGS}, "numbers": [1e-5, 1e22, 10**30, math.inf]}
+    assert load_config(write("c.yaml", config_text(config))) == config
+
+
+def test_a_date_is_written_as_it_is_read(write):
+    written = config_text(load_config(write("c.toml", "day = 2026-01-02\nhour = 07:32:00")))
+    assert load_config(write("c.yaml", written)) == {"day": "2026-01-02", "hour": "07:32:00"}
 
 
 def _aliases(first, form):
