@@ -58,7 +58,7 @@ from optimzoo.names.trust import modules_in
 folder = str(Path("folder").resolve())
 with modules_in(folder):
     import asking
-    print(asking.found, importlib.util.find_spec("optional_thing") is not None)
+    print(asking.found, asking.asked, importlib.util.find_spec("optional_thing") is not None)
     import own_thing
     print(own_thing.optional_thing.__name__, importlib.import_module("other_thing").__name__)
     del sys.modules["other_thing"]
@@ -75,14 +75,14 @@ def test_a_library_does_not_take_a_module_of_the_folder_for_an_optional_one(run,
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "folder").mkdir()
     asking = "import importlib.util\ntry:\n    import optional_thing\n    found = True\nexcept ImportError:\n"
-    asking += "    found = importlib.util.find_spec('optional_thing') is not None"
+    asking += "    found = importlib.util.find_spec('optional_thing') is not None\n"
+    asking += "try:\n    asked = bool(__import__('optional_' + 'thing'))\nexcept ImportError:\n    asked = None"
     (tmp_path / "site-packages" / "asking.py").write_text(asking)
     (tmp_path / "folder" / "optional_thing.py").touch()
     (tmp_path / "folder" / "own_thing.py").write_text("import optional_thing")
     (tmp_path / "folder" / "other_thing.py").write_text("value = 7")
     assert run("-c", LOOKS, cwd=tmp_path).stdout.split() == [
-        "False",
-        "True",
+        *("False", "None", "True"),
         "optional_thing",
         "other_thing",
         "7",

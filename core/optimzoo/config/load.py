@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
@@ -13,6 +14,8 @@ from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
+OF_MMENGINE = re.compile(r"\{\{\s*(_base_[.:]|file(Dirname|Basename|BasenameNoExtension|Extname)\s*\}|\$\w+:)[^}]*\}*")
+"""What mmengine replaces in a text: something of a base, of the file's name, or of the environment."""
 PATH_MAX, SETS_MAX = 4096, 1000
 
 
@@ -158,6 +161,8 @@ def _check_keys(value: Any, file: Path, path: str = "") -> None:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check_keys(item, file, join_path(path, index))
+    elif isinstance(value, str) and (found := OF_MMENGINE.search(value)):
+        raise ConfigError(f"mmengine puts something in the place of {found[0]!r}, in {file}; here, write it out", path)
 
 
 def _override(config: Config, assignment: str) -> Config:

@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from optimzoo import __version__
-from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near
+from optimzoo.errors import OptimzooWarning, PluginError, PluginWarning, did_you_mean, near, shown
 from optimzoo.names import doors
 from optimzoo.names.doors import FoundPlugin, PluginReport
 from optimzoo.names.entry import OWN_DISTRIBUTION, Entry, dotted
@@ -124,7 +124,7 @@ class PluginManager:
         """Load a module or object as a plugin, without an entry point. A fault in it is reported, not raised.
 
         Raises:
-            PluginError: There is a plugin of that name.
+            PluginError: There is a plugin of that name, or it can be none.
 
         Examples:
             >>> from optimzoo import hookimpl
@@ -137,6 +137,8 @@ class PluginManager:
             'loaded'
             >>> plugins.remove("mine")
         """
+        if not isinstance(name, str) or not name.strip():
+            raise PluginError(f"the name of a plugin is wanted, got {shown(name)}")
         for taken in (report for report in self.reports() if report.name == name):
             raise PluginError(f"there is a {taken} already")
         report = PluginReport(name, type(plugin).__qualname__)

@@ -226,7 +226,7 @@ class Registry:
             module: The class, where this is not used as a decorator.
 
         Raises:
-            ConfigError: The name is taken and ``force`` is not set.
+            ConfigError: The name is taken and ``force`` is not set, or it can be none.
 
         Examples:
             >>> import torch
@@ -243,6 +243,10 @@ class Registry:
             raise ConfigError(
                 f"name must be a string, got {shown(name)}. Write @REGISTRY.register_module() with parentheses"
             )
+
+        for each in names or ():
+            if ":" in each or not each.strip():
+                raise ConfigError(f"{shown(each)} is no name: one with a colon is a path, module:Class")
 
         def register(target: Any) -> Any:
             checked = self._checked(target)

@@ -196,6 +196,7 @@ class _Lent:
         while frame.f_back and (module := str(frame.f_globals.get("__name__"))).startswith("importlib"):
             frame, looks = frame.f_back, looks or module == "importlib.util"
         file = frame.f_code.co_filename
+        looks |= "__import__" in frame.f_code.co_names and "pickle" not in file  # as sympy asks for gmpy2
         by_name = looks or frame.f_code.co_code[frame.f_lasti] == dis.opmap["IMPORT_NAME"]
         if by_name and not is_users(file) and not Path(file).is_relative_to(self.folder):
             return None

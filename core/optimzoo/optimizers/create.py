@@ -161,7 +161,13 @@ def _create(
         first = _first_argument(described, given, groups, model)
         matrices = cls is MUON and [matrices_only(group) for group in first]
         arguments = {described.first_argument: matrices or first, **given, **extra}
-        built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
+        try:
+            built: Optimizer = calls.Call(cls, arguments, "", call.label).build()
+        except ConfigError as error:
+            if "with/without names" not in str(error.__cause__):  # it adds parameters of its own, and has no names
+                raise
+            unnamed = [{key: value for key, value in group.items() if key != NAMES} for group in first]
+            built = calls.Call(cls, {**arguments, described.first_argument: unnamed}, "", call.label).build()
         if not hasattr(built, "param_groups"):
             raise ConfigError(f"{call.label} has no param_groups: its __init__ must call that of Optimizer")
         if described.declared:
@@ -174,7 +180,11 @@ def _create(
         for group in built.param_groups:
             group.update(copied(group))
             if names and NAMES not in group:
-                group[NAMES] = [names[id(p)] for p in group["params"]]
+                group[NAMES] = [names.get(id(p)) or f"{cls.__name__} {n}" for n, p in enumerate(group["params"])]
+        if len(built.param_groups) < len(groups):
+            kept = f"of {len(groups)} parameter groups it keeps {len(built.param_groups)}"
+            told = f"{cls.__name__}: {kept}: what rules set for the others is lost"
+            warnings.warn(told, OptimzooWarning, stacklevel=3)
         if "one_lr" in needs:
             built.register_step_pre_hook(partial(check_rates, needs))  # which can be pickled
         return built

@@ -22,11 +22,12 @@ from optimzoo.run.spread.strategy import Strategy
 from optimzoo.run.store.changes import warn_of_changes
 from optimzoo.run.store.checkpoint import PATTERN
 from optimzoo.schedules.resume import Saved
+from optimzoo.schedules.state import unit_of
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import BaseOptimWrapper
 from optimzoo.wrappers.members import members
 from optimzoo.wrappers.ownership import note
-from optimzoo.wrappers.state_checks import cls_of
+from optimzoo.wrappers.state_checks import check_kept, cls_of
 
 logger = logging.getLogger("optimzoo.run")
 
@@ -151,7 +152,11 @@ class _Optimizers(Part):
                     group.update(values)
                 if member.base_param_settings is not None:
                     member.base_param_settings.update(of_base)
-            if getattr(member, "inner_count", 0) != state["backward_passes"][name]:  # a state without counts
+                check_kept(member.optimizer)
+            counted, told = getattr(member, "inner_count", 0), state["backward_passes"][name]
+            if counted != told and "counts" in member.state_dict():
+                raise CheckpointError(f"counts.inner_count is {counted}, where backward_passes[{name!r}] is {told}")
+            if counted != told:  # a wrapper whose state has no counts
                 member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
 
 
@@ -168,6 +173,11 @@ class _Schedules(Part):
         for unit in ("epoch", "iter"):
             if saved.counts[unit] != state[unit]:
                 raise CheckpointError(f"counts.{unit} is {saved.counts[unit]}, where the run's is {state[unit]}")
+        for index, (each, now) in enumerate(zip(saved.states, self.run.schedulers)):
+            steps, unit = each["_global_step"], unit_of(each.get("args", each))
+            ahead = each["last_step"] - steps > max(now.last_step - now._global_step, 0)
+            if ahead or (unit in saved.counts and not now.need_val_args and steps > saved.counts[unit]):
+                raise CheckpointError(f"schedulers[{index}] is at step {max(steps, each['last_step'])}, past the run's")
         for number, count in enumerate(saved.updates):
             _want_at_most(count, state["iter"], f"updates[{number}]")
         self.run.schedulers.load_state_dict(state["param_scheduler"], self.run.on_change)
@@ -273,7 +283,9 @@ class _Config(Part):
 
     def load_state_dict(self, state: State) -> None:
         now = {"randomness": {"seed": state["seed"]}, **self.run.config}
-        warn_of_changes(state["config"], now, self.run.resumed_from, self.run.on_change)
+        groups = [g for each in members(self.run.optim_wrapper).values() for g in each.optimizer.param_groups]
+        settings = {key for group in groups for key in group}
+        warn_of_changes(state["config"], now, self.run.resumed_from, self.run.on_change, settings)
 
 
 PARTS: tuple[type[Part], ...] = (

@@ -162,6 +162,8 @@ class ScheduleState:
             if key in (*self.per_group, "_last_value"):
                 if then is not None:
                     numbers(then, join_path(path, key))
+            elif isinstance(now, str) and then is None:
+                raise ConfigError(f"something like {shown(now)} is wanted, got None", join_path(path, key))
             elif None not in (now, then) and not (is_number(now) and is_number(then)) and type(now) is not type(then):
                 raise ConfigError(f"something like {shown(now)} is wanted, got {shown(then)}", join_path(path, key))
 

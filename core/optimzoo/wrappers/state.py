@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import CheckpointError, OptimzooWarning
+from optimzoo.errors import CheckpointError, OptimzooWarning, shown
 from optimzoo.groups.modules import plain_name, unwrap
 from optimzoo.optimizers.parts import Parts, each_of
 from optimzoo.values import is_number
@@ -49,9 +49,10 @@ def described(optimizer: Optimizer) -> dict[str, Any]:
         CheckpointError: Its class lays it out otherwise than torch's do, so that nothing could load it.
     """
     state = optimizer.state_dict()
-    if state and not {"state", "param_groups"} <= state.keys():  # ZeRO has one in one process alone
+    if not isinstance(state, Mapping) or (state and not {"state", "param_groups"} <= state.keys()):  # ZeRO's is empty
+        what = listed(state) if isinstance(state, Mapping) else shown(state)
         raise CheckpointError(
-            f"{type(optimizer).__name__} saves {listed(state)}, and no 'state' and 'param_groups': nothing could "
+            f"{type(optimizer).__name__} saves {what}, and no 'state' and 'param_groups': nothing could "
             "resume from it. Use the optimizer inside it, or save it by itself"
         )
     own = {key: state[key] for key in OURS if key in state and not isinstance(optimizer, Parts)}

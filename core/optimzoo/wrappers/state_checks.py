@@ -235,6 +235,19 @@ def check_entries(
         raise CheckpointError(f"it is of parameters of other shapes: {listed(wrong, quote=False)}")
 
 
+def check_kept(optimizer: Optimizer) -> None:
+    """Check that each parameter has what torch's own classes keep under the settings that the groups have now."""
+    for number, group in enumerate(optimizer.param_groups):
+        cls = cls_of(optimizer, group)
+        names = group.get("param_names") or [f"parameter {n} of group {number}" for n in range(len(group["params"]))]
+        for name, parameter in zip(names, group["params"]):
+            entry = optimizer.state.get(parameter)
+            if entry and is_torchs(cls):
+                _check_entry(
+                    cls, entry, _held(cls.__name__, group, parameter.ndim), f"that of {name!r}", parameter.ndim
+                )
+
+
 def _held(name: str, group: Group, ndim: int) -> tuple[str, ...]:
     """Return what a class of torch keeps of a parameter that it has updated, under the settings of a group."""
     more = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg"}

@@ -236,6 +236,23 @@ def test_texts_come_back_as_they_were_whatever_they_look_like(write):
     assert load_config(write("c.yaml", config_text(config))) == config
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ fileDirname }}/x",
+        "{{_base_.model.depth}}",
+        "{{ _base_:train_cfg }}",
+        "a {{$DATA:'/data'}}",
+        "{{fileExtname}}",
+    ],
+)
+@pytest.mark.parametrize("name", ["c.yaml", "c.py"])
+def test_what_mmengine_would_fill_in_is_no_text(text, name, write):
+    with pytest.raises(ConfigError, match=r"^model\.path\[0\]: mmengine puts something in the place of ['\"]\{\{"):
+        load_config(write(name, f"model = dict(path=[{text!r}])" if name == "c.py" else f'model: {{path: ["{text}"]}}'))
+    assert load_config(write("d.yaml", "text: 'a {{ name }} and {{fileless}}'"))
+
+
 def test_a_date_is_written_as_it_is_read(write):
     written = config_text(load_config(write("c.toml", "day = 2026-01-02\nhour = 07:32:00")))
     assert load_config(write("c.yaml", written)) == {"day": "2026-01-02", "hour": "07:32:00"}

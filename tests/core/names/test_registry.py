@@ -308,6 +308,17 @@ class TestDecorator:
         empty.register_module(name="B", module=Mine)
         assert list(empty) == ["A", "B"]
 
+    def test_a_class_takes_the_name_of_another_by_force(self, empty):
+        empty.register_module(module=Mine)
+        empty.register_module(name="Mine", module=torch.optim.Adam, force=True)
+        assert empty.get("Mine") is torch.optim.Adam
+        assert (empty.entry_of(Mine), list(empty)) == (None, ["Mine"])
+
+    @pytest.mark.parametrize("name", ["my:Mine", "", " ", ["Mine", ""]])
+    def test_what_can_be_no_name_is_refused(self, name, empty):
+        with pytest.raises(ConfigError, match="is no name: one with a colon is a path"):
+            empty.register_module(name=name, module=Mine)
+
     def test_a_taken_name_is_refused_unless_forced_and_the_first_stays_reachable(self):
         registry = registry_of(Entry("Lion", "torch.optim:SGD", **OWN))
         with pytest.raises(ConfigError, match="'Lion' is taken by lion.Lion.*force=True"):

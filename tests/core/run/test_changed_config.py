@@ -13,6 +13,12 @@ from optimzoo.run.store.checkpoint import checkpoints_in
 from .network import SCHEDULES, dataset, files
 
 
+class TakesAny(torch.optim.SGD):
+    def __init__(self, params, power=1.0, **kwargs):
+        super().__init__(params, **kwargs)
+        self.power = power
+
+
 class TestChangedConfig:
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -67,11 +73,11 @@ class TestChangedConfig:
     def test_of_several_optimizers_too_the_settings_of_the_groups_stay(self):
         old, new = ({"optim_wrapper": {"head": {"optimizer": {"type": "SGD", "lr": lr}}}} for lr in (0.1, 0.2))
         with pytest.warns(OptimzooWarning, match=r"optim_wrapper\.head\.optimizer\.lr stays 0\.1 \(0\.2 in the"):
-            warn_of_changes(old, new, None, "error")
+            warn_of_changes(old, new, None, "error", {"lr"})
 
     def test_of_many_differences_some_are_told_and_the_others_counted(self):
         with pytest.warns(OptimzooWarning, match=r"a19 is 0 \(was unset\); and 9980 more$") as caught:
-            warn_of_changes({}, {f"a{n}": 0 for n in range(10_000)}, None, "error")
+            warn_of_changes({}, {f"a{n}": 0 for n in range(10_000)}, None, "error", ())
         assert len(str(caught[0].message)) < 1000
 
     def test_on_change_config_takes_the_settings_of_the_groups_from_the_config(self, make_runner):
@@ -82,6 +88,42 @@ class TestChangedConfig:
             )
         assert runner.optim_wrapper.get_lr()["lr"] == [0.5]
         assert runner.optim_wrapper.optimizer.state  # the moments are the checkpoint's
+
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            lambda lr: dict(type="Muon", lr=lr, weight_decay=lr, rest=dict(type="AdamW", lr=2 * lr, weight_decay=lr)),
+            lambda lr: dict(type=TakesAny, lr=lr, weight_decay=lr, momentum=lr),
+        ],
+        ids=["parts", "keywords"],
+    )
+    @pytest.mark.parametrize("schedule", [None, dict(type="LinearLR", start_factor=0.5, by_epoch=False, end=15)])
+    @pytest.mark.filterwarnings("ignore:the config differs")
+    def test_on_change_config_is_as_a_run_with_that_config(self, optimizer, schedule, make_runner, tmp_path):
+        def settings(lr, **how):
+            runner = make_runner(optim_wrapper=dict(optimizer=optimizer(lr)), param_scheduler=schedule, **how)
+            runner.train()
+            groups = runner.optim_wrapper.optimizer.param_groups
+            return [{k: float(v) for k, v in g.items() if k in ("lr", "weight_decay", "momentum")} for g in groups]
+
+        settings(0.01)
+        longer = dict(train_cfg=dict(max_epochs=4))
+        resumed = settings(0.03, resume=True, on_change="config", **longer)
+        straight = settings(0.03, work_dir=tmp_path / "straight", **longer)
+        assert [each == pytest.approx(other) for each, other in zip(resumed, straight)] == [True] * len(straight)
+
+    def test_an_argument_that_no_group_has_is_the_configs(self, make_runner):
+        make_runner(optim_wrapper=dict(optimizer=dict(type=TakesAny, lr=0.01, power=1.0))).train()
+        with pytest.warns(OptimzooWarning, match=r"optimizer\.power is 5\.0 \(was 1\.0\)$"):
+            runner = make_runner(resume=True, optim_wrapper=dict(optimizer=dict(type=TakesAny, lr=0.01, power=5.0)))
+        assert runner.optim_wrapper.optimizer.power == 5
+
+    @pytest.mark.filterwarnings("ignore:the config differs")
+    def test_a_setting_for_which_the_state_has_nothing_is_refused_before_the_first_step(self, make_runner):
+        make_runner().train()
+        other = dict(optimizer=dict(type="AdamW", lr=0.01, amsgrad=True))
+        with pytest.raises(CheckpointError, match=r"lacks 'max_exp_avg_sq', which AdamW keeps"):
+            make_runner(optim_wrapper=other, resume=True, on_change="config")
 
     @pytest.mark.parametrize("same_lr", [True, False])
     def test_a_longer_run_asks_what_becomes_of_its_schedule(self, same_lr, make_runner, tmp_path):

@@ -185,6 +185,14 @@ def test_a_hook_of_which_the_checkpoint_has_nothing_says_that_it_begins_anew(kep
         make_runner(hooks=[EMAHook()], resume=path)
 
 
+@pytest.mark.parametrize("hooks", [[], [Stop(99)], [Tally()]])
+def test_a_state_that_no_hook_takes_is_told(hooks, make_runner):
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(hooks=[Tally(), Tally(), Stop(7)]).train()
+    with pytest.warns(OptimzooWarning, match="a state of Tally in the checkpoint is taken by no hook, and is dropped"):
+        make_runner(hooks=hooks, resume=True)
+
+
 def test_the_learning_rate_of_each_part_is_logged(make_runner):
     muon = dict(type="Muon", lr=0.02, rest=dict(type="AdamW", lr=0.004))
     schedule = dict(type="LinearLR", start_factor=0.5, end=3, by_epoch=False)

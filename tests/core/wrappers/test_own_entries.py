@@ -124,3 +124,13 @@ def test_a_damaged_entry_is_named(key, value):
     wrapper = OptimWrapper(Own(network().parameters()))
     with pytest.raises(CheckpointError, match=f"^{key}: "):
         wrapper.load_state_dict({**wrapper.state_dict(), key: value})
+
+
+@pytest.mark.parametrize("saved", [None, [1], {"state": {}}])
+def test_a_state_that_nothing_could_load_is_not_saved(saved):
+    class Saves(torch.optim.SGD):
+        def state_dict(self):
+            return saved
+
+    with pytest.raises(CheckpointError, match="Saves saves .*, and no 'state' and 'param_groups'"):
+        OptimWrapper(Saves(nn.Linear(1, 1).parameters(), lr=0.1)).state_dict()

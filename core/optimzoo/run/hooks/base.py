@@ -87,4 +87,7 @@ class Hook:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` returned; called before ``before_train`` if the checkpoint has any."""
+        """Take over what ``state_dict`` returned; called before ``before_train`` if the checkpoint has any.
+
+        Of several hooks of one class, each has that of the one in its place among them.
+        """

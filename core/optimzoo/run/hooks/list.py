@@ -70,15 +70,24 @@ class HookList(list[Hook]):
         return states
 
     def load_state_dict(self, states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Give each hook what the one of its class wanted to keep; a hook for which there is nothing begins anew."""
-        left = {_name(name): iter(each) for name, each in states.items()}
+        """Give each hook what the one of its class wanted to keep, of several in their order.
+
+        Warns:
+            OptimzooWarning: A state is taken by none, or an average of weights begins anew.
+        """
+        left = {_name(name): list(each) for name, each in states.items()}
         for hook in self:
-            state = next(left.get(_name(dotted(type(hook))), iter(())), None)
-            if state:
-                hook.load_state_dict(state)
-            elif state is None and hook.measures:
-                name = type(hook).__name__
-                warnings.warn(f"{name} has nothing in the checkpoint: it begins anew", OptimzooWarning, stacklevel=2)
+            name = _name(dotted(type(hook)))
+            if left.get(name):
+                state = left[name].pop(0)
+                if state:
+                    hook.load_state_dict(state)
+            elif hook.measures:
+                told = f"{type(hook).__name__} has nothing in the checkpoint: it begins anew"
+                warnings.warn(told, OptimzooWarning, stacklevel=2)
+        for name in [name for name, each in left.items() if any(each)]:
+            told = f"a state of {name.rpartition(':')[2]} in the checkpoint is taken by no hook, and is dropped"
+            warnings.warn(told, OptimzooWarning, stacklevel=2)
 
 
 def _name(target: str) -> str:

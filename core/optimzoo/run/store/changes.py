@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,28 @@ MOST = 20
 """Differences that are told."""
 
 
-def warn_of_changes(old: Any, new: Any, path: Path | None, on_change: str) -> None:
-    """Warn of every difference between two configs, and say which of the two holds from now on."""
+def warn_of_changes(old: Any, new: Any, path: Path | None, on_change: str, settings: Collection[str]) -> None:
+    """Warn of every difference between two configs, and say which of the two holds from now on.
+
+    Args:
+        old: The config of the checkpoint.
+        new: That of the run.
+        path: The checkpoint.
+        on_change: As for the Runner.
+        settings: What the parameter groups have; other arguments of an optimizer are the config's.
+    """
     restored = {
         "error": f"{OF_THE_CHECKPOINT}|{OF_THE_GROUPS}",
         "restore": f"{OF_THE_CHECKPOINT}|{OF_THE_GROUPS}|param_scheduler",
         "config": OF_THE_CHECKPOINT,
     }[on_change]
+
+    def stays(key: str) -> bool:
+        named = {part.partition("[")[0] for part in key.split(".")}
+        return bool(re.match(restored, key)) and (".optimizer." not in key or not named.isdisjoint(settings))
+
     changes = [
-        f"{key} stays {then} ({now} in the config)" if re.match(restored, key) else f"{key} is {now} (was {then})"
+        f"{key} stays {then} ({now} in the config)" if stays(key) else f"{key} is {now} (was {then})"
         for key, *values in _differences(old, new, "")
         for then, now in [[value[:200] if isinstance(value, str) else shown(value) for value in values]]
         if not key.startswith(INCIDENTAL)
