@@ -97,6 +97,7 @@ def saved():
     return load_checkpoint(OLD)
 
 
+@pytest.mark.filterwarnings("ignore:a state of EMAHook in the checkpoint")
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{k}={shown(v, 20)}" for k, v in WRONG])
 def test_a_value_that_no_run_writes_is_an_error_with_file_and_key(key, value, saved, make_runner, tmp_path):
     path = tmp_path / "changed.pt"
