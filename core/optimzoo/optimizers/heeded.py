@@ -158,10 +158,11 @@ def _heed_rounding(
 
 def known_facts(cls: type) -> Facts | None:
     """Return the facts about exactly this class, from the plugin that names it or from the user's cache."""
-    return _stored(cls) or _cached(cls)
+    return stored_facts(cls) or _cached(cls)
 
 
-def _stored(cls: type) -> Facts | None:
+def stored_facts(cls: type) -> Facts | None:
+    """Return the facts about exactly this class from the plugin that names it."""
     entry = OPTIMIZERS.entry_of(cls)
     return entry.facts if entry and entry.load() is cls else None
 
@@ -177,7 +178,7 @@ def measure(cls: type, kwargs: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The class could not be measured.
     """
-    if _stored(cls):
+    if stored_facts(cls):
         return
     facts = _cached(cls) or _measured(cls, kwargs)
     undriven = UNDRIVEN.get(facts.value("needs"))

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from optimzoo.errors import CheckpointError, join_path, shown
-from optimzoo.optimizers.heeded import known_facts
+from optimzoo.optimizers.heeded import stored_facts
 from optimzoo.optimizers.parts import each_of
 from optimzoo.values import is_number, scalar
 
@@ -98,7 +98,7 @@ def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
 
     There is none of a class that is known to resume exactly without them.
     """
-    facts = known_facts(type(holder))
+    facts = stored_facts(type(holder))
     if facts is not None and facts.value("resume") == "exact":
         return
     entries = [*holder.state.values(), *holder.param_groups]

@@ -179,6 +179,6 @@ def test_a_bare_optimizer_by_which_no_run_resumes_is_told(monkeypatch):
         "date": "",
         "facts": {"resume": ["fault", "attributes", "lost is count"]},
     }
-    monkeypatch.setattr(heeded, "_stored", lambda cls: unpacked(facts) if cls is Counts else None)
+    monkeypatch.setattr(heeded, "stored_facts", lambda cls: unpacked(facts) if cls is Counts else None)
     with pytest.warns(UserWarning, match=r"Counts: its own state does not resume it \(that of a wrapper does"):
         build_optimizer(torch.nn.Linear(2, 1), dict(type=Counts))
