@@ -40,11 +40,10 @@ class Failing(torch.optim.SGD):
 
     def __init__(self, params, lr, steps=9999):
         super().__init__(params, lr)
-        self.left = steps - 1
+        self.left = iter(range(steps - 1))  # which no state holds
 
     def step(self, closure=None):
-        self.left -= 1
-        if self.left < 0:
+        if next(self.left, None) is None:
             raise ZeroDivisionError("no curvature")
         return super().step(closure)
 

@@ -33,7 +33,7 @@ def bait(name):
 
 
 @pytest.mark.parametrize("on_change", ["error", "restore", "config"])
-@pytest.mark.filterwarnings("ignore:the config differs")
+@pytest.mark.filterwarnings("ignore:the config differs", "ignore:a state of Thing in the checkpoint")
 def test_nothing_that_it_names_is_imported_or_opened(on_change, make_runner, tmp_path, monkeypatch):
     straight = make_runner(**SETTINGS)
     straight.train()

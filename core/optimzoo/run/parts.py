@@ -154,9 +154,7 @@ class _Optimizers(Part):
                     member.base_param_settings.update(of_base)
                 check_kept(member.optimizer)
             counted, told = getattr(member, "inner_count", 0), state["backward_passes"][name]
-            if counted != told and "counts" in (
-                state["optim_wrapper"].get(name, {}) if name else state["optim_wrapper"]
-            ):
+            if counted and counted != told:
                 raise CheckpointError(f"counts.inner_count is {counted}, where backward_passes[{name!r}] is {told}")
             if counted != told:  # a state without counts
                 member.initialize_count_status(self.run.model, state["backward_passes"][name], -1)
