@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from optimzoo import build_optim_wrapper
-from optimzoo.errors import ConfigError, OptimzooError
+from optimzoo.errors import ConfigError, OptimzooError, OptimzooWarning
 from optimzoo.names.zoo import needs_of
 from optimzoo.optimizers import heeded
 
@@ -161,3 +161,31 @@ def test_a_class_that_cannot_be_driven_is_told_and_vet_is_true_or_false(run, tmp
     assert "no luck" in built.stderr
     with pytest.raises(ConfigError, match="optimizer.vet: true or false is wanted, got 'false'"):
         build_optim_wrapper(nn.Linear(1, 1), dict(optimizer=dict(type="SGD", lr=0.1, vet="false")))
+
+
+class OneGroup(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        groups = list(params)
+        super().__init__([p for group in groups for p in group["params"]], lr=lr)
+
+
+class HasItsOwn(torch.optim.SGD):
+    """Trains a scale of its own beside what it is given."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.add_param_group({"params": [self.scale], "lr": 1.0})
+
+
+def test_rules_that_the_groups_of_a_class_lose_are_told(model):
+    rules = dict(custom_keys={"bias": dict(lr_mult=2.0)})
+    with pytest.warns(OptimzooWarning, match="OneGroup: of 2 parameter groups it keeps 1: what rules set .* is lost"):
+        build_optim_wrapper(model, dict(optimizer=dict(type=OneGroup), paramwise_cfg=rules))
+
+
+def test_parameters_that_an_optimizer_adds_itself_have_its_name(model):
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=HasItsOwn)))
+    assert wrapper.optimizer.param_groups[-1]["param_names"] == ["HasItsOwn 0"]
+    wrapper.optimizer.scale.data.fill_(3)
+    wrapper.load_state_dict(wrapper.state_dict())
