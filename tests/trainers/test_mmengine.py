@@ -1,22 +1,27 @@
 """mmengine's own Runner with names of this package; the whole task is in test_matrix.py."""
 
+import contextlib
+import copy
 import uuid
 
 import pytest
 import torch
 from torch import nn
 
-from optimzoo import Runner, StepOutcome
-from optimzoo.errors import ConfigError
+from optimzoo import Runner, StepOutcome, build_optim_wrapper, build_param_scheduler
+from optimzoo.errors import ConfigError, OptimzooWarning
 
 pytest.importorskip("mmengine.runner")
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.optim import ExponentialMomentum
+from mmengine.optim import OptimWrapper as TheirOptimWrapper
+from mmengine.optim import build_optim_wrapper as build_theirs
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, PARAM_SCHEDULERS
 from mmengine.runner import Runner as TheirRunner
 
-import optimzoo.trainers.mmengine  # noqa: F401  as custom_imports does
+import optimzoo.trainers.mmengine
 
 from .task import CFG, Classifier, batches, rows
 
@@ -28,6 +33,9 @@ SCHEDULES = [
     dict(type="ExponentialLR", gamma=0.9, by_epoch=True),
 ]
 OURS = "optimzoo.DefaultOptimWrapperConstructor"
+
+
+ADAM = dict(type="Adam", lr=0.1)
 
 
 class Model(BaseModel):
@@ -197,3 +205,32 @@ class TestRefused:
             built.step()
             seen.append((outcome is StepOutcome.UPDATED, made[1].get_lr()["lr"][0]))
         assert seen == [(False, 1.0), (True, 0.5), (False, 0.5), (True, 0.25)]
+
+
+class TestTheirSchedulesOverWrappersHere:
+    def test_a_momentum_of_adam(self):
+        model = nn.Linear(2, 1)
+        wrapper = optimzoo.trainers.mmengine._as_theirs(build_optim_wrapper(model, dict(optimizer=ADAM)))
+        theirs = TheirOptimWrapper(torch.optim.Adam((twin := copy.deepcopy(model)).parameters(), lr=0.1))
+        both = [(each, ExponentialMomentum(each, gamma=0.9, by_epoch=False)) for each in (wrapper, theirs)]
+        for _ in range(3):
+            for (each, schedule), net in zip(both, (model, twin)):
+                each.update_params(net(torch.ones(1, 2)).sum())
+                schedule.step()
+        assert torch.allclose(model.weight, twin.weight)
+        own = build_optim_wrapper(model, dict(optimizer=ADAM))
+        schedule = build_param_scheduler(own, dict(type="ExponentialMomentum", gamma=0.9, by_epoch=False))
+        own.load_state_dict(theirs.state_dict())
+        schedule.load_state_dict([both[1][1].state_dict()])
+        assert own.optimizer.param_groups[0]["betas"] == theirs.optimizer.param_groups[0]["betas"]
+
+    def test_a_state_of_other_groups_is_told_to_their_base_values(self):
+        model = nn.ModuleDict(dict(a=nn.Linear(2, 2), b=nn.Linear(2, 1)))
+        rules = dict(custom_keys=dict(a=dict(lr_mult=0.1)))
+        theirs = build_theirs(model, dict(type="OptimWrapper", optimizer=dict(ADAM), paramwise_cfg=dict(rules)))
+        for merges in (True, False):
+            cfg = dict(optimizer=ADAM, paramwise_cfg=dict(rules, merge_groups=merges))
+            wrapper = optimzoo.trainers.mmengine._as_theirs(build_optim_wrapper(model, cfg))
+            told = pytest.warns(OptimzooWarning, match="is of 4 parameter groups, and these are 2: schedules of mmeng")
+            with told if merges else contextlib.nullcontext():
+                wrapper.load_state_dict(theirs.state_dict())

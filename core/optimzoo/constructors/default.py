@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, cast
@@ -189,8 +191,10 @@ class DefaultOptimWrapperConstructor:
         self._warn(self._paramwise.notes)
 
     def _read_paramwise(self) -> Paramwise:
-        cls = type(self)
-        return read_paramwise(self.paramwise_cfg, self._optimizer, cls.__name__, cls.own_keys, self._is_closed)
+        cls, keys = type(self), type(self).own_keys
+        if not self._is_closed and isinstance(self.paramwise_cfg, Mapping):
+            keys += tuple(key for key in self.paramwise_cfg if _is_named_in(cls, str(key)))
+        return read_paramwise(self.paramwise_cfg, self._optimizer, cls.__name__, keys, self._is_closed)
 
     def alone(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the label of each rule, and the settings of the group that it alone would make; for a preview."""
@@ -355,3 +359,13 @@ class DefaultOptimWrapperConstructor:
         wrapper.param_order = [names[key] for key in known if key in names]
         wrapper.param_rules = {name: self._rules[key] for key, name in names.items() if key in self._rules}
         return wrapper
+
+
+def _is_named_in(cls: type, key: str) -> bool:
+    """Whether the source of a subclass names a key, which it then reads itself."""
+    own = cls.__mro__[: cls.__mro__.index(DefaultOptimWrapperConstructor)]
+    for each in own:
+        with contextlib.suppress(OSError, TypeError):  # there is no source, as in a notebook
+            if re.search(rf"""(["']){re.escape(key)}\1""", inspect.getsource(each)):
+                return True
+    return False

@@ -195,7 +195,7 @@ class BeforeFused:
             _give_states_their_layout(params, optimizer.state)
         if not alike:
             _give_their_layout(params, layout or map(Tensor.stride, params))
-        for group in groups:
+        for group in groups if isinstance(optimizer, torch.optim.SGD) else ():
             if group.get("momentum"):
                 _begin_momenta(group, optimizer)
 

@@ -324,7 +324,7 @@ def _may_mean_epochs(schedule: ParamScheduler, epochs: int) -> bool:
     if schedule.by != "iter" or schedule._given.get("by") or not epochs / 2 <= schedule.reach <= epochs:
         return False
     try:
-        return schedule.height(int(schedule.reach - schedule.begin) - 1) <= schedule.height(0)
+        return schedule.height(max(int(schedule.reach - schedule.begin) - 1, 1)) <= schedule.height(0)
     except Exception:  # it has none, or a function of the user's takes no such step
         return True
 

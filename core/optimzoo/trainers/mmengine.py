@@ -7,6 +7,7 @@ have is there as it is; all are there as ``optimzoo.Name``. No library is import
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +19,7 @@ from mmengine.optim import OptimWrapperDict as TheirOptimWrapperDict
 from mmengine.optim import _ParamScheduler as TheirParamScheduler
 
 from optimzoo.build import build_optim_wrapper, build_optimizer
-from optimzoo.errors import ConfigError
+from optimzoo.errors import ConfigError, OptimzooWarning
 from optimzoo.names.entry import NEEDS
 from optimzoo.names.registry import Registry
 from optimzoo.names.zoo import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, needs_of
@@ -91,7 +92,20 @@ def _schedule(name: str) -> Any:
 
 
 class _Logs:
-    """Tells mmengine's log of the norm of the gradients, as its wrapper does."""
+    """Tells mmengine's log of the norm of the gradients, as its wrapper does, and of states of other groups."""
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        super().load_state_dict(state_dict)  # type: ignore[misc]
+        optimizer: Any = vars(self)["optimizer"]
+        saved, own = len(state_dict.get("param_groups", ())), len(optimizer.param_groups)
+        if saved != own and "dtypes" not in state_dict:  # of mmengine's own wrapper
+            warnings.warn(
+                f"the state is of {saved} parameter groups, and these are {own}: schedules of mmengine's own that go by"
+                " base values, such as CosineRestartLR, take those of other groups. Name them with the prefix "
+                "'optimzoo.', or set paramwise_cfg.merge_groups=False",
+                OptimzooWarning,
+                stacklevel=2,
+            )
 
     def step(self, **kwargs: Any) -> Any:
         outcome = super().step(**kwargs)  # type: ignore[misc]

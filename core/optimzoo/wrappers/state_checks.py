@@ -146,7 +146,7 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
             what = f"of {told}, and this is {kind_of(optimizer)}"
         elif is_torchs(cls) and not what:  # whose versions are known
             lacks = [key for key in defaults if key not in group and key not in LATER]
-            has = [key for key in others if key in group]
+            has = [k for k in others if k in group and f"initial_{k}" not in group]  # which mmengine's schedules add
             what = f"it lacks {listed(lacks)}" if lacks else f"it has {listed(has)}" if has else ""
         if what:
             where = "" if told_apart else place

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -241,6 +242,21 @@ class TestSubclasses:
         Other(dict(optimizer=SGD), dict(num_layers=12))
         with pytest.warns(OptimzooWarning, match="is it meant for Other.*Did you mean 'bias_lr_mult'"):
             Other(dict(optimizer=SGD), dict(bias_lr_mlt=12))
+
+    def test_a_key_that_the_source_of_a_subclass_names_is_its_own(self):
+        class Deeper(DefaultOptimWrapperConstructor):
+            def add_params(self, params, module, prefix="", is_dcn_module=None):
+                self.rate = self.paramwise_cfg.get("layer_decay_rate")
+                super().add_params(params, module, prefix, is_dcn_module)
+
+        class Deepest(Deeper):
+            pass
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            constructor = Deepest(dict(optimizer=SGD), dict(layer_decay_rate=0.5))
+        constructor(nn.Linear(1, 1))
+        assert constructor.rate == 0.5
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile, as it is imported

@@ -147,6 +147,7 @@ def test_a_horizon_far_from_the_run_is_a_warning(cfg, lengths, said):
         dict(type="ConstantLR", end=12, by_epoch=False),
         dict(type="QuadraticWarmupLR", end=12, by_epoch=False),
         [dict(type="LinearLR", end=12, by_epoch=False), dict(type="MultiStepLR", milestones=[6, 9])],
+        dict(type="LinearLR", start_factor=0.1, end="0.1%", by_epoch=False),
         [dict(COSINE, T_max=12), dict(type="MultiStepLR", milestones=[2, 3])],
     ],
     ids=str,
