@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimzoo import calls
-from optimzoo.errors import ConfigError, shown
+from optimzoo.errors import ConfigError, OptimzooError, shown
 from optimzoo.optimizers.param_groups import CLIP
 from optimzoo.values import number, one_of, plain
 
@@ -55,17 +55,21 @@ def clips_of_rules(optimizer: Optimizer) -> list[tuple[float, list[Tensor]]]:
 
 def clip(function: Callable[..., Any], params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Tensor | None:
     """Clip the gradients of ``params`` in place, and return their norm before it, if ``function`` tells."""
-    if kwargs.get("norm_type") == math.inf and any(hasattr(p.grad, "device_mesh") for p in params):
+    if kwargs.get("norm_type") == math.inf and any(hasattr(p.grad, "device_mesh") or not p.numel() for p in params):
         return _clip_by_largest(params, **kwargs)
     try:
         norm: Tensor | None = function(params, **kwargs)
-    except NotImplementedError:  # torch clips no sparse gradients
+    except NotImplementedError as error:  # torch clips no sparse gradients
+        if any(p.is_complex() for p in params) and function is CLIP_FUNCTIONS["value"]:
+            raise OptimzooError(
+                "complex gradients have no order, and are clipped by the norm alone: max_norm"
+            ) from error
         norm = function([_stand_in(p) for p in params], **kwargs)
     return norm
 
 
 def _clip_by_largest(params: Sequence[Tensor], max_norm: float, error_if_nonfinite: bool = False, **_: Any) -> Tensor:
-    """Clip by the largest number in gradients that are sharded: torch finds none in a process whose share is empty."""
+    """Clip by the largest number in gradients: torch finds none where one, or a share of this process, is empty."""
     from torch.distributed.tensor import DTensor, Shard
 
     shares: dict[Any, list[Tensor]] = {}

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from optimzoo import BaseOptimWrapper, OptimWrapper, build_optim_wrapper
-from optimzoo.errors import ConfigError, NonFiniteError
+from optimzoo.errors import ConfigError, NonFiniteError, OptimzooError
 
 FUSED = [dict(type="AdamW"), dict(type="Adam", weight_decay=0.1), dict(type="SGD", lr=0.1), dict(type="Adagrad")]
 
@@ -253,3 +253,18 @@ def test_hooks_before_the_step_see_the_gradients_that_it_takes(flatten, optimize
     assert seen == [pytest.approx(0.01, rel=1e-3)]
     if optimizer["type"] == "SGD":
         assert torch.allclose(apart, torch.tensor(0.1), atol=1e-6)
+
+
+def test_by_the_largest_number_an_empty_parameter_is_none():
+    params = [nn.Parameter(torch.tensor([3.0, -4.0])), nn.Parameter(torch.zeros(0, 3))]
+    wrapper = OptimWrapper(torch.optim.SGD(params, lr=1.0), clip_grad=dict(max_norm=1.0, norm_type="inf"))
+    wrapper.update_params((params[0] * torch.tensor([2.0, -4.0])).sum() + params[1].sum())
+    assert wrapper.grad_norm == 4
+    assert params[0].tolist() == pytest.approx([2.5, -3.0])
+
+
+def test_complex_gradients_are_clipped_by_the_norm_alone():
+    weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0), clip_grad=dict(clip_value=1.0))
+    with pytest.raises(OptimzooError, match="complex gradients have no order, and are clipped by the norm alone"):
+        wrapper.update_params((weight * 3).abs().sum())
