@@ -25,7 +25,7 @@ FAULTS = {
     "SubtractsAConstant": ("decay", "a constant"),
     "RelativeDecay": ("decay", "relative to the first lr"),
     "DividesTheDecay": ("decay.frozen", "grow"),
-    "KeepsItsStateToItself": ("resume", "inexact"),
+    "KeepsItsStateToItself": ("resume", "attributes"),
     "CountsOutside": ("resume", "attributes"),
     "HasItsOwnGenerator": ("resume", "attributes"),
     "HasAString": ("state.kinds", "strings"),

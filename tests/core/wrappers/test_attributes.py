@@ -83,11 +83,12 @@ def resume(model, wrapper, file):
     return model.weight
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("rules", [None, dict(bias_lr_mult=2.0)], ids=["one group", "rules"])
-def test_a_run_goes_on_in_new_objects_and_in_those_that_went_further(config, rules, tmp_path):
-    if Counts in (config["type"], config.get("rest", {}).get("type")) and rules:
-        pytest.skip("it takes one group")
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [*((n, None) for n in CONFIGS), *((n, dict(bias_lr_mult=2.0)) for n in ("parameter", "id", "place"))],
+)
+def test_a_run_goes_on_in_new_objects_and_in_those_that_went_further(name, rules, tmp_path):
+    config = CONFIGS[name]
     model, wrapper = build(config, paramwise_cfg=rules)
     train(model, wrapper, range(3))
     save(model, wrapper, tmp_path / "state.pt")
