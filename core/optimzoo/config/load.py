@@ -11,6 +11,7 @@ from typing import Any
 from optimzoo import values
 from optimzoo.config.readers import CONTROL, LANGUAGES, MAX_BYTES, language, read, toml_keys, toml_value, yaml_text
 from optimzoo.errors import ConfigError, did_you_mean, join_path, near, shown
+from optimzoo.values import one_of
 
 Config = dict[str, Any]
 BASE, DELETE = "_base_", "_delete_"
@@ -143,7 +144,7 @@ class _Reading:
         """Return ``base`` changed by ``change``, both left as they are."""
         if not isinstance(change, Mapping):
             return change
-        if not isinstance(base, Mapping) or change.get(DELETE):
+        if not isinstance(base, Mapping) or one_of(change.get(DELETE, False), (True, False), DELETE):
             base = {}
         self._steps += 1 + len(base) + len(change)
         if self._steps > 5 * values.MAX_NODES:
@@ -177,7 +178,10 @@ def _override(config: Config, assignment: str) -> Config:
         value = toml_value(text)
     except ConfigError as error:
         raise error.under(key) from error.__cause__
-    changed: Config = _assign(config, toml_keys(key), value, "")
+    keys = toml_keys(key)
+    if DELETE in keys:
+        raise ConfigError("it has a meaning in files alone; to replace a dict, set the whole of it: key = {...}", key)
+    changed: Config = _assign(config, keys, value, "")
     return changed
 
 

@@ -253,6 +253,14 @@ def test_what_mmengine_would_fill_in_is_no_text(text, name, write):
     assert load_config(write("d.yaml", "text: 'a {{ name }} and {{fileless}}'"))
 
 
+def test_a_merge_is_told_by_true_alone_and_in_files_alone(write):
+    write("base.toml", "t = {x = 1}")
+    with pytest.raises(ConfigError, match=r"^_delete_: True or False is wanted, got 'false'"):
+        load_config(write("child.yaml", "_base_: base.toml\nt: {_delete_: 'false'}"))
+    with pytest.raises(ConfigError, match=r"^t\._delete_: it has a meaning in files alone"):
+        load_config(write("same.toml", "t = {x = 1}"), ["t._delete_=true"])
+
+
 def test_a_date_is_written_as_it_is_read(write):
     written = config_text(load_config(write("c.toml", "day = 2026-01-02\nhour = 07:32:00")))
     assert load_config(write("c.yaml", written)) == {"day": "2026-01-02", "hour": "07:32:00"}
