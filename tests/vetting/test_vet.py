@@ -111,7 +111,11 @@ def healthy(once):
 
 @pytest.mark.parametrize(
     ("name", "fact", "value"),
-    [("SharesTheRate", "lr.tensor", "as a number"), ("KeepsItsCountInTheState", "state.outside", "nothing")],
+    [
+        ("SharesTheRate", "lr.tensor", "as a number"),
+        ("TurnsOnRounding", "lr.tensor", "as a number"),
+        ("KeepsItsCountInTheState", "state.outside", "nothing"),
+    ],
 )
 def test_what_only_looks_like_a_fault_is_none(name, fact, value):
     found = vet(getattr(optimizers, name), only=[fact])[fact]

@@ -129,11 +129,20 @@ def lr_tensor(way: Way) -> Fact:
     apart, start = [far(tensor.values(), number.values(), start)], number.values()
     for trial in (number, tensor):
         trial.multiply_lr(0.5)
-    apart.append(far(tensor.run(1, 8).values(), number.run(1, 8).values(), start))
+    end = number.run(1, 8).values()
+    apart.append(far(tensor.run(1, 8).values(), end, start))
+    if max(apart) < 2e-4 or max(apart) < 2 * _apart_by_rounding(way, rate, end, start):
+        return fine("as a number")
     why = f"a tensor moves the parameters {apart[0]:.2g} of the way elsewhere, {apart[1]:.2g} once halved in place"
-    if max(apart) > 1e-3:
-        return fault("other numbers", why, lr=rate)
-    return note("near", why) if max(apart) > 2e-4 else fine("as a number")
+    return fault("other numbers", why, lr=rate) if max(apart) > 1e-3 else note("near", why)
+
+
+def _apart_by_rounding(way: Way, rate: float, end: torch.Tensor, start: torch.Tensor) -> float:
+    """Return how far rates that are the same but for rounding lead from each other: far, where signs or bits flip."""
+    trials = [Trial(way, lr=rate * (1 + ulps * 2**-23)).run(8) for ulps in (-2, -1, 1, 2)]
+    for trial in trials:
+        trial.multiply_lr(0.5)
+    return max(far(trial.run(1, 8).values(), end, start) for trial in trials)
 
 
 @measures("lr.written")

@@ -34,6 +34,14 @@ class SharesTheRate(Healthy):
         super().__init__([{"params": [p]} for p in params], lr)
 
 
+class TurnsOnRounding(Healthy):
+    """Moves half as far again where a bit says so that rounding alone changes."""
+
+    def change(self, group, param, index):
+        param.grad.mul_(1 + (param.view(torch.int32) & 1) / 2)
+        super().change({**group, "lr": (group["lr"] ** 0.5) ** 2}, param, index)
+
+
 class KeepsItsCountInTheState(Healthy):
     """Counts its updates in an attribute that its state holds."""
 
