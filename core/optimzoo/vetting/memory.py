@@ -46,7 +46,7 @@ def resume(way: Way, shapes: Any = (), file: bool = True, **settings: Any) -> Fa
         trial = bench(way, weights=[torch.nn.Parameter(w.clone()) for w in weights], **settings)
         if load:
             trial.optimizer.load_state_dict(read())
-            attributes.put_back(trial.optimizer, beside, at_first)
+            attributes.put_back(trial.optimizer, beside)
         if callable(getattr(trial.optimizer, "train", None)):
             trial.optimizer.train()
         same = rates == [g.get("lr") for g in trial.optimizer.param_groups]

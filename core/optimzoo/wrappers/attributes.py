@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
+from optimzoo.groups.modules import plain_name
 from optimzoo.optimizers.heeded import stored_facts
 from optimzoo.optimizers.parts import each_of
 from optimzoo.values import scalar
@@ -25,20 +26,25 @@ PARAMETER, ID = "parameter ", "id of parameter "
 """What stands before a parameter's name in a file, where a dict has something under the parameter, or under its id."""
 
 COMPARED = 4096
-"""The numbers of a tensor that are compared; of a larger one it is not known whether it has changed."""
+"""The numbers of a tensor that are compared; a larger one has changed if it is another, or written to."""
 
 Attributes = Mapping[str, Any]
 
 
 def holders(optimizer: Optimizer) -> list[Any]:
-    """Return an optimizer and those of which it is made, each once."""
-    inside = getattr(optimizer, "optim", None)  # ZeRO has one
-    return [*{id(o): o for o in (*each_of(optimizer), optimizer, inside) if isinstance(o, Optimizer)}.values()]
+    """Return an optimizer and those of which it is made, or that it steps, as ZeRO and SAM do, each once."""
+    found = {id(o): o for o in (*each_of(optimizer), optimizer)}
+    waiting = [*found.values()]
+    while waiting:
+        inside = [o for o in vars(waiting.pop(0)).values() if isinstance(o, Optimizer) and id(o) not in found]
+        found |= {id(o): o for o in inside}
+        waiting += inside
+    return [*found.values()]
 
 
 def marks(optimizer: Optimizer) -> list[Attributes]:
     """Return, for each of the ``holders``, what tells later whether its attributes have changed."""
-    return [dict(_plain(holder, _Mark)) for holder in holders(optimizer)]
+    return [dict(_plain(holder, lambda leaf: _Mark(_as_saved(leaf)))) for holder in holders(optimizer)]
 
 
 def changed(optimizer: Optimizer, before: Sequence[Attributes]) -> list[Attributes]:
@@ -49,34 +55,40 @@ def changed(optimizer: Optimizer, before: Sequence[Attributes]) -> list[Attribut
     """
     found: list[Attributes] = []
     for holder, then in zip(holders(optimizer), before):
-        saved = dict(_plain(holder, _as_saved))
-        new = {k for k, mark in _plain(holder, _Mark) if k not in then or mark != then[k]}
-        found.append(
-            {
-                k: saved[k]
-                for k in new
-                if _is_plain_kind(vars(holder)[k]) or isinstance(then.get(k), (_Mark, list, dict))
-            }
-        )
+        now = {k: value for k, value in _plain(holder, _as_saved) if k not in then or then[k] != value}
+        can_be_made = {
+            k for k in now if _is_plain_kind(vars(holder)[k]) or isinstance(then.get(k), (_Mark, list, dict))
+        }
+        found.append({k: value for k, value in now.items() if k in can_be_made})
     return found
 
 
-def put_back(optimizer: Optimizer, saved: Sequence[Attributes], before: Sequence[Attributes]) -> None:
-    """Set the attributes of each of the ``holders`` to what ``changed`` found, and others to what they were at first.
+def rewind(optimizer: Optimizer, before: Sequence[Attributes]) -> None:
+    """Set the attributes of each of the ``holders`` that steps have changed to what they were ``before``, if known."""
+    at_first = []
+    for holder, then in zip(holders(optimizer), before):
+        now = dict(_plain(holder, _as_saved))
+        for name in [name for name in now if name not in then and _has_default(holder, name)]:
+            del vars(holder)[name]
+        changed_since = [name for name, value in now.items() if name in then and then[name] != value]
+        at_first.append({name: _unmarked(then[name]) for name in changed_since if _is_known(then[name])})
+    put_back(optimizer, at_first)
 
-    What is no value here, such as a method that a state has the name of, is left alone.
+
+def put_back(optimizer: Optimizer, saved: Sequence[Attributes]) -> None:
+    """Set the attributes of each of the ``holders`` to what ``changed`` found.
+
+    They are new objects: nothing else that holds the old ones is changed. What is no value here, such as a method that
+    a state has the name of, is left alone.
     """
-    ready: list[tuple[dict[str, Any], str, Any]] = []
-    for holder, found, then in zip(holders(optimizer), saved, before):
-        own, now = vars(holder), dict(_plain(holder, _Mark))
+    memo: dict[int, Tensor] = {}
+    for holder, found in zip(holders(optimizer), saved):
+        own, now = vars(holder), dict(_plain(holder, _as_saved))
         keys = {f"{kind}{name}": key for name, p in _named(holder) for kind, key in ((PARAMETER, p), (ID, id(p)))}
         device = next((p.device for group in holder.param_groups for p in group["params"]), None)
-        at_first = {k: then[k] for k, mark in now.items() if k in then and mark != then[k] and _is_value(then[k])}
-        for name, value in {**at_first, **found}.items():
-            if name in now or not hasattr(holder, name):
-                ready.append((own, name, _loaded(own.get(name), value, device, keys)))
-    for own, name, value in ready:  # nothing has changed so far, and nothing fails from here on
-        own[name] = _merged(own.get(name), value)
+        for name, value in found.items():
+            if name in now or not hasattr(holder, name) or (name not in own and _has_default(holder, name)):
+                own[name] = _loaded(own.get(name), value, device, keys, memo)
 
 
 class _OtherError(Exception):
@@ -84,28 +96,47 @@ class _OtherError(Exception):
 
 
 class _Mark:
-    """A tensor or a generator as it is now: another one, or one that was changed since, is not equal; nor is a copy."""
+    """A tensor, or the state of a generator, as it is now: equal to one of its values; a large one, to itself."""
 
-    def __init__(self, leaf: Any = None) -> None:
-        is_tensor = isinstance(leaf, Tensor)
-        self._tensor = weakref.ref(leaf) if is_tensor else lambda: None
-        values = (
-            leaf
-            if is_tensor and leaf.numel() <= COMPARED
-            else leaf.get_state()
-            if leaf is not None and not is_tensor
-            else None
-        )
-        self._now = None if values is None else (values._version, values.tolist())
+    def __init__(self, leaf: Tensor) -> None:
+        self.value = leaf.detach().clone() if leaf.numel() <= COMPARED or leaf.dtype == torch.uint8 else None
+        self._tensor = weakref.ref(leaf) if self.value is None else None
+        self._version = leaf._version
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, _Mark) and self._now is not None and self._now == other._now
-        return same and self._tensor() is other._tensor()  # type: ignore[attr-defined]
+        if not isinstance(other, Tensor):
+            return False
+        if self.value is None:
+            return self._tensor is not None and self._tensor() is other and other._version == self._version
+        mine = self.value
+        return (mine.shape, mine.dtype, mine.device) == (other.shape, other.dtype, other.device) and bool(
+            mine.equal(other)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> Any:
-        return _Mark, ()
+        return _copied, (self.value,)
+
+
+def _copied(value: Tensor | None) -> _Mark:
+    mark = _Mark(torch.empty(0) if value is None else value)
+    mark.value = value
+    return mark
+
+
+def _unmarked(mark: Any) -> Any:
+    """Return what a file would hold of a marked attribute."""
+    if isinstance(mark, dict):
+        return {key: _unmarked(item) for key, item in mark.items()}
+    if isinstance(mark, (list, tuple)):
+        return type(mark)(map(_unmarked, mark))
+    return mark.value if isinstance(mark, _Mark) else mark
+
+
+def _is_known(mark: Any) -> bool:
+    inside = mark.values() if isinstance(mark, dict) else mark if isinstance(mark, (list, tuple)) else ()
+    return not (isinstance(mark, _Mark) and mark.value is None) and all(map(_is_known, inside))
 
 
 def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
@@ -115,6 +146,9 @@ def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
     """
     facts = stored_facts(type(holder))
     if facts is not None and facts.value("resume") == "exact":
+        return
+    own = {name: value for name, value in vars(holder).items() if name not in STANDARD and name not in OF_OTHERS}
+    if not own:
         return
     names = {id(parameter): name for name, parameter in _named(holder)}
     taken = {storage for tensor in _held(holder) for storage in (id(tensor), _storage(tensor))}
@@ -131,10 +165,10 @@ def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
         return value
 
     def look(value: Any, is_whole: bool = False) -> Any:
-        if isinstance(value, Generator) and is_whole:
+        if isinstance(value, Generator) and is_whole and value is not torch.default_generator:  # which a run saves
             return of(value)
         if isinstance(value, Tensor):
-            if type(value) is not Tensor or value.requires_grad or value.is_inference() or _storage(value) in taken:
+            if not _is_simple(value) or _storage(value) in taken:
                 raise _OtherError
             return of(value)
         if isinstance(value, dict) and (is_whole or type(value) is dict):
@@ -143,27 +177,37 @@ def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
             return [look(item) for item in value] if type(value) is not tuple else tuple(map(look, value))
         return number_of(value)
 
-    for name, value in vars(holder).items():
-        if name not in STANDARD and name not in OF_OTHERS:
-            try:
-                yield name, look(value, is_whole=True)
-            except (_OtherError, RecursionError):  # one that holds itself
-                continue
+    for name, value in own.items():
+        try:
+            yield name, look(value, is_whole=True)
+        except (_OtherError, RecursionError):  # one that holds itself
+            continue
 
 
 def _named(holder: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield each parameter, with its name, or else its place."""
     for number, group in enumerate(holder.param_groups):
         places = (f"{place} of group {number}" for place in range(len(group["params"])))
-        yield from zip(group.get("param_names") or places, group["params"])
+        yield from zip(map(plain_name, group.get("param_names") or places), group["params"])
 
 
 def _held(holder: Any) -> Iterator[Tensor]:
     """Yield the tensors that are saved as the state and the groups, the parameters, and their gradients."""
     for _, parameter in _named(holder):
         yield from (parameter, *([] if parameter.grad is None else [parameter.grad]))
-    for entry in (*holder.state.values(), *holder.param_groups):
-        yield from (t for t in (entry.values() if isinstance(entry, Mapping) else ()) if isinstance(t, Tensor))
+    waiting = [*holder.state.values(), *({k: v for k, v in g.items() if k != "params"} for g in holder.param_groups)]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, (Mapping, list, tuple)):
+            waiting += item.values() if isinstance(item, Mapping) else item
+
+
+def _is_simple(tensor: Tensor) -> bool:
+    """Whether a file holds all of a tensor, and its values can be looked at."""
+    is_dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested)
+    return type(tensor) is Tensor and is_dense and not (tensor.requires_grad or tensor.is_inference())
 
 
 def _storage(tensor: Tensor) -> Any:
@@ -179,7 +223,12 @@ def _as_saved(leaf: Any) -> Tensor:
     if isinstance(leaf, Generator):
         return leaf.get_state()
     tensor: Tensor = leaf
-    return tensor if leaf.is_sparse or leaf.untyped_storage().nbytes() == leaf.nbytes else leaf.clone()
+    return tensor if leaf.untyped_storage().nbytes() == leaf.nbytes else leaf.clone()
+
+
+def _has_default(holder: Any, name: str) -> bool:
+    """Whether its class has a value of that name, which is that of the attribute until a step changes it."""
+    return hasattr(type(holder), name) and isinstance(getattr(type(holder), name), (int, float, str, type(None)))
 
 
 def _is_plain_kind(value: Any) -> bool:
@@ -187,43 +236,22 @@ def _is_plain_kind(value: Any) -> bool:
     return not isinstance(value, (Generator, deque)) and (not isinstance(value, dict) or type(value) is dict)
 
 
-def _is_value(mark: Any) -> bool:
-    """Whether a mark is what the attribute was, without a tensor or a generator in it."""
-    inside = mark.values() if isinstance(mark, dict) else mark if isinstance(mark, list) else ()
-    return not isinstance(mark, _Mark) and all(map(_is_value, inside))
-
-
-def _loaded(now: Any, saved: Any, device: torch.device | None, keys: Mapping[str, Any]) -> Any:
-    """Return what a state has for an attribute that is ``now`` something; nothing changes."""
+def _loaded(now: Any, saved: Any, device: torch.device | None, keys: Mapping[str, Any], memo: dict[int, Tensor]) -> Any:
+    """Return what a state has for an attribute that is ``now`` something; a tensor under two names stays one."""
     if isinstance(now, Generator):
         return Generator(now.device).set_state(saved)
     if isinstance(saved, Tensor):
-        return saved.clone().to(now.device if isinstance(now, Tensor) else device)
+        if id(saved) not in memo:
+            memo[id(saved)] = saved.clone().to(now.device if isinstance(now, Tensor) else device)
+        return memo[id(saved)]
     if isinstance(saved, dict):
         held = copy.copy(now) if isinstance(now, dict) else {}
-        known = {
-            k: v for k, v in saved.items() if k in keys or not str(k).startswith((PARAMETER, ID))
-        }  # others are gone
-        found = {keys.get(key, key): item for key, item in known.items()}
-        found = {key: _loaded(held.get(key), item, device, keys) for key, item in found.items()}
+        known = [k for k in saved if k in keys or not str(k).startswith((PARAMETER, ID))]  # others are gone
+        found = {keys.get(k, k): _loaded(held.get(keys.get(k, k)), saved[k], device, keys, memo) for k in known}
         held.clear()
         held.update(found)
         return held
     if isinstance(saved, (list, tuple)):
-        items = [_loaded(None, item, device, keys) for item in saved]
+        items = [_loaded(None, item, device, keys, memo) for item in saved]
         return deque(items, now.maxlen) if isinstance(now, deque) else type(saved)(items)
     return saved
-
-
-def _merged(now: Any, new: Any) -> Any:
-    """Return an attribute as it is to be; tensors and generators, which others may hold too, are changed in place."""
-    if isinstance(now, Tensor) and isinstance(new, Tensor) and (now.shape, now.dtype) == (new.shape, new.dtype):
-        return now.copy_(new)
-    if isinstance(now, Generator) and isinstance(new, Generator):
-        return now.set_state(new.get_state())
-    if type(now) is type(new) and type(new) in (list, tuple) and len(now) == len(new):
-        return type(new)(map(_merged, now, new))
-    if isinstance(now, dict) and type(now) is type(new):
-        for key in new:
-            new[key] = _merged(now.get(key), new[key])
-    return new

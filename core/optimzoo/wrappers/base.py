@@ -19,7 +19,7 @@ from optimzoo.groups.table import Summary
 from optimzoo.traces import describe_error
 from optimzoo.wrappers import attributes
 from optimzoo.wrappers.ownership import note, noted, with_grad
-from optimzoo.wrappers.state import add_missing_groups, described, fit_base, fit_state, keep_saved
+from optimzoo.wrappers.state import add_missing_groups, described, drop_keys, fit_base, fit_state, keep_saved
 
 
 class StepOutcome(Enum):
@@ -65,6 +65,7 @@ class BaseOptimWrapper(ABC):
         self.param_rules: dict[str, str] = {}
         self.param_order: list[str] = []
         self._at_first = attributes.marks(optimizer)
+        self._keys_at_first = {key for group in optimizer.param_groups for key in group}
 
     @abstractmethod
     def update_params(self, loss: Tensor) -> Any:
@@ -203,14 +204,19 @@ class BaseOptimWrapper(ABC):
             CheckpointError: It is of other parameters or of another optimizer; everything is as it was before.
         """
         with self.unchanged_on_error():
+            has_stepped = self.update_count > 0 or len(self.optimizer.state) > 0
+            if has_stepped:
+                drop_keys(self.optimizer, self._keys_at_first, state_dict)
             fitted, dtypes = fit_state(self.optimizer, state_dict, self.param_order)
             base = self.base_param_settings
             if base is not None:  # before the groups: a schedule that listens to their loading acts on these too
                 self.base_param_settings = fit_base(base, self.optimizer, state_dict)
             try:
+                if has_stepped:
+                    attributes.rewind(self.optimizer, self._at_first)
                 self.optimizer.load_state_dict(fitted)
                 keep_saved(self.optimizer, fitted["state"], dtypes)
-                attributes.put_back(self.optimizer, state_dict.get("attributes", ()), self._at_first)
+                attributes.put_back(self.optimizer, state_dict.get("attributes", ()))
             except OptimzooError:
                 raise
             except (Exception, SystemExit) as error:

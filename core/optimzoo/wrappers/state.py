@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -38,6 +38,9 @@ OURS = (
     *("counts", "loss_scaler", "apex_amp", "own", "attributes"),
 )
 """What wrappers add to the state of their optimizer."""
+
+OF_SCHEDULES = ("initial_", "max_", "min_", "base_", "swa_")
+"""How what schedules put into groups begins."""
 
 
 def described(optimizer: Optimizer) -> dict[str, Any]:
@@ -109,6 +112,19 @@ def add_missing_groups(optimizer: Optimizer, model: nn.Module, saved: Mapping[st
             settings = {key: value for key, value in group.items() if key not in OF_THE_LOADER}
             params = [parameters[name].requires_grad_() for name in names]
             optimizer.add_param_group({**settings, "params": params, "param_names": names})
+
+
+def drop_keys(optimizer: Optimizer, at_first: Set[str], saved: Any) -> None:
+    """Drop what steps have put into the groups, such as a count, where a saved state lacks it, as torch does.
+
+    What schedules put there stays, since a state may be older than they are.
+    """
+    check_layout(saved)
+    kept = {*at_first, *optimizer.defaults, *OF_THE_LOADER}.union(*saved["param_groups"])
+    for group in optimizer.param_groups:
+        for key in group.keys() - kept:
+            if not key.startswith(OF_SCHEDULES):
+                del group[key]
 
 
 def fit_base(current: Group, optimizer: Optimizer, saved: Mapping[str, Any]) -> dict[str, Any]:

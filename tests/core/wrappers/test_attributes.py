@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 import pytest
 import torch
 
-from optimzoo import build_optim_wrapper, build_optimizer
+from optimzoo import OptimWrapper, build_optim_wrapper, build_optimizer
 from optimzoo.errors import CheckpointError
 
 
@@ -213,3 +213,94 @@ def test_what_shows_memory_of_parameters_or_of_others_goes_on_showing_it(tmp_pat
     other, fresh = build(dict(type=Aliases))
     assert torch.equal(resume(other, fresh, tmp_path / "state.pt"), model.weight)
     assert fresh.optimizer.again[0] is fresh.optimizer.count
+
+
+class Shares(torch.optim.SGD):
+    """Holds one tensor under several names until steps part them, and two in one after the first step."""
+
+    STEPS = 0
+
+    def __init__(self, params, lr=0.1, start=None, own=0):
+        super().__init__(params, lr=lr)
+        self.start = self.last = torch.zeros(()) if start is None else start
+        self.window, self.own, self.clip = [self.start] * 3, own, 1.0
+        self.sparse, self.mask = torch.eye(2).to_sparse(), torch.full((5000,), float(own))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.STEPS += 1
+        for group in self.param_groups:
+            group["step"] = group.get("step", 0) + 1
+            for p in group["params"]:
+                self.last = p.grad.norm() + self.start
+                self.window = [*self.window[1:], self.last]
+                p.sub_(group["lr"] / (self.STEPS + group["step"]) * p.grad * (1 + sum(self.window)))
+
+    def state_dict(self):
+        return {**super().state_dict(), "own": self.own}
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.own = state_dict["own"]
+
+
+def test_tensors_that_are_one_at_first_are_not_written_to(tmp_path):
+    start = torch.ones(())
+    model, wrapper = build(dict(type=Shares))
+    wrapper = OptimWrapper(Shares(model.parameters(), start=start, own=3))
+    train(model, wrapper, range(3))
+    save(model, wrapper, tmp_path / "state.pt")
+    train(model, wrapper, range(3, 6))
+    other, _ = build(dict(type=Shares))
+    fresh = OptimWrapper(Shares(other.parameters(), start=start))
+    fresh.optimizer.clip = 0.5
+    assert torch.equal(resume(other, fresh, tmp_path / "state.pt"), model.weight)
+    assert fresh.optimizer.window[-1] is fresh.optimizer.last
+    assert (float(start), fresh.optimizer.own, fresh.optimizer.clip) == (1, 3, 0.5)
+    assert float(fresh.optimizer.mask[0]) == 0  # an argument, which no step has changed
+
+
+@pytest.mark.parametrize("name", ["counts", "shares", "Lamb"])
+def test_a_run_that_went_back_to_its_start_moves_as_at_first(name):
+    model, wrapper = build({"counts": CONFIGS["counts"], "shares": dict(type=Shares)}.get(name, dict(type=name)))
+    begin = copy.deepcopy([model.state_dict(), wrapper.state_dict()])
+    ends = []
+    for _ in range(2):
+        model.load_state_dict(begin[0])
+        wrapper.load_state_dict(copy.deepcopy(begin[1]))
+        if name == "counts":
+            wrapper.optimizer.mean = None  # a value that a step began is left
+        train(model, wrapper, range(5))
+        ends.append(model.weight.detach().clone())
+    assert torch.equal(*ends)
+
+
+class StepsAnother(torch.optim.SGD):
+    """Hands its updates to an optimizer inside it."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.inner = Counts(self.param_groups)
+
+    def step(self, closure=None):
+        return self.inner.step(closure)
+
+
+def test_an_optimizer_inside_another_keeps_its_attributes(tmp_path):
+    model, wrapper = build(dict(type=StepsAnother))
+    train(model, wrapper, range(3))
+    save(model, wrapper, tmp_path / "state.pt")
+    train(model, wrapper, range(3, 6))
+    assert torch.equal(resume(*build(dict(type=StepsAnother)), tmp_path / "state.pt"), model.weight)
+
+
+def test_a_load_that_fails_later_leaves_attributes_as_they_are():
+    model, wrapper = build(CONFIGS["counts"])
+    train(model, wrapper, range(2))
+    _, other = build(CONFIGS["counts"])
+    total, noise = other.optimizer.total, other.optimizer.noise.get_state()
+    with pytest.raises(CheckpointError):
+        other.load_state_dict({**wrapper.state_dict(), "counts": 3})
+    assert other.optimizer.total is total
+    assert total.tolist() == [0, 0]
+    assert torch.equal(other.optimizer.noise.get_state(), noise)
