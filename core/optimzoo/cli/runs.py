@@ -90,6 +90,8 @@ def check(config: ConfigPath, overrides: Overrides = None, trust: Trusted = None
         raise typer.Exit(1)
     out.print(f"{config}: no problem found{' in what was looked at' * bool(unseen)}", highlight=False)
     out.print("what only the first step shows: whether model, data, loss and metrics work together", highlight=False)
+    if cfg.get("param_scheduler"):
+        out.print("what `optimzoo plot` shows: whether schedules that count iterations fit the run", highlight=False)
 
 
 @contextlib.contextmanager

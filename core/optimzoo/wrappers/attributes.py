@@ -238,7 +238,7 @@ def _is_plain_kind(value: Any) -> bool:
 
 def _loaded(now: Any, saved: Any, device: torch.device | None, keys: Mapping[str, Any], memo: dict[int, Tensor]) -> Any:
     """Return what a state has for an attribute that is ``now`` something; a tensor under two names stays one."""
-    if isinstance(now, Generator):
+    if isinstance(now, Generator) and saved is not None:
         return Generator(now.device).set_state(saved)
     if isinstance(saved, Tensor):
         if id(saved) not in memo:

@@ -183,10 +183,9 @@ def _match(
         missing = [name for name in flat if name not in by_name and name not in frozen]
         lost = [name for name in by_name.keys() - set(flat) if by_name[name] in saved["state"]]
         if missing or lost:
-            raise CheckpointError(
-                f"it is of other parameters: it lacks {listed(missing)}, and has a state of {listed(sorted(lost))} "
-                "that nothing here takes"
-            )
+            faults = [f"lacks {listed(missing)}"] * bool(missing)
+            faults += [f"has a state of {listed(sorted(lost))} that nothing here takes"] * bool(lost)
+            raise CheckpointError(f"it is of other parameters: it {', and '.join(faults)}")
         return by_name
     if len(indices) == len(flat) - len(frozen) and frozen:  # mmengine leaves them out where there are rules
         names = [kept for group in names if (kept := [name for name in group if name not in frozen])]

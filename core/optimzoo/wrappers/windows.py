@@ -177,11 +177,14 @@ class Windows(BaseOptimWrapper):
                     number(counts[key], key, 0, sys.float_info.max)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"its 'counts' do not say how far a run had come: {error!r}") from error
-        same = size == self._accumulative_counts
+        was_scaled = bool(state_dict.get("loss_scaler"))
+        same = size == self._accumulative_counts and was_scaled is self._scales
         if begun and not same:
+            what = f"accumulative_counts was {size} and is {self._accumulative_counts}"
+            if size == self._accumulative_counts:
+                what = f"losses were {'' if was_scaled else 'not '}scaled and are {'not ' if was_scaled else ''}now"
             warnings.warn(
-                f"accumulative_counts was {size} and is {self._accumulative_counts}: the gradients of the "
-                f"{begun} iterations in a window that was open are dropped",
+                f"{what}: the gradients of the {begun} iterations in a window that was open are dropped",
                 OptimzooWarning,
                 stacklevel=4,
             )

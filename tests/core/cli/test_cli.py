@@ -238,6 +238,7 @@ class TestCheck:
         said = optimzoo("check", config).stdout
         assert "no problem found" in said
         assert "what only the first step shows" in said
+        assert "what `optimzoo plot` shows: whether schedules that count iterations fit the run" in said
 
     def test_every_problem_is_listed_with_its_path(self, optimzoo, config, tmp_path):
         changes = [

@@ -194,6 +194,23 @@ class TestState:
         wrapper.load_state_dict(amp(linear, dtype=saved).state_dict())
         assert iterate(wrapper, linear) is UPDATED
 
+    @pytest.mark.parametrize(("saved", "loaded"), [("float16", "bfloat16"), ("bfloat16", "float16")])
+    def test_a_window_of_gradients_that_were_scaled_otherwise_is_dropped(self, saved, loaded, linear):
+        wrapper = amp(linear, dtype=saved, accumulative_counts=3)
+        for _ in range(2):
+            iterate(wrapper, linear)
+        other = amp(linear, dtype=loaded, accumulative_counts=3)
+        with pytest.warns(OptimzooWarning, match="the gradients of the 2 iterations in a window that was open are dro"):
+            other.load_state_dict(copy.deepcopy(wrapper.state_dict()))
+        for parameter in linear.parameters():
+            parameter.grad = torch.full_like(parameter, 1e6)
+        before = linear.weight.detach().clone()
+        with pytest.warns(OptimzooWarning, match="they are dropped"):
+            iterate(other, linear)
+        outcomes = [iterate(other, linear) for _ in range(2)]
+        assert outcomes == [ACCUMULATING, UPDATED]
+        assert (linear.weight - before).abs().max() < 10
+
 
 class TestMistakes:
     @pytest.mark.parametrize(

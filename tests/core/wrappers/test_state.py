@@ -197,6 +197,8 @@ class TestWhatDoesNotFit:
         other = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
         with pytest.raises(CheckpointError, match=r"it lacks '3.weight', '3.bias', and has a state of '2.bias', "):
             build(other).load_state_dict(copy.deepcopy(wrapper.state_dict()))
+        with pytest.raises(CheckpointError, match="of other parameters: it lacks '3.weight', '3.bias'$"):
+            build(other).load_state_dict(build(network()).state_dict())  # which has made no update
 
     def test_another_number_of_parameters_without_names(self):
         state = torch.optim.AdamW(nn.Linear(1, 1).parameters()).state_dict()
