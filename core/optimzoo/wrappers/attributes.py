@@ -33,7 +33,7 @@ Attributes = Mapping[str, Any]
 
 def holders(optimizer: Optimizer) -> list[Any]:
     """Return an optimizer and those of which it is made, or that it steps, as ZeRO and SAM do, each once."""
-    found = {id(o): o for o in (*each_of(optimizer), optimizer)}
+    found = {id(o): o for o in (*each_of(optimizer), optimizer) if isinstance(o, Optimizer)}
     waiting = [*found.values()]
     while waiting:
         inside = [o for o in vars(waiting.pop(0)).values() if isinstance(o, Optimizer) and id(o) not in found]
@@ -44,7 +44,12 @@ def holders(optimizer: Optimizer) -> list[Any]:
 
 def marks(optimizer: Optimizer) -> list[Attributes]:
     """Return, for each of the ``holders``, what tells later whether its attributes have changed."""
-    return [dict(_plain(holder, lambda leaf: _Mark(_as_saved(leaf)))) for holder in holders(optimizer)]
+    made: dict[int, _Mark] = {}
+
+    def mark(leaf: Any) -> _Mark:
+        return made[id(leaf)] if id(leaf) in made else made.setdefault(id(leaf), _Mark(leaf))
+
+    return [{name: _mapped(value, mark) for name, value in _plain(holder)} for holder in holders(optimizer)]
 
 
 def changed(optimizer: Optimizer, before: Sequence[Attributes]) -> list[Attributes]:
@@ -55,11 +60,11 @@ def changed(optimizer: Optimizer, before: Sequence[Attributes]) -> list[Attribut
     """
     found: list[Attributes] = []
     for holder, then in zip(holders(optimizer), before):
-        now = {k: value for k, value in _plain(holder, _as_saved) if k not in then or then[k] != value}
-        can_be_made = {
+        now = {k: value for k, value in _plain(holder) if k not in then or not _is_same(then[k], value)}
+        can_be_made = [
             k for k in now if _is_plain_kind(vars(holder)[k]) or isinstance(then.get(k), (_Mark, list, dict))
-        }
-        found.append({k: value for k, value in now.items() if k in can_be_made})
+        ]
+        found.append({k: _mapped(now[k], _as_saved) for k in can_be_made})
     return found
 
 
@@ -67,11 +72,11 @@ def rewind(optimizer: Optimizer, before: Sequence[Attributes]) -> None:
     """Set the attributes of each of the ``holders`` that steps have changed to what they were ``before``, if known."""
     at_first = []
     for holder, then in zip(holders(optimizer), before):
-        now = dict(_plain(holder, _as_saved))
+        now = dict(_plain(holder))
         for name in [name for name in now if name not in then and _has_default(holder, name)]:
             del vars(holder)[name]
-        changed_since = [name for name, value in now.items() if name in then and then[name] != value]
-        at_first.append({name: _unmarked(then[name]) for name in changed_since if _is_known(then[name])})
+        others = [name for name, value in now.items() if name in then and not _is_same(then[name], value)]
+        at_first.append({k: _mapped(then[k], lambda mark: mark.value) for k in others if _is_known(then[k])})
     put_back(optimizer, at_first)
 
 
@@ -83,7 +88,7 @@ def put_back(optimizer: Optimizer, saved: Sequence[Attributes]) -> None:
     """
     memo: dict[int, Tensor] = {}
     for holder, found in zip(holders(optimizer), saved):
-        own, now = vars(holder), dict(_plain(holder, _as_saved))
+        own, now = vars(holder), dict(_plain(holder))
         keys = {f"{kind}{name}": key for name, p in _named(holder) for kind, key in ((PARAMETER, p), (ID, id(p)))}
         device = next((p.device for group in holder.param_groups for p in group["params"]), None)
         for name, value in found.items():
@@ -96,42 +101,51 @@ class _OtherError(Exception):
 
 
 class _Mark:
-    """A tensor, or the state of a generator, as it is now: equal to one of its values; a large one, to itself."""
+    """A tensor or a generator as it is now: by its values, or else by which it is and how often it was written to."""
 
-    def __init__(self, leaf: Tensor) -> None:
-        self.value = leaf.detach().clone() if leaf.numel() <= COMPARED or leaf.dtype == torch.uint8 else None
-        self._tensor = weakref.ref(leaf) if self.value is None else None
-        self._version = leaf._version
+    def __init__(self, leaf: Tensor | Generator) -> None:
+        self.value: Tensor | None = None
+        self._itself: tuple[weakref.ref[Tensor], int] | None = None
+        if isinstance(leaf, Generator) or leaf.numel() <= COMPARED:
+            self.value = _as_saved(leaf).clone()
+        else:
+            self._itself = weakref.ref(leaf), leaf._version
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Tensor):
+    def is_of(self, leaf: Any) -> bool:
+        """Whether a tensor or a generator is as it was."""
+        if not isinstance(leaf, (Tensor, Generator)):
             return False
         if self.value is None:
-            return self._tensor is not None and self._tensor() is other and other._version == self._version
-        mine = self.value
-        return (mine.shape, mine.dtype, mine.device) == (other.shape, other.dtype, other.device) and bool(
-            mine.equal(other)
-        )
+            itself, version = self._itself or (lambda: None, 0)
+            return isinstance(leaf, Tensor) and itself() is leaf and leaf._version == version
+        now = _as_saved(leaf)
+        kinds = ((t.shape, t.dtype, t.device) for t in (self.value, now))
+        return len(set(kinds)) == 1 and self.value.equal(now)
 
-    __hash__ = None  # type: ignore[assignment]
-
-    def __reduce__(self) -> Any:
-        return _copied, (self.value,)
+    def __getstate__(self) -> Any:
+        return {"value": self.value, "_itself": None}  # of a copy it is not known which is meant
 
 
-def _copied(value: Tensor | None) -> _Mark:
-    mark = _Mark(torch.empty(0) if value is None else value)
-    mark.value = value
-    return mark
+def _mapped(value: Any, of: Callable[[Any], Any]) -> Any:
+    """Return lists and dicts of leaves with what ``of`` makes of the tensors and generators, or marks, in them."""
+    if isinstance(value, dict):
+        return {key: _mapped(item, of) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(item, of) for item in value)
+    return of(value) if isinstance(value, (Tensor, Generator, _Mark)) else value
 
 
-def _unmarked(mark: Any) -> Any:
-    """Return what a file would hold of a marked attribute."""
+def _is_same(mark: Any, value: Any) -> bool:
+    """Whether a plain attribute is as it was marked."""
+    if isinstance(mark, _Mark):
+        return mark.is_of(value)
+    if type(mark) is not type(value):
+        return False
     if isinstance(mark, dict):
-        return {key: _unmarked(item) for key, item in mark.items()}
+        return mark.keys() == value.keys() and all(_is_same(item, value[key]) for key, item in mark.items())
     if isinstance(mark, (list, tuple)):
-        return type(mark)(map(_unmarked, mark))
-    return mark.value if isinstance(mark, _Mark) else mark
+        return len(mark) == len(value) and all(map(_is_same, mark, value))
+    return bool(mark == value)
 
 
 def _is_known(mark: Any) -> bool:
@@ -139,8 +153,8 @@ def _is_known(mark: Any) -> bool:
     return not (isinstance(mark, _Mark) and mark.value is None) and all(map(_is_known, inside))
 
 
-def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each attribute that is plain, with what ``of`` makes of the tensors and generators in it.
+def _plain(holder: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each attribute that is plain, its containers as lists, tuples and dicts with keys that a file can hold.
 
     There is none of a class that is known to resume exactly without them.
     """
@@ -166,11 +180,11 @@ def _plain(holder: Any, of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
 
     def look(value: Any, is_whole: bool = False) -> Any:
         if isinstance(value, Generator) and is_whole and value is not torch.default_generator:  # which a run saves
-            return of(value)
+            return value
         if isinstance(value, Tensor):
             if not _is_simple(value) or _storage(value) in taken:
                 raise _OtherError
-            return of(value)
+            return value
         if isinstance(value, dict) and (is_whole or type(value) is dict):
             return {key_of(key): look(item) for key, item in value.items()}
         if type(value) in (list, tuple) or (is_whole and type(value) is deque):

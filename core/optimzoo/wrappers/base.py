@@ -205,9 +205,9 @@ class BaseOptimWrapper(ABC):
         """
         with self.unchanged_on_error():
             has_stepped = self.update_count > 0 or len(self.optimizer.state) > 0
-            if has_stepped:
-                drop_keys(self.optimizer, self._keys_at_first, state_dict)
             fitted, dtypes = fit_state(self.optimizer, state_dict, self.param_order)
+            if has_stepped:
+                drop_keys(fitted["param_groups"], self.optimizer, self._keys_at_first, state_dict)
             base = self.base_param_settings
             if base is not None:  # before the groups: a schedule that listens to their loading acts on these too
                 self.base_param_settings = fit_base(base, self.optimizer, state_dict)

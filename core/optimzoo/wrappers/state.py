@@ -114,14 +114,13 @@ def add_missing_groups(optimizer: Optimizer, model: nn.Module, saved: Mapping[st
             optimizer.add_param_group({**settings, "params": params, "param_names": names})
 
 
-def drop_keys(optimizer: Optimizer, at_first: Set[str], saved: Any) -> None:
-    """Drop what steps have put into the groups, such as a count, where a saved state lacks it, as torch does.
+def drop_keys(groups: Sequence[dict[str, Any]], optimizer: Optimizer, at_first: Set[str], saved: Any) -> None:
+    """Drop from groups to be loaded what steps have put there, such as a count, and the state lacks, as torch does.
 
     What schedules put there stays, since a state may be older than they are.
     """
-    check_layout(saved)
     kept = {*at_first, *optimizer.defaults, *OF_THE_LOADER}.union(*saved["param_groups"])
-    for group in optimizer.param_groups:
+    for group in groups:
         for key in group.keys() - kept:
             if not key.startswith(OF_SCHEDULES):
                 del group[key]

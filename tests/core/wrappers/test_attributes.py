@@ -260,16 +260,45 @@ def test_tensors_that_are_one_at_first_are_not_written_to(tmp_path):
     assert float(fresh.optimizer.mask[0]) == 0  # an argument, which no step has changed
 
 
-@pytest.mark.parametrize("name", ["counts", "shares", "Lamb"])
-def test_a_run_that_went_back_to_its_start_moves_as_at_first(name):
-    model, wrapper = build({"counts": CONFIGS["counts"], "shares": dict(type=Shares)}.get(name, dict(type=name)))
+class BeginsAsNumbers(torch.optim.SGD):
+    """Its averages are 0 until there are gradients."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.mean, self.means, self.large = 0.0, [0, 0], torch.zeros(3, 3000)[:, ::2]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.large += 1
+        for place, p in enumerate(self.param_groups[0]["params"]):
+            self.means[place] = 0.9 * self.means[place] + p.grad
+            self.mean = 0.9 * self.mean + p.grad.mean(-1)
+            p.sub_(0.1 * self.means[place] + 0.01 * self.mean.sum() * self.large[0, 0])
+
+
+def test_numbers_that_become_tensors_are_saved(tmp_path):
+    model, wrapper = build(dict(type=BeginsAsNumbers))
+    train(model, wrapper, range(3))
+    save(model, wrapper, tmp_path / "state.pt")
+    train(model, wrapper, range(3, 6))
+    assert torch.equal(resume(*build(dict(type=BeginsAsNumbers)), tmp_path / "state.pt"), model.weight)
+
+
+def test_a_large_view_that_no_step_writes_to_is_left_as_it_is():
+    _, wrapper = build(dict(type=BeginsAsNumbers))
+    assert wrapper.state_dict()["attributes"] == [{}]
+    wrapper.optimizer.large.add_(1)
+    assert wrapper.state_dict()["attributes"][0].keys() == {"large"}
+
+
+@pytest.mark.parametrize("cls", [Counts, Shares, Aliases, "Lamb"])
+def test_a_run_that_went_back_to_its_start_moves_as_at_first(cls):
+    model, wrapper = build(dict(type=cls))
     begin = copy.deepcopy([model.state_dict(), wrapper.state_dict()])
     ends = []
     for _ in range(2):
         model.load_state_dict(begin[0])
         wrapper.load_state_dict(copy.deepcopy(begin[1]))
-        if name == "counts":
-            wrapper.optimizer.mean = None  # a value that a step began is left
         train(model, wrapper, range(5))
         ends.append(model.weight.detach().clone())
     assert torch.equal(*ends)
